@@ -1,0 +1,99 @@
+"""The sockets of pages that move by themselves: news only, commands are ordinary requests."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from channels.auth import get_user
+from channels.generic.websocket import AsyncWebsocketConsumer
+from django.db import DatabaseError
+
+from feed.hub import Hub, Slot
+
+logger = logging.getLogger(__name__)
+
+CLOSE_LOGGED_OUT = 4401  # the page offers the login instead of coming back
+CLOSE_FAILED = 1011
+CLOSE_TOO_SLOW = 1013  # "try again later": the page reconnects and starts from the full state
+TAKE_MAX_S = 2.0
+SESSION_EVERY_S = 60.0
+
+
+class TopicConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels ships no types
+    """Sends one topic's fragments to one page.
+
+    The page answers each message it has shown with any text. One message is under way at a time, so a page that
+    cannot keep up gets fewer and newer ones; one that has not answered for `take_max_s` is cut off. (The server's
+    own send never blocks: it would buffer for ever.)
+    """
+
+    channel_layer_alias = "none"  # the hub listens for all sockets of this process
+    hub: Hub | None = None
+    take_max_s = TAKE_MAX_S
+    session_every_s = SESSION_EVERY_S
+
+    _slot: Slot | None = None
+    _task: asyncio.Task[None] | None = None
+
+    async def connect(self) -> None:
+        await self.accept()  # a close code is only seen by a page whose handshake succeeded
+        if not self.scope["user"].is_authenticated:
+            await self.close(code=CLOSE_LOGGED_OUT)
+            return
+        assert self.hub is not None, "routing names the hub"
+        self._taken = asyncio.Event()
+        self._slot = self.hub.join()
+        self._task = asyncio.create_task(self._serve(self._slot), name=f"socket {self.hub.topic}")
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        self._taken.set()
+
+    async def disconnect(self, code: int) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self._slot is not None and self.hub is not None:
+            await self.hub.leave(self._slot)
+
+    async def _serve(self, slot: Slot) -> None:
+        """Push until the page is too slow or logged out; either ends the connection."""
+        parts = [asyncio.create_task(self._push(slot)), asyncio.create_task(self._guard())]
+        try:
+            done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+            await self.close(code=done.pop().result())
+        except Exception:
+            logger.exception("socket failed", extra={"action": "socket_failed"})
+            await self.close(code=CLOSE_FAILED)
+        finally:
+            for part in parts:
+                part.cancel()
+            await asyncio.gather(*parts, return_exceptions=True)
+
+    async def _push(self, slot: Slot) -> int:
+        """Send what is new, each time waiting for the page to have shown it; return the close code."""
+        while True:
+            html = await slot.take()
+            self._taken.clear()
+            await self.send(text_data=html)
+            try:
+                await asyncio.wait_for(self._taken.wait(), self.take_max_s)
+            except TimeoutError:
+                return CLOSE_TOO_SLOW
+
+    async def _guard(self) -> int:
+        """Look at the session again and again, for a cookie proves nothing after a logout; return the close code."""
+        while True:
+            await asyncio.sleep(self.session_every_s)
+            if not await self._is_logged_in():
+                return CLOSE_LOGGED_OUT
+
+    async def _is_logged_in(self) -> bool:
+        session = self.scope["session"]
+        fresh = type(session)(session.session_key) if isinstance(session.session_key, str) else None
+        try:
+            user = await get_user({"session": fresh})
+        except DatabaseError as exc:
+            logger.warning("session not checked: %s", exc, extra={"action": "session_unchecked"})
+            return True
+        return bool(user.is_authenticated)

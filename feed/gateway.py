@@ -1,0 +1,325 @@
+"""The gateway: one public connection to the venue, every subscribed book exact, published to the streams.
+
+    socket → session → books → publisher → Redis
+    interest (sorted set) → subscriptions
+    every 250 ms and on change → kmm:feed
+
+The hot path (frame to books) touches neither Redis nor Django. While a round trip to Redis is under way rows gather,
+so batches grow with the load by themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import secrets
+
+from channels.layers import BaseChannelLayer
+from redis.exceptions import RedisError
+
+from feed import schema
+from feed.books import Books
+from feed.kalshi import socket
+from feed.kalshi.environments import Environment
+from feed.kalshi.errors import VenueError
+from feed.kalshi.session import BOOK_CHANNEL, MOST_TICKERS_A_COMMAND, Session
+from feed.kalshi.signing import Signer
+from feed.publisher import Publisher, feed_command
+from feed.relay import RELAY_EVERY_S, Relay
+from kalshimm.runtime import logs, streams
+from kalshimm.runtime.backoff import delay_s
+from kalshimm.runtime.clock import Clock
+from kalshimm.runtime.heartbeat import BEAT_EVERY_S, Pulse
+from kalshimm.runtime.worker import every, wait_or_stop
+
+logger = logging.getLogger(__name__)
+
+RECONNECT_FIRST_S = 0.5
+RECONNECT_MOST_S = 30.0
+MARKET_CHANNELS = (BOOK_CHANNEL, "trade", "ticker")
+LIFECYCLE_CHANNEL = "market_lifecycle_v2"
+RETRY_REDIS_S = 0.25
+
+
+class Gateway:
+    """One process's worth of gateway; `run` returns when stopped.
+
+    Args:
+        adapter: `picows` or `websockets`.
+        layer: Channels layer for the relay.
+    """
+
+    def __init__(
+        self,
+        *,
+        environment: Environment,
+        signer: Signer | None,
+        redis_url: str,
+        clock: Clock,
+        layer: BaseChannelLayer,
+        adapter: str = "picows",
+    ) -> None:
+        self._environment, self._signer, self._clock, self._adapter = environment, signer, clock, adapter
+        self._redis = streams.connect(redis_url)
+        self._publisher = Publisher(self._redis)
+        self._relay = Relay(self._redis, layer)
+        self._pulse = Pulse(role="gateway", name=environment.name, clock=clock)
+        self._interest: dict[str, bool] = {}  # ticker → leased
+        self._refused: dict[str, float] = {}  # ticker → monotonic time until which it is not asked for again
+        self._connection: socket.Connection | None = None
+        self._books: Books | None = None
+        self._state, self._reason = "connecting", ""
+        self._last_frame = clock.monotonic()
+        self._dirty = asyncio.Event()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        await streams.require(self._redis)
+        await streams.generation(self._redis, schema.GENERATION)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._stay_connected(stop), name="connection")
+                tasks.create_task(self._publish(stop), name="publish")
+                tasks.create_task(every(stop, schema.FEED_EVERY_S, self._follow_interest), name="interest")
+                tasks.create_task(every(stop, schema.FEED_EVERY_S, self._tick), name="tick")
+                tasks.create_task(every(stop, RELAY_EVERY_S, self._relay_turn), name="relay")
+                tasks.create_task(every(stop, BEAT_EVERY_S, self._beat), name="beat")
+        finally:
+            await self._goodbye()
+
+    async def _goodbye(self) -> None:
+        await self._write_feed()
+        await self._pulse.retire(self._redis)
+        await logs.ship(self._redis, role="gateway", name=self._environment.name)
+        await self._redis.aclose()
+
+    # ---- the connection -----------------------------------------------------------------------------------------
+
+    async def _stay_connected(self, stop: asyncio.Event) -> None:
+        attempt = 0
+        while not stop.is_set():
+            try:
+                await self._connect()
+                attempt = 0
+                reason = await self._until_closed(stop)
+            except VenueError as exc:
+                reason = str(exc)
+            self._disconnected(reason)
+            attempt += 1
+            wait = delay_s(attempt, first_s=RECONNECT_FIRST_S, most_s=RECONNECT_MOST_S, jitter=random.random())
+            if not stop.is_set():
+                logger.warning("no feed: %s Next attempt in %.1f s.", reason, wait, extra={"action": "feed_lost"})
+            await wait_or_stop(stop, wait)
+
+    async def _connect(self) -> None:
+        self._state = "connecting"
+        headers: dict[str, str] = {}
+        if self._signer is not None:
+            wall_ms = self._clock.wall_us() // 1_000
+            headers = self._signer.headers("GET", self._environment.ws_url, wall_ms=wall_ms)
+        # 43 bits of milliseconds and 20 random ones: identities sort by time, and two gateways never share one.
+        conn = (self._clock.wall_us() // 1_000) << 20 | secrets.randbits(20)
+        self._books = Books(conn, Session())
+        self._last_frame = self._clock.monotonic()
+        self._connection = await socket.connect(self._adapter, self._environment.ws_url, headers, self)
+        self._state, self._reason = "connected", ""
+        self._refused.clear()
+        logger.info("connected to %s", self._environment.ws_url, extra={"action": "feed_connected", "conn": conn})
+        for frame in self._books.session.subscribe(LIFECYCLE_CHANNEL):
+            self._connection.send(frame)
+        self._subscribe()
+        self._dirty.set()
+
+    async def _until_closed(self, stop: asyncio.Event) -> str:
+        """Wait for the end of the connection, the stop, or its silence; return why it ended."""
+        assert self._connection is not None
+        closed = asyncio.create_task(self._connection.wait_closed(), name="closed")
+        stopped = asyncio.create_task(stop.wait(), name="stopped")
+        try:
+            while not closed.done() and not stopped.done():
+                silent_s = self._clock.monotonic() - self._last_frame
+                left_s = schema.CONNECTION_SILENT_MAX_S - silent_s
+                if left_s <= 0:
+                    await self._connection.close()
+                    return f"silent for {silent_s:.0f} s, neither frame nor ping."
+                await asyncio.wait({closed, stopped}, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+            if stopped.done():
+                await self._connection.close()
+                return "stopped."
+            return closed.result()
+        finally:
+            closed.cancel()
+            stopped.cancel()
+
+    def _disconnected(self, reason: str) -> None:
+        if self._books is not None and self._state == "connected":
+            self._books.disconnected(reason, self._clock.wall_us())
+            self._pulse.count("disconnects")
+        self._state, self._reason, self._connection = "disconnected", reason, None
+        self._dirty.set()
+
+    def on_frame(self, data: bytes | memoryview) -> None:
+        self._last_frame = self._clock.monotonic()
+        assert self._books is not None, "frames come only from a connection"
+        self._books.receive(data, self._clock.wall_us())
+        self._dirty.set()
+
+    def on_ping(self) -> None:
+        self._last_frame = self._clock.monotonic()
+
+    # ---- interest -----------------------------------------------------------------------------------------------
+
+    async def _follow_interest(self) -> None:
+        """Read who wants which market, and let the subscriptions follow."""
+        try:
+            self._interest = await self._read_interest()
+        except (RedisError, OSError, TimeoutError) as exc:
+            logger.warning("interest cannot be read: %s", exc, extra={"action": "interest_unread"})
+            return  # what was wanted a moment ago is still wanted
+        self._subscribe()
+
+    async def _read_interest(self) -> dict[str, bool]:
+        now_s = self._clock.wall_us() / 1_000_000
+        await self._redis.zremrangebyscore(schema.INTEREST, 0, now_s - schema.INTEREST_LINGER_S)
+        wanted: dict[str, bool] = {}
+        members: list[bytes] = await self._redis.zrange(schema.INTEREST, 0, -1)  # type: ignore[assignment]  # no scores asked
+        for member in members:
+            ticker, _, holder = member.decode().rpartition("|")
+            is_leased = not holder.startswith(schema.TAPE_HOLDER)
+            wanted[ticker] = wanted.get(ticker, False) or is_leased
+        return wanted
+
+    def _subscribe(self) -> None:
+        """Send what brings the confirmed subscriptions to the wanted markets; one command a channel at a time."""
+        if self._books is None or self._connection is None:
+            return
+        books, session = self._books, self._books.session
+        now_us, now = self._clock.wall_us(), self._clock.monotonic()
+        wanted = {t for t in self._interest if self._refused.get(t, 0.0) <= now}
+        for channel in MARKET_CHANNELS:
+            for frame in self._channel_commands(session, channel, wanted):
+                self._connection.send(frame)
+        for ticker, is_leased in self._interest.items():
+            books.lease(ticker, is_leased=is_leased, now_us=now_us)
+        for ticker, market in books.markets.items():
+            if market.is_leased and ticker not in self._interest:
+                books.lease(ticker, is_leased=False, now_us=now_us)
+
+    @staticmethod
+    def _channel_commands(session: Session, channel: str, wanted: set[str]) -> list[bytes]:
+        subscription = session.of_channel(channel)
+        if subscription is None:
+            if wanted and not session.is_pending(channel, "subscribe"):
+                return session.subscribe(channel, sorted(wanted))
+            return []
+        frames: list[bytes] = []
+        missing = sorted(wanted - subscription.markets)[:MOST_TICKERS_A_COMMAND]
+        surplus = sorted(subscription.markets - wanted)[:MOST_TICKERS_A_COMMAND]
+        if missing and not session.is_pending(channel, "add_markets"):
+            frames += session.add_markets(subscription.sid, missing)
+        if surplus and not session.is_pending(channel, "delete_markets"):
+            frames += session.delete_markets(subscription.sid, surplus)
+        return frames
+
+    # ---- publishing ---------------------------------------------------------------------------------------------
+
+    async def _publish(self, stop: asyncio.Event) -> None:
+        """Send what gathered as soon as something has, batch after batch."""
+        while True:
+            await self._wait_dirty(stop)
+            self._gather()
+            if not await self._publisher.send():
+                if stop.is_set():
+                    return
+                await wait_or_stop(stop, RETRY_REDIS_S)
+                self._dirty.set()
+                continue
+            if self._publisher.lost:
+                self._after_loss()
+            if stop.is_set() and not self._dirty.is_set():
+                return
+
+    async def _wait_dirty(self, stop: asyncio.Event) -> None:
+        if stop.is_set():
+            return
+        dirty = asyncio.create_task(self._dirty.wait(), name="dirty")
+        stopped = asyncio.create_task(stop.wait(), name="stopped")
+        await asyncio.wait({dirty, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        dirty.cancel()
+        stopped.cancel()
+
+    def _gather(self) -> None:
+        self._dirty.clear()
+        if self._books is None:
+            return
+        self._books.refresh_streams(self._clock.wall_us())
+        taken = self._books.take()
+        if taken.is_empty:
+            return
+        for sid, tickers in taken.snapshots_wanted.items():
+            if self._connection is not None and sid in self._books.session.subscriptions:
+                for frame in self._books.session.get_snapshot(sid, tickers):
+                    self._connection.send(frame)
+        self._publisher.add(self._books, taken)
+        if taken.is_feed_changed:
+            self._publisher.add_feed(self._feed_state())
+        if taken.changed:
+            self._relay.changed()
+        self._pulse.count("rows", len(taken.rows))
+
+    def _after_loss(self) -> None:
+        """Entries were dropped while Redis was away: say so on the tape, and give every reader a whole book."""
+        lost, self._publisher.lost = self._publisher.lost, 0
+        if self._books is None:
+            return
+        now_us = self._clock.wall_us()
+        self._books.lost(f"{lost} stream entries lost while Redis was away", now_us)
+        self._dirty.set()
+
+    # ---- feed state, beat ---------------------------------------------------------------------------------------
+
+    def _feed_state(self) -> schema.FeedState:
+        books = self._books
+        return schema.FeedState(
+            version=schema.VERSION,
+            conn=books.conn if books and self._state == "connected" else 0,
+            state=self._state,
+            generations=books.generations() if books and self._state == "connected" else {},
+            frame_age_ms=int((self._clock.monotonic() - self._last_frame) * 1_000),
+            lag_ms=books.last_lag_ms if books else None,
+            written_us=self._clock.wall_us(),
+            subscribed=sum(m.is_valid for m in books.markets.values()) if books else 0,
+            reason=self._reason,
+        )
+
+    async def _tick(self) -> None:
+        """Judge crossed books by the clock, and show readers that we live."""
+        if self._books is not None:
+            self._books.tick(self._clock.wall_us())
+            self._dirty.set()
+        await self._write_feed()
+
+    async def _write_feed(self) -> None:
+        try:
+            await self._publisher.send_now(feed_command(self._feed_state()))
+        except (RedisError, OSError, TimeoutError) as exc:
+            # Readers stop trusting the feed by themselves when entries stay away.
+            logger.warning("feed state cannot be written: %s", exc, extra={"action": "feed_unwritten"})
+
+    async def _relay_turn(self) -> None:
+        try:
+            await self._relay.turn()
+        except (RedisError, OSError, TimeoutError) as exc:
+            logger.warning("browsers cannot be told: %s", exc, extra={"action": "relay_failed"})
+
+    async def _beat(self) -> None:
+        pulse, books = self._pulse, self._books
+        pulse.turn(every_s=BEAT_EVERY_S)
+        pulse.state = self._state
+        pulse.last_event = self._reason
+        if books is not None:
+            pulse.counters |= dict(books.counters)
+            pulse.counters["books_valid"] = sum(m.is_valid for m in books.markets.values())
+            pulse.counters["books_wanted"] = len(self._interest)
+        await pulse.beat(self._redis)
+        await logs.ship(self._redis, role=pulse.role, name=pulse.name)

@@ -1,0 +1,72 @@
+"""Sign requests as the venue wants it: timestamp in milliseconds + METHOD + path without query.
+
+RSA keys sign RSA-PSS with SHA-256, MGF1-SHA-256 and a salt as long as the digest; Ed25519 keys sign plainly.
+Source: Kalshi docs, "API Keys"; facts.md section 2.
+"""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
+from feed.kalshi.errors import BadKey
+
+KEY_HEADER = "KALSHI-ACCESS-KEY"
+TIMESTAMP_HEADER = "KALSHI-ACCESS-TIMESTAMP"
+SIGNATURE_HEADER = "KALSHI-ACCESS-SIGNATURE"
+
+_PSS = padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=hashes.SHA256.digest_size)
+
+
+class Signer:
+    """A key id with its private key. Its repr names the id only."""
+
+    def __init__(self, key_id: str, private_key: RSAPrivateKey | Ed25519PrivateKey) -> None:
+        self.key_id = key_id
+        self._private_key = private_key
+
+    def __repr__(self) -> str:
+        return f"Signer({self.key_id})"
+
+    @classmethod
+    def from_file(cls, key_id: str, path: Path) -> Signer:
+        """Load a PEM file; what kind of key it holds is asked of the key, not of the header.
+
+        Raises:
+            BadKey: No such file, not an unencrypted PEM key, or neither RSA nor Ed25519.
+        """
+        try:
+            key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+        except OSError as exc:
+            raise BadKey(f"The private key {path} cannot be read ({exc.strerror}).") from exc
+        except (ValueError, TypeError, UnsupportedAlgorithm) as exc:
+            raise BadKey(f"{path} holds no unencrypted private key in PEM form.") from exc
+        if not isinstance(key, RSAPrivateKey | Ed25519PrivateKey):
+            raise BadKey(f"{path} holds a {type(key).__name__}; Kalshi takes RSA and Ed25519 keys.")
+        return cls(key_id, key)
+
+    def headers(self, method: str, url: str, *, wall_ms: int) -> dict[str, str]:
+        """Return the three authentication headers of a request.
+
+        Args:
+            method: HTTP method; a WebSocket handshake is a GET.
+            url: Full address; host and query are not signed.
+            wall_ms: Unix time in milliseconds, within some seconds of the venue's.
+        """
+        text = f"{wall_ms}{method.upper()}{urlsplit(url).path}".encode()
+        if isinstance(self._private_key, RSAPrivateKey):
+            signature = self._private_key.sign(text, _PSS, hashes.SHA256())
+        else:
+            signature = self._private_key.sign(text)
+        return {
+            KEY_HEADER: self.key_id,
+            TIMESTAMP_HEADER: str(wall_ms),
+            SIGNATURE_HEADER: base64.b64encode(signature).decode(),
+        }

@@ -1,0 +1,156 @@
+"""Frames of the venue's WebSocket, typed as they come: strings stay strings until convert.py.
+
+Fields we do not name are ignored, fields that may be missing have defaults: the venue adds and drops some without
+notice. Source: asyncapi.yaml 3.34; facts.md section 12.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Level = tuple[str, str]
+
+
+class SnapshotMsg(msgspec.Struct, frozen=True):
+    """A side without levels has its key left out."""
+
+    market_ticker: str
+    yes_dollars_fp: list[Level] = []
+    no_dollars_fp: list[Level] = []
+
+
+class DeltaMsg(msgspec.Struct, frozen=True):
+    """`delta_fp` is a signed change; `client_order_id` only when an order of this account caused it."""
+
+    market_ticker: str
+    price_dollars: str
+    delta_fp: str
+    side: Literal["yes", "no"]
+    ts_ms: int | None = None
+    client_order_id: str | None = None
+
+
+class TickerMsg(msgspec.Struct, frozen=True):
+    market_ticker: str
+    price_dollars: str | None = None
+    yes_bid_dollars: str | None = None
+    yes_ask_dollars: str | None = None
+    yes_bid_size_fp: str | None = None
+    yes_ask_size_fp: str | None = None
+    last_trade_size_fp: str | None = None
+    volume_fp: str | None = None
+    open_interest_fp: str | None = None
+    ts_ms: int | None = None
+
+
+class TradeMsg(msgspec.Struct, frozen=True):
+    trade_id: str
+    market_ticker: str
+    yes_price_dollars: str
+    count_fp: str
+    taker_outcome_side: Literal["yes", "no"]
+    is_block_trade: bool = False
+    ts_ms: int | None = None
+
+
+class SubscribedMsg(msgspec.Struct, frozen=True):
+    channel: str
+    sid: int
+
+
+class ErrorMsg(msgspec.Struct, frozen=True):
+    code: int
+    msg: str = ""
+    market_ticker: str | None = None
+    market_tickers: list[str] = []
+
+
+class Frame(msgspec.Struct, frozen=True, tag_field="type"):
+    """What every frame may carry at the top."""
+
+    sid: int = 0
+    seq: int | None = None
+    id: int = 0
+    sending_ts_ms: int | None = None
+
+
+class Snapshot(Frame, frozen=True, tag="orderbook_snapshot", kw_only=True):
+    msg: SnapshotMsg
+
+
+class Delta(Frame, frozen=True, tag="orderbook_delta", kw_only=True):
+    msg: DeltaMsg
+
+
+class Ticker(Frame, frozen=True, tag="ticker", kw_only=True):
+    msg: TickerMsg
+
+
+class Trade(Frame, frozen=True, tag="trade", kw_only=True):
+    msg: TradeMsg
+
+
+class Subscribed(Frame, frozen=True, tag="subscribed", kw_only=True):
+    msg: SubscribedMsg
+
+
+class Ok(Frame, frozen=True, tag="ok", kw_only=True):
+    """Answer to update_subscription (the full list after it) or list_subscriptions (another shape): kept raw."""
+
+    msg: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class Unsubscribed(Frame, frozen=True, tag="unsubscribed", kw_only=True):
+    pass
+
+
+class CommandError(Frame, frozen=True, tag="error", kw_only=True):
+    msg: ErrorMsg
+
+
+class LifecycleHead(msgspec.Struct, frozen=True):
+    """What is common to market_lifecycle_v2 messages; the rest differs by event type."""
+
+    market_ticker: str
+    event_type: str
+
+
+class Lifecycle(Frame, frozen=True, tag="market_lifecycle_v2", kw_only=True):
+    msg: msgspec.Raw
+
+
+class Envelope(msgspec.Struct, frozen=True):
+    """Any frame at all, for the ones that fit no type above."""
+
+    type: str = ""
+    sid: int = 0
+    seq: int | None = None
+    msg: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class AnyMsg(msgspec.Struct, frozen=True):
+    market_ticker: str = ""
+
+
+KnownFrame = Delta | Snapshot | Ticker | Trade | Lifecycle | Ok | Subscribed | Unsubscribed | CommandError
+
+decode_frame = msgspec.json.Decoder(KnownFrame).decode
+decode_envelope = msgspec.json.Decoder(Envelope).decode
+decode_any_msg = msgspec.json.Decoder(AnyMsg).decode
+decode_lifecycle_head = msgspec.json.Decoder(LifecycleHead).decode
+
+KNOWN_TYPES = frozenset(
+    {
+        "orderbook_snapshot",
+        "orderbook_delta",
+        "ticker",
+        "trade",
+        "subscribed",
+        "ok",
+        "unsubscribed",
+        "error",
+        "market_lifecycle_v2",
+    }
+)

@@ -1,0 +1,122 @@
+"""Put what the books gathered onto the streams, in one round trip a time.
+
+A failed round trip is repeated with the same entries until it succeeds: a reader that sees one twice drops it by
+its key. What does not fit the bounded backlog is lost, and a gap row says so.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import redis.asyncio as redis_async
+from redis.exceptions import RedisError
+
+from feed import schema
+from feed.books import Books, Taken
+
+logger = logging.getLogger(__name__)
+
+ROWS_AN_ENTRY = 50
+BACKLOG_COMMANDS = 20_000  # about a million rows while Redis is away
+FEED_ENTRIES = 1_000
+BOOK_STREAM_ENTRIES = 5_000  # at least the last two snapshots, one each 1,000 deltas
+
+Command = tuple[Any, ...]
+
+
+def tape_commands(stream: str, conn: int, rows: list[schema.TapeRow]) -> list[Command]:
+    """Return the XADDs that put `rows` on the tape, up to 50 in an entry."""
+    return [
+        (
+            "XADD",
+            stream,
+            "*",
+            schema.FIELD,
+            schema.encode(schema.TapeEntry(schema.VERSION, conn, rows[i : i + ROWS_AN_ENTRY])),
+        )
+        for i in range(0, len(rows), ROWS_AN_ENTRY)
+    ]
+
+
+def book_commands(events: dict[str, list[schema.BookEvent]]) -> list[Command]:
+    """Return the XADDs that put each market's events on its book stream."""
+    return [
+        (
+            "XADD",
+            schema.book_stream(ticker),
+            "MAXLEN",
+            "~",
+            BOOK_STREAM_ENTRIES,
+            "*",
+            schema.FIELD,
+            schema.encode(schema.BookEntry(schema.VERSION, happened)),
+        )
+        for ticker, happened in events.items()
+    ]
+
+
+def state_commands(books: Books, tickers: set[str]) -> list[Command]:
+    """Return the HSET of the latest state of each market that changed."""
+    if not tickers:
+        return []
+    command: list[Any] = ["HSET", schema.MARKETS]
+    for ticker in tickers:
+        command += (ticker, schema.encode(books.state(ticker)))
+    return [tuple(command)]
+
+
+def feed_command(state: schema.FeedState) -> Command:
+    """Return the XADD that shows readers the connection's state."""
+    return ("XADD", schema.FEED, "MAXLEN", "~", FEED_ENTRIES, "*", schema.FIELD, schema.encode(state))
+
+
+class Publisher:
+    """Sends commands in order; keeps what could not be sent."""
+
+    def __init__(self, client: redis_async.Redis) -> None:
+        self._client = client
+        self._backlog: list[Command] = []
+        self.lost = 0
+        self.is_failing = False
+
+    def add(self, books: Books, taken: Taken) -> None:
+        """Queue what gathered: tape first, then books, then lists."""
+        self._backlog += tape_commands(schema.TAPE, books.conn, taken.rows)
+        self._backlog += book_commands(taken.events)
+        self._backlog += state_commands(books, taken.changed)
+
+    def add_feed(self, state: schema.FeedState) -> None:
+        """Queue the connection's state behind the book events that it concerns."""
+        self._backlog.append(feed_command(state))
+
+    async def send_now(self, command: Command) -> None:
+        """Send one command past the queue; raises what Redis raises."""
+        await self._client.execute_command(*command)  # type: ignore[no-untyped-call]
+
+    async def send(self) -> bool:
+        """Send everything queued; return False, keeping it, when Redis does not take it.
+
+        What exceeds the backlog's bound is dropped, oldest first, and counted in `lost`.
+        """
+        if not self._backlog:
+            return True
+        sending, self._backlog = self._backlog, []
+        pipeline = self._client.pipeline(transaction=False)
+        for command in sending:
+            pipeline.execute_command(*command)
+        try:
+            await pipeline.execute()
+        except (RedisError, OSError, TimeoutError) as exc:
+            if not self.is_failing:
+                logger.error("Redis does not take the tape: %s", exc, extra={"action": "publish_failed"})
+            self.is_failing = True
+            kept = sending + self._backlog
+            excess = max(0, len(kept) - BACKLOG_COMMANDS)
+            self.lost += excess
+            self._backlog = kept[excess:]
+            return False
+        if self.is_failing:
+            logger.warning("Redis takes the tape again, %d entries lost", self.lost, extra={"action": "publish_again"})
+        self.is_failing = False
+        return True

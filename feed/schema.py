@@ -1,0 +1,356 @@
+"""What crosses a process boundary: the streams, keys and messages of kalshimm, in one place.
+
+Every message is a frozen struct, encoded as msgpack arrays under the field `d` of a Redis stream entry (or as the
+value of a key). A change of shape raises VERSION: readers refuse what they do not know.
+
+    kmm:tape:{shard}     TapeEntry      gateway → writer
+    kmm:book:{ticker}    BookEntry      gateway → traders, web hub
+    kmm:feed             FeedState      gateway → every book reader
+    kmm:control:{id}     Control        web, CLI, supervisor → one trader
+    kmm:journal          JournalEntry   traders, supervisor → writer, web hub
+    kmm:log              LogEntry       every process → writer          (kalshimm.runtime.logs)
+    kmm:markets          MarketState    gateway → web, scanner        (hash by ticker)
+    kmm:interest         ticker|holder  readers → gateway             (sorted set by expiry, seconds)
+    kmm:ack              number         writer → traders              (hash by trader id)
+    kmm:gen              store generation, set once in an empty Redis
+    kmm:beat:{role}:{name}  Beat        every worker                    (kalshimm.runtime.heartbeat)
+
+Prices are centi-cents on their own side's ladder unless the name says `yes_`, counts hundredths of a contract,
+times microseconds since 1970 UTC of the clock that the name says.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any
+
+import msgspec
+
+VERSION = 1
+
+TAPE = "kmm:tape:0"  # one shard on one machine
+FEED = "kmm:feed"
+JOURNAL = "kmm:journal"
+MARKETS = "kmm:markets"
+INTEREST = "kmm:interest"
+ACK = "kmm:ack"
+GENERATION = "kmm:gen"
+FIELD = b"d"
+
+FEED_EVERY_S = 0.25
+FEED_ENTRY_MAX_S = 1.5  # an older newest entry means the gateway is gone: no quotes
+CONNECTION_SILENT_MAX_S = 15.0  # the venue pings every 10 s
+INTEREST_LEASE_S = 30  # a holder renews well before
+INTEREST_LINGER_S = 60
+BOOK_SNAPSHOT_DELTAS = 1_000
+BOOK_SNAPSHOT_S = 5.0
+TAPE_HOLDER = "tape:"  # a holder with this prefix wants the tape only, no book stream
+
+
+def book_stream(ticker: str) -> str:
+    return f"kmm:book:{ticker}"
+
+
+def control_stream(trader: str) -> str:
+    return f"kmm:control:{trader}"
+
+
+def interest_member(ticker: str, holder: str) -> str:
+    return f"{ticker}|{holder}"
+
+
+class TimeSource(IntEnum):
+    """Where a row's time comes from, best first."""
+
+    EXCHANGE = 0
+    SENDING = 1
+    RECEIVED = 2
+    PREVIOUS = 3
+
+
+Levels = list[tuple[int, int]]
+
+
+class _Row(msgspec.Struct, frozen=True, array_like=True):
+    """Common head of every tape row: exchange time, its source, market."""
+
+    time_us: int
+    source: int
+    ticker: str
+
+
+class DeltaRow(_Row, frozen=True, array_like=True, tag=0):
+    seq: int
+    side: int
+    price_cc: int
+    delta_cx: int
+
+
+class SnapshotRow(_Row, frozen=True, array_like=True, tag=1):
+    """Whole book; `seq` is 0 for one that the gateway wrote by itself from its own book."""
+
+    seq: int
+    yes: Levels
+    no: Levels
+
+
+class TickerRow(_Row, frozen=True, array_like=True, tag=2):
+    """None is a field the venue did not send; `digest` is 63 bits over the message, part of the key."""
+
+    digest: int
+    last_yes_price_cc: int | None
+    yes_bid_cc: int | None
+    yes_ask_cc: int | None
+    yes_bid_cx: int | None
+    yes_ask_cx: int | None
+    last_count_cx: int | None
+    volume_cx: int | None
+    open_interest_cx: int | None
+
+
+class TradeRow(_Row, frozen=True, array_like=True, tag=3):
+    """One print; the taker's side is the ladder it bought on."""
+
+    trade_id: str
+    yes_price_cc: int
+    count_cx: int
+    taker_side: int
+    is_block: bool
+
+
+class LifecycleRow(_Row, frozen=True, array_like=True, tag=4):
+    """A market_lifecycle_v2 message: the venue's event word and its body as JSON."""
+
+    event_type: str
+    body: bytes
+
+
+class GapRow(_Row, frozen=True, array_like=True, tag=5):
+    """Data is missing from here; `ticker` is empty when a whole subscription or stream is meant."""
+
+    reason: str
+    sid: int
+    expected: int
+    received: int
+
+
+class MalformedRow(_Row, frozen=True, array_like=True, tag=6):
+    """A frame that could not be used, kept as it came."""
+
+    reason: str
+    frame: bytes
+
+
+TapeRow = DeltaRow | SnapshotRow | TickerRow | TradeRow | LifecycleRow | GapRow | MalformedRow
+
+
+class TapeEntry(msgspec.Struct, frozen=True, array_like=True):
+    """Up to 50 rows of one connection; `conn` is its 63-bit identity."""
+
+    version: int
+    conn: int
+    rows: list[TapeRow]
+
+
+class BookSnapshot(msgspec.Struct, frozen=True, array_like=True, tag=0):
+    """The whole book, valid while the feed shows `conn` and `generation` for `sid`."""
+
+    conn: int
+    sid: int
+    generation: int
+    seq: int
+    time_us: int
+    yes: Levels
+    no: Levels
+
+
+class BookDelta(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    """One level's signed change; `client_order_id` only when an order of this connection's account caused it."""
+
+    seq: int
+    time_us: int
+    side: int
+    price_cc: int
+    delta_cx: int
+    client_order_id: str | None = None
+
+
+class BookTrade(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    trade_id: str
+    time_us: int
+    yes_price_cc: int
+    count_cx: int
+    taker_side: int
+
+
+class BookStatus(msgspec.Struct, frozen=True, array_like=True, tag=3):
+    """The book stopped being valid (`reason`), or the market's status changed."""
+
+    time_us: int
+    is_valid: bool
+    reason: str
+
+
+BookEvent = BookSnapshot | BookDelta | BookTrade | BookStatus
+
+
+class BookEntry(msgspec.Struct, frozen=True, array_like=True):
+    """Events of one market, in order; a newcomer walks back to an entry that holds a snapshot."""
+
+    version: int
+    events: list[BookEvent]
+
+
+class FeedState(msgspec.Struct, frozen=True, array_like=True):
+    """Health of the one public connection.
+
+    `generations` maps sid to the generation its books must carry; `frame_age_ms` is the silence of the connection
+    (frames and pings) when written; `lag_ms` the newest message's age by exchange time, None before the first.
+    """
+
+    version: int
+    conn: int
+    state: str
+    generations: dict[int, int]
+    frame_age_ms: int
+    lag_ms: int | None
+    written_us: int
+    subscribed: int
+    reason: str = ""
+
+
+class MarketState(msgspec.Struct, frozen=True, array_like=True):
+    """Latest of one market, for lists. None is an empty side or an unknown figure."""
+
+    version: int
+    time_us: int
+    is_valid: bool
+    yes_bid_cc: int | None
+    yes_ask_cc: int | None
+    yes_bid_cx: int
+    yes_ask_cx: int
+    last_yes_price_cc: int | None
+    volume_cx: int | None
+    status: str
+
+
+class OrderState(msgspec.Struct, frozen=True, array_like=True, tag=0):
+    """An order of a trader after a change. `status`: resting, filled, canceled, refused."""
+
+    client_order_id: str
+    order_id: str
+    side: int
+    price_cc: int
+    placed_cx: int
+    filled_cx: int
+    remaining_cx: int
+    status: str
+    reason: str
+
+
+class FillState(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    """One fill, booked once by (account, order id, trade id). `fee_ud` None is unknown, not zero."""
+
+    client_order_id: str
+    order_id: str
+    trade_id: str
+    side: int
+    price_cc: int
+    count_cx: int
+    is_taker: bool
+    fee_ud: int | None
+    position_cx: int
+    inferred: bool
+
+
+class Decision(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """Why the trader wants what it wants; written when it changes, else once a minute with a count."""
+
+    reason: str
+    figures: dict[str, Any]
+    repeats: int
+
+
+class StateChange(msgspec.Struct, frozen=True, array_like=True, tag=3):
+    """A trader's state word changed: starting, quoting, paused, draining, stopped, failed."""
+
+    state: str
+    reason: str
+
+
+class CommandAnswer(msgspec.Struct, frozen=True, array_like=True, tag=4):
+    """A control command was done, or refused with why."""
+
+    command_id: str
+    is_done: bool
+    reason: str
+
+
+JournalBody = OrderState | FillState | Decision | StateChange | CommandAnswer
+
+
+class JournalEntry(msgspec.Struct, frozen=True, array_like=True):
+    """One numbered line of a trader's journal. `number` rises by one for ever, also over restarts."""
+
+    version: int
+    trader: int
+    number: int
+    time_us: int
+    account: str
+    mode: str
+    ticker: str
+    body: JournalBody
+
+
+class Control(msgspec.Struct, frozen=True, array_like=True):
+    """A command to one trader. `verb`: pause, resume, stop."""
+
+    version: int
+    command_id: str
+    verb: str
+    issuer: str
+    expires_us: int
+
+
+class QuoteView(msgspec.Struct, frozen=True, array_like=True):
+    """One resting order as the pages show it."""
+
+    side: int
+    price_cc: int
+    placed_cx: int
+    remaining_cx: int
+    ahead_cx: int
+    buffer_cx: int
+    ahead_is_estimate: bool
+
+
+class TraderView(msgspec.Struct, frozen=True, array_like=True):
+    """What a trader says of itself in its beat's `detail`.
+
+    `rate_ud_h` is expected reward in micro-dollars per hour, None while unknown;
+    `trading_ud` is cash from fills less fees plus the position marked at the bad side, None when a side is empty.
+    """
+
+    trader: int
+    ticker: str
+    mode: str
+    state: str
+    why: str
+    position_cx: int
+    fills: int
+    quotes: list[QuoteView]
+    book_is_valid: bool
+    yes_bid_cc: int | None
+    yes_ask_cc: int | None
+    rate_ud_h: int | None
+    trading_ud: int | None
+
+
+encode = msgspec.msgpack.Encoder().encode
+decode_tape = msgspec.msgpack.Decoder(TapeEntry).decode
+decode_book = msgspec.msgpack.Decoder(BookEntry).decode
+decode_feed = msgspec.msgpack.Decoder(FeedState).decode
+decode_market = msgspec.msgpack.Decoder(MarketState).decode
+decode_journal = msgspec.msgpack.Decoder(JournalEntry).decode
+decode_control = msgspec.msgpack.Decoder(Control).decode
+decode_trader_view = msgspec.msgpack.Decoder(TraderView).decode

@@ -1,0 +1,48 @@
+"""Log records of every process into the service log."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from feed.sinks.base import Entry
+from feed.sinks.tape import to_time
+from kalshimm.runtime.database import AsyncConnection
+from kalshimm.runtime.logs import LOG_STREAM, LOG_VERSION, decode_log
+
+INSERT = """
+INSERT INTO ops_service_log (time, entry_id, role, name, pid, level, logger, message, fields)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
+"""
+
+
+class LogSink:
+    """The log stream."""
+
+    stream = LOG_STREAM
+
+    def decode(self, entry: Entry) -> Sequence[tuple[Any, ...]]:
+        r = decode_log(entry.payload)
+        if r.version != LOG_VERSION:
+            raise ValueError(f"log version {r.version}, expected {LOG_VERSION}")
+        message = r.message.replace("\x00", "\\0")  # PostgreSQL's text holds no NUL
+        return (
+            (
+                to_time(r.time_us), entry.id, r.role[:32], r.name[:64], r.pid, r.level[:10], r.logger[:128], message,
+                Jsonb(r.fields),
+            ),
+        )  # fmt: skip
+
+    async def store(self, connection: AsyncConnection, rows: list[Any]) -> Counter[str]:
+        async with connection.cursor() as cursor:
+            await cursor.executemany(INSERT, rows)
+            return Counter(logs=cursor.rowcount)
+
+    def committed(self) -> None:
+        """Nothing is remembered."""
+
+    def rolled_back(self) -> None:
+        """Nothing is remembered."""

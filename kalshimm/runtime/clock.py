@@ -1,0 +1,46 @@
+"""Time as a value: whoever decides by time is handed a clock."""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Wall time for stamps and signatures, monotonic time for ages and timeouts."""
+
+    def wall_us(self) -> int:
+        """Return microseconds since 1970 UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Return seconds that never step back; only differences mean something."""
+        ...
+
+
+class SystemClock:
+    """The machine's own clocks."""
+
+    def wall_us(self) -> int:
+        return time.time_ns() // 1_000
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+class ManualClock:
+    """A clock that moves only when told to: for tests and for recorded time."""
+
+    def __init__(self, wall_us: int = 0) -> None:
+        self._wall_us = wall_us
+        self._monotonic_us = 0
+
+    def wall_us(self) -> int:
+        return self._wall_us
+
+    def monotonic(self) -> float:
+        return self._monotonic_us / 1_000_000
+
+    def advance_us(self, microseconds: int) -> None:
+        self._wall_us += microseconds
+        self._monotonic_us += microseconds

@@ -1,0 +1,119 @@
+"""Beats: keys with a time to live, written by the loop that does the work. Silence is the alarm."""
+
+from __future__ import annotations
+
+import logging
+
+import msgspec
+import redis.asyncio as redis_async
+from redis.exceptions import RedisError
+
+from kalshimm.runtime.clock import Clock
+from kalshimm.runtime.process import ProcessIdentity
+
+logger = logging.getLogger(__name__)
+
+BEAT_VERSION = 1
+BEAT_TTL_S = 5
+BEAT_EVERY_S = 1.0
+BEAT_KEYS = "kmm:beat:*"
+
+
+def beat_key(role: str, name: str) -> str:
+    return f"kmm:beat:{role}:{name}"
+
+
+class Beat(msgspec.Struct, frozen=True, array_like=True):
+    """Proof that a worker's own loop runs; `detail` is a role's own summary for the pages, in its own schema.
+
+    `pid`, `boot_id` and `started_us` together identify the process; `lag_ms` is how late its loop comes.
+    """
+
+    version: int
+    role: str
+    name: str
+    pid: int
+    boot_id: str
+    started_us: int
+    written_us: int
+    loops: int
+    lag_ms: int
+    state: str
+    last_event: str
+    counters: dict[str, int]
+    detail: bytes = b""
+
+
+decode_beat = msgspec.msgpack.Decoder(Beat).decode
+
+
+class Pulse:
+    """What one worker knows of itself: its loop sets the fields, calls `turn`, and has it written by `beat`."""
+
+    def __init__(self, *, role: str, name: str, clock: Clock) -> None:
+        self.role, self.name, self._clock = role, name, clock
+        self.identity = ProcessIdentity.own()
+        self.loops = 0
+        self.lag_ms = 0
+        self.state = "starting"
+        self.last_event = ""
+        self.counters: dict[str, int] = {}
+        self.detail = b""
+        self._due: float | None = None
+
+    def count(self, counter: str, by: int = 1) -> None:
+        self.counters[counter] = self.counters.get(counter, 0) + by
+
+    def turn(self, *, every_s: float) -> None:
+        """Note one turn of the loop, and how late it came against its period."""
+        now = self._clock.monotonic()
+        if self._due is not None:
+            self.lag_ms = max(0, int((now - self._due) * 1_000))
+        self.loops += 1
+        self._due = now + every_s
+
+    def snapshot(self) -> Beat:
+        return Beat(
+            version=BEAT_VERSION,
+            role=self.role,
+            name=self.name,
+            pid=self.identity.pid,
+            boot_id=self.identity.boot_id,
+            started_us=self.identity.started_us,
+            written_us=self._clock.wall_us(),
+            loops=self.loops,
+            lag_ms=self.lag_ms,
+            state=self.state,
+            last_event=self.last_event,
+            counters=dict(self.counters),
+            detail=self.detail,
+        )
+
+    async def beat(self, client: redis_async.Redis) -> bool:
+        """Write the beat; with Redis away say so once per outage and return False: the work goes on."""
+        try:
+            await client.set(beat_key(self.role, self.name), msgspec.msgpack.encode(self.snapshot()), ex=BEAT_TTL_S)
+        except (RedisError, OSError, TimeoutError) as exc:
+            if self.counters.get("beats_lost", 0) == 0:
+                logger.warning("beat could not be written: %s", exc, extra={"action": "beat_lost"})
+            self.count("beats_lost")
+            return False
+        self.counters.pop("beats_lost", None)
+        return True
+
+    async def retire(self, client: redis_async.Redis) -> None:
+        """Take the beat away at a clean stop: nobody need wait for it to lapse."""
+        try:
+            await client.delete(beat_key(self.role, self.name))
+        except (RedisError, OSError, TimeoutError) as exc:
+            logger.info("beat left to lapse: %s", exc)
+
+
+async def read_beats(client: redis_async.Redis, pattern: str = BEAT_KEYS) -> list[Beat]:
+    """Return every living beat, ordered by role and name."""
+    keys = [key async for key in client.scan_iter(match=pattern, count=500)]
+    if not keys:
+        return []
+    values = await client.mget(keys)
+    beats = [decode_beat(value) for value in values if isinstance(value, bytes)]
+    return sorted(beats, key=lambda beat: (beat.role, beat.name))

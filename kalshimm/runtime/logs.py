@@ -1,0 +1,133 @@
+"""Structured records from every process: to its own output at once, to the log stream by a bounded queue.
+
+The queue never blocks and never raises on the caller's path: when it is full the record is counted as dropped, and
+the count travels with the next record that fits. Keys and signatures are never passed to a logger.
+"""
+
+from __future__ import annotations
+
+import collections
+import logging
+import os
+import sys
+import time
+import traceback
+from typing import Any
+
+import msgspec
+import redis.asyncio as redis_async
+from redis.exceptions import RedisError
+
+QUEUE_RECORDS = 5_000
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+LOG_STREAM = "kmm:log"
+LOG_VERSION = 1
+LOG_STREAM_ENTRIES = 100_000  # cap while no writer runs; the writer trims what it has stored
+
+
+class LogEntry(msgspec.Struct, frozen=True, array_like=True):
+    """One record on the log stream, with the process it came from; time in microseconds since 1970."""
+
+    version: int
+    time_us: int
+    role: str
+    name: str
+    pid: int
+    level: str
+    logger: str
+    message: str
+    fields: dict[str, Any]
+
+
+decode_log = msgspec.msgpack.Decoder(LogEntry).decode
+
+
+class Record(msgspec.Struct, frozen=True):
+    """A log record as values: time in microseconds since 1970, level name, fields as passed in `extra`."""
+
+    time_us: int
+    level: str
+    logger: str
+    message: str
+    fields: dict[str, Any]
+
+
+def to_record(record: logging.LogRecord) -> Record:
+    fields = {
+        k: v if isinstance(v, int | str | bool) else str(v) for k, v in vars(record).items() if k not in _STANDARD
+    }
+    if record.exc_info:
+        fields["traceback"] = "".join(traceback.format_exception(*record.exc_info))
+    return Record(int(record.created * 1_000_000), record.levelname, record.name, record.getMessage(), fields)
+
+
+class QueueHandler(logging.Handler):
+    """Keep records until the worker's shipping task takes them."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self._records: collections.deque[Record] = collections.deque()
+        self.dropped = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if len(self._records) >= QUEUE_RECORDS:
+            self.dropped += 1
+            return
+        self._records.append(to_record(record))
+
+    def take(self) -> list[Record]:
+        """Return and forget what has gathered."""
+        taken = list(self._records)
+        self._records.clear()
+        return taken
+
+    def put_back(self, records: list[Record]) -> None:
+        """Return records that could not be sent, as far as there is room."""
+        room = max(0, QUEUE_RECORDS - len(self._records))
+        self.dropped += max(0, len(records) - room)
+        self._records.extendleft(reversed(records[:room]))
+
+
+class LineFormatter(logging.Formatter):
+    """One line a record: UTC time, level, logger, message, then fields as name=value."""
+
+    converter = staticmethod(time.gmtime)
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry = to_record(record)
+        fields = "".join(f" {k}={v}" for k, v in entry.fields.items() if k != "traceback")
+        head = f"{self.formatTime(record, '%H:%M:%S')}.{int(record.msecs):03d} {entry.level:<7} {entry.logger}"
+        tail = f"\n{entry.fields['traceback']}" if "traceback" in entry.fields else ""
+        return f"{head}: {entry.message}{fields}{tail}"
+
+
+queue_handler = QueueHandler()
+
+
+def configure(*, debug: bool = False) -> None:
+    """Send all records to stderr as lines, and keep them for shipping."""
+    stream = logging.StreamHandler(sys.stderr)
+    stream.setFormatter(LineFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [stream, queue_handler]
+    root.setLevel(logging.DEBUG if debug else logging.INFO)
+    for noisy in ("asyncio", "daphne", "django.channels", "aiohttp.access", "kombu", "amqp", "picows"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+async def ship(client: redis_async.Redis, *, role: str, name: str) -> None:
+    """Send what has gathered to the log stream; with Redis away it is kept for the next call."""
+    records = queue_handler.take()
+    if not records:
+        return
+    pipeline = client.pipeline(transaction=False)
+    for r in records:
+        entry = LogEntry(LOG_VERSION, r.time_us, role, name, os.getpid(), r.level, r.logger, r.message, r.fields)
+        pipeline.xadd(LOG_STREAM, {b"d": msgspec.msgpack.encode(entry)}, maxlen=LOG_STREAM_ENTRIES, approximate=True)
+    try:
+        await pipeline.execute()
+    except (RedisError, OSError, TimeoutError):
+        # No log line here: it would queue itself for ever while Redis is away.
+        queue_handler.put_back(records)

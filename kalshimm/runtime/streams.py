@@ -1,0 +1,48 @@
+"""Redis as kalshimm uses it: bounded connections, streams of msgpack entries, a store generation."""
+
+from __future__ import annotations
+
+import secrets
+
+import redis.asyncio as redis_async
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from kalshimm.errors import NotReachable
+
+CONNECT_TIMEOUT_S = 2.0
+ANSWER_TIMEOUT_S = 5.0
+
+
+def connect(url: str, *, block_s: float = 0.0, retries: int = 0) -> redis_async.Redis:
+    """Return a client whose every call ends: connect 2 s, answer 5 s beyond `block_s` of a blocking read.
+
+    Retries are off unless asked for: a write repeated by the client library could be a second entry.
+    """
+    return redis_async.Redis.from_url(
+        url,
+        socket_connect_timeout=CONNECT_TIMEOUT_S,
+        socket_timeout=ANSWER_TIMEOUT_S + block_s,
+        retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), retries),
+        health_check_interval=0,
+    )
+
+
+async def require(client: redis_async.Redis) -> None:
+    """Raise NotReachable unless Redis answers."""
+    try:
+        await client.ping()
+    except (RedisConnectionError, RedisTimeoutError, OSError) as exc:
+        raise NotReachable(f"Redis does not answer ({exc}); check REDIS_URL, or start it with `make up`.") from exc
+
+
+async def generation(client: redis_async.Redis, key: str) -> str:
+    """Return this store's generation, setting one in an empty store.
+
+    A different generation than last time means the streams began anew: ids from before say nothing now.
+    """
+    await client.set(key, secrets.token_hex(8), nx=True)
+    value = await client.get(key)
+    return value.decode() if isinstance(value, bytes) else str(value)

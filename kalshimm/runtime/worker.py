@@ -1,0 +1,77 @@
+"""The frame of every long-running command: named tasks, one stop event, a beat, log shipping.
+
+A worker is a plain class with `async def run(self, stop)`. SIGTERM and SIGINT set `stop`; the worker finishes its
+step and returns. A task that raises ends the worker: a crash is allowed, a half-life is not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+from kalshimm.errors import KalshimmError
+
+logger = logging.getLogger(__name__)
+
+Run = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
+
+
+async def wait_or_stop(stop: asyncio.Event, seconds: float) -> bool:
+    """Sleep, but no longer than until `stop` is set; return whether it is."""
+    try:
+        await asyncio.wait_for(stop.wait(), seconds)
+    except TimeoutError:
+        return False
+    return True
+
+
+async def every(stop: asyncio.Event, seconds: float, step: Callable[[], Awaitable[None]]) -> None:
+    """Run `step` now and then each `seconds` until stopped; its own time counts towards the period."""
+    loop = asyncio.get_running_loop()
+    due = loop.time()
+    while not stop.is_set():
+        await step()
+        due = max(due + seconds, loop.time())
+        if await wait_or_stop(stop, max(0.0, due - loop.time())):
+            return
+
+
+async def _run_until_signalled(run: Run) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await run(stop)
+
+
+def main(run: Run, *, name: str) -> None:
+    """Run a worker until it returns or a signal asks it to stop; exit with the error's own code.
+
+    uvloop is used where it is installed: it costs nothing and helps with many small reads.
+    """
+    try:
+        import uvloop  # not on Windows
+
+        runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+    except ImportError:
+        runner = asyncio.Runner()
+    try:
+        with runner:
+            runner.run(_run_until_signalled(run))
+    except* KalshimmError as group:
+        error = _first(group)
+        logger.error("%s stopped: %s", name, error)
+        sys.exit(error.exit_code)
+    logger.info("%s stopped", name)
+
+
+def _first(group: BaseExceptionGroup[KalshimmError]) -> KalshimmError:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, KalshimmError)
+    return error

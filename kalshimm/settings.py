@@ -1,0 +1,124 @@
+"""Settings, all from the environment (or `.env` beside manage.py), with safe defaults.
+
+Nothing here trades: `KALSHI_ENV` is the local exchange and every trader is paper unless a person says otherwise.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kalshimm import env
+from kalshimm.embedded import home
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env.load_dotenv(BASE_DIR / ".env")
+
+KALSHIMM_HOME = home.locate(BASE_DIR)
+KALSHIMM_PORT = env.integer("KALSHIMM_PORT", 8000, minimum=1, maximum=65_535)
+KALSHIMM_LIVE = env.boolean("KALSHIMM_LIVE")
+DEBUG = env.boolean("KALSHIMM_DEBUG")
+
+KALSHI_ENV = env.choice("KALSHI_ENV", ("local", "demo", "prod"), "local")
+KALSHI_REST_URL = env.text("KALSHI_REST_URL")
+KALSHI_WS_URL = env.text("KALSHI_WS_URL")
+KALSHI_KEY_ID = env.secret("KALSHI_KEY_ID")
+KALSHI_PRIVATE_KEY_PATH = env.text("KALSHI_PRIVATE_KEY_PATH")
+
+SECRET_KEY = env.secret("KALSHIMM_SECRET_KEY") or home.secret_key(KALSHIMM_HOME)
+ALLOWED_HOSTS = env.text("KALSHIMM_HOSTS", "localhost,127.0.0.1,[::1]").split(",")
+
+# Given stores win; else those that `up` runs in this home; else a command starts its own (kalshimm.commandline).
+_stores = home.running_stores(KALSHIMM_HOME)
+DATABASE_URL = env.secret("DATABASE_URL") or (_stores.database_url if _stores else "")
+REDIS_URL = env.redis_url(env.secret("REDIS_URL") or (_stores.redis_url if _stores else "redis://127.0.0.1:6379/0"))
+DATABASES = {"default": env.database(DATABASE_URL or "postgresql://kalshimm@127.0.0.1/kalshimm")}
+
+INSTALLED_APPS = [
+    "daphne",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.humanize",
+    "django.contrib.postgres",
+    "channels",
+    "django_htmx",
+    "rest_framework",
+    "timescale",
+    "kalshimm",
+    "kalshimm.ops",
+    "markets",
+    "feed",
+    "traders",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "kalshimm.middleware.ContentSecurityPolicyMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+
+ROOT_URLCONF = "kalshimm.urls"
+ASGI_APPLICATION = "kalshimm.asgi.application"
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "overview"
+LOGOUT_REDIRECT_URL = "login"
+SESSION_COOKIE_AGE = 12 * 3600
+SESSION_COOKIE_HTTPONLY = True
+# Two copies on one host differ only by port, which cookies ignore.
+SESSION_COOKIE_NAME = f"kalshimm_session_{KALSHIMM_PORT}"
+CSRF_COOKIE_NAME = f"kalshimm_csrf_{KALSHIMM_PORT}"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+X_FRAME_OPTIONS = "DENY"
+AUTH_PASSWORD_VALIDATORS = [{"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"}]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "CONFIG": {"hosts": [REDIS_URL], "prefix": "kmm-channels"},
+    },
+}
+
+CELERY_BROKER_URL = REDIS_URL
+CELERY_RESULT_BACKEND = REDIS_URL
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+
+STATIC_URL = "/static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STATIC_ROOT = KALSHIMM_HOME / "static"
+WHITENOISE_USE_FINDERS = True  # served straight from the checkout; nothing to collect on one machine
+WHITENOISE_MAX_AGE = 0 if DEBUG else 3600
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = False
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+LOGGING_CONFIG = None  # kalshimm.runtime.logs, called by manage.py and asgi

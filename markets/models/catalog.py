@@ -1,0 +1,89 @@
+"""The venue's catalogue as last read: series, their events, their markets, incentive programs."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from markets.core.grid import PriceGrid, PriceRange
+
+
+class Series(models.Model):
+    """A template of events, such as one city's daily high temperature."""
+
+    ticker = models.CharField(primary_key=True, max_length=128)
+    title = models.TextField(blank=True)
+    category = models.CharField(max_length=64, blank=True)
+    frequency = models.CharField(max_length=32, blank=True)
+    fee_type = models.CharField(max_length=64, blank=True)
+    fee_multiplier = models.CharField(max_length=16, blank=True, help_text="As the venue writes it; exact text.")
+    seen_at = models.DateTimeField(help_text="When the catalogue last showed it.")
+
+    class Meta:
+        verbose_name_plural = "series"
+        ordering = ["ticker"]
+
+    def __str__(self) -> str:
+        return self.ticker
+
+
+class Event(models.Model):
+    """One occasion with one or more markets."""
+
+    ticker = models.CharField(primary_key=True, max_length=128)
+    series = models.ForeignKey(Series, on_delete=models.CASCADE, related_name="events")
+    title = models.TextField(blank=True)
+    sub_title = models.TextField(blank=True)
+    mutually_exclusive = models.BooleanField(default=False, help_text="At most one market can settle Yes.")
+    exchange_index = models.IntegerField(default=0)
+    seen_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["ticker"]
+
+    def __str__(self) -> str:
+        return self.ticker
+
+
+class Market(models.Model):
+    """One Yes/No question."""
+
+    ticker = models.CharField(primary_key=True, max_length=128)
+    event = models.ForeignKey(Event, on_delete=models.CASCADE, related_name="markets")
+    yes_sub_title = models.TextField(blank=True)
+    status = models.CharField(max_length=16, db_index=True, help_text="The venue's word: initialized, active, …")
+    result = models.CharField(max_length=8, blank=True)
+    open_time = models.DateTimeField()
+    close_time = models.DateTimeField(db_index=True)
+    exchange_index = models.IntegerField(default=0)
+    price_ranges = models.JSONField(help_text="[[start, end, step], …] in centi-cents of the Yes price.")
+    seen_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["ticker"]
+
+    def __str__(self) -> str:
+        return self.ticker
+
+    def grid(self) -> PriceGrid:
+        return PriceGrid(PriceRange(*band) for band in self.price_ranges)
+
+
+class IncentiveProgram(models.Model):
+    """A period in which the venue pays for liquidity or volume in a market."""
+
+    id = models.CharField(primary_key=True, max_length=64)
+    market_ticker = models.CharField(max_length=128, db_index=True)
+    incentive_type = models.CharField(max_length=32)
+    start_date = models.DateTimeField()
+    end_date = models.DateTimeField()
+    period_reward_cc = models.BigIntegerField(help_text="Centi-cents ($0.0001) for the whole period.")
+    target_size_cx = models.BigIntegerField(null=True, help_text="Hundredths of a contract; empty = not published.")
+    discount_factor_bps = models.IntegerField(null=True)
+    paid_out = models.BooleanField(default=False)
+    seen_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["start_date", "id"]
+
+    def __str__(self) -> str:
+        return f"{self.market_ticker} {self.incentive_type}"
