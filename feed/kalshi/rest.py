@@ -149,7 +149,7 @@ def refusal(status: int, body: bytes) -> RequestRefused:
 def _error_text(body: bytes) -> tuple[str, str]:
     try:
         error = msgspec.json.decode(body, type=wire.ErrorBody)
-        nested: Any = msgspec.json.decode(error.error) if error.error else None
+        nested: Any = msgspec.json.decode(error.error)
         if isinstance(nested, str):
             return "", nested
         if isinstance(nested, dict):

@@ -42,8 +42,8 @@ def yes_price_cc(side: Side, price_cc: int) -> int:
 
 def _parse(text: str, decimals: int, what: str) -> int:
     body = text[1:] if text[:1] in "+-" else text
-    whole, _, fraction = body.partition(".")
-    if not (whole.isascii() and (whole + fraction).isdigit() and (fraction or "." not in body)):
+    whole, point, fraction = body.partition(".")
+    if not (body.isascii() and whole.isdigit() and (fraction.isdigit() if point else True)):
         raise ValueError(f"{what} must be a decimal string, found {text!r}")
     if len(fraction) > decimals and fraction[decimals:].strip("0"):
         raise ValueError(f"{what} has more than {decimals} decimals: {text!r}")

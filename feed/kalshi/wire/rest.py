@@ -87,7 +87,7 @@ class ProgramsPage(msgspec.Struct, frozen=True):
 class ErrorBody(msgspec.Struct, frozen=True):
     """All shapes an error takes: nested, flat, bare, and a plain string."""
 
-    error: msgspec.Raw | None = None
+    error: msgspec.Raw = msgspec.Raw(b"null")
     code: str | int | None = None
     message: str | None = None
     msg: str | None = None

@@ -1,0 +1,217 @@
+"""The writer against a real PostgreSQL and a real Valkey."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import psycopg
+import pytest
+import redis
+
+from feed import schema
+from feed.publisher import tape_commands
+from feed.sinks.base import Sink
+from feed.sinks.journal import JournalSink
+from feed.sinks.log import LogSink
+from feed.sinks.tape import TapeSink
+from feed.writer import StreamWriter
+from kalshimm.runtime import streams
+from kalshimm.runtime.clock import SystemClock
+from kalshimm.runtime.logs import LOG_STREAM, LOG_VERSION, LogEntry
+
+CONN = 41
+BEFORE = 1_795_337_400_000_000
+
+
+def a_delta(seq: int, *, ticker: str = "M-1") -> schema.DeltaRow:
+    return schema.DeltaRow(BEFORE + seq, schema.TimeSource.EXCHANGE, ticker, seq, 0, 4_200, 100)
+
+
+def publish(client: redis.Redis, rows: list[schema.TapeRow]) -> None:
+    for command in tape_commands(schema.TAPE, CONN, rows):
+        client.execute_command(*command)
+
+
+class Bench:
+    """Runs stream writers over what lies on the streams, until nothing is left."""
+
+    def __init__(self, redis_url: str, dsn: str) -> None:
+        self.client = streams.connect(redis_url, block_s=1)
+        self.dsn = dsn
+
+    async def drain(self, sink: Sink) -> StreamWriter:
+        writer = StreamWriter(client=self.client, dsn=self.dsn, sink=sink, clock=SystemClock())
+        stop = asyncio.Event()
+        stop.set()  # a writer asked to stop stores what is on the stream first
+        await writer.run(stop)
+        return writer
+
+    async def rows(self, query: str) -> list[tuple[Any, ...]]:
+        async with await psycopg.AsyncConnection.connect(self.dsn) as connection:
+            return list(await (await connection.execute(query)).fetchall())  # type: ignore[arg-type]
+
+    async def count(self, table: str) -> int:
+        return (await self.rows(f"SELECT count(*) FROM {table}"))[0][0]
+
+
+@pytest.fixture
+async def bench(redis_client: redis.Redis, redis_url: str, database_url: str) -> AsyncIterator[Bench]:
+    bench = Bench(redis_url, database_url)
+    yield bench
+    await bench.client.aclose()
+
+
+async def test_it_stores_every_kind_of_row(bench: Bench, redis_client: redis.Redis) -> None:
+    head = (BEFORE, schema.TimeSource.EXCHANGE, "M-1")
+    publish(
+        redis_client,
+        [
+            a_delta(2),
+            schema.SnapshotRow(*head, 1, [(4_200, 2_000), (4_100, 5)], []),
+            schema.TickerRow(*head, 99, 4_200, 4_100, None, 5, None, None, 700, None),
+            schema.TradeRow(*head, "t-1", 4_200, 1_200, 1, False),
+            schema.GapRow(*head, "sequence gap", 1, 3, 9),
+            schema.MalformedRow(*head, "no price", b"\x00{"),
+        ],
+    )
+    writer = await bench.drain(TapeSink(schema.TAPE))
+    assert writer.stored == {"deltas": 1, "snapshots": 1, "tickers": 1, "trades": 1, "gaps": 1, "malformed": 1}
+    assert await bench.rows("SELECT yes_price_cc, yes_count_cx, no_price_cc FROM markets_book_snapshot") == [
+        ([4_200, 4_100], [2_000, 5], [])
+    ]
+    assert await bench.rows("SELECT yes_bid_cc, yes_ask_cc, volume_cx FROM markets_ticker") == [(4_100, None, 700)]
+    joined = "SELECT ticker, identity FROM markets_book_delta d JOIN markets_marketkey m ON m.id = d.market"
+    assert await bench.rows(f"{joined} JOIN feed_connection c ON c.id = d.conn") == [("M-1", CONN)]
+
+
+async def test_D14_the_same_rows_again_add_nothing(bench: Bench, redis_client: redis.Redis) -> None:
+    publish(redis_client, [a_delta(n) for n in range(1, 121)])
+    await bench.drain(TapeSink(schema.TAPE))
+    publish(redis_client, [a_delta(n) for n in range(61, 181)])
+    writer = await bench.drain(TapeSink(schema.TAPE))
+    assert writer.stored["deltas"] == 60
+    assert await bench.count("markets_book_delta") == 180
+
+
+async def test_it_goes_on_from_its_watermark_and_trims_what_is_stored(bench: Bench, redis_client: redis.Redis) -> None:
+    publish(redis_client, [a_delta(1)])
+    first = await bench.drain(TapeSink(schema.TAPE))
+    assert redis_client.xlen(schema.TAPE) == 0
+    publish(redis_client, [a_delta(2)])
+    second = await bench.drain(TapeSink(schema.TAPE))
+    assert second.stored["deltas"] == 1
+    assert second.watermark > first.watermark
+
+
+class Failing(TapeSink):
+    """Stores its rows, then fails before the transaction can commit."""
+
+    async def store(self, connection: Any, rows: list[Any]) -> Any:
+        await super().store(connection, rows)
+        raise RuntimeError("killed before the commit")
+
+
+async def test_A12_a_batch_that_is_not_committed_is_read_again(bench: Bench, redis_client: redis.Redis) -> None:
+    publish(redis_client, [a_delta(n) for n in range(1, 11)])
+    with pytest.raises(RuntimeError, match="killed"):
+        await bench.drain(Failing(schema.TAPE))
+    assert await bench.count("markets_book_delta") == 0
+    assert await bench.count("feed_watermark") == 0
+    await bench.drain(TapeSink(schema.TAPE))
+    assert await bench.count("markets_book_delta") == 10
+
+
+async def test_D2_a_store_that_began_anew_is_read_from_its_start_with_a_gap_row(
+    bench: Bench, redis_client: redis.Redis
+) -> None:
+    publish(redis_client, [a_delta(1)])
+    await bench.drain(TapeSink(schema.TAPE))
+    redis_client.flushall()
+    # In the new store ids begin again, below the old watermark.
+    entry = schema.encode(schema.TapeEntry(schema.VERSION, CONN, [a_delta(2)]))
+    redis_client.xadd(schema.TAPE, {schema.FIELD: entry}, id="1-1")
+    await bench.drain(TapeSink(schema.TAPE))
+    assert await bench.count("markets_book_delta") == 2
+    assert "began anew" in (await bench.rows("SELECT reason FROM feed_feedgap"))[0][0]
+
+
+async def test_D7_an_entry_nobody_can_read_is_set_aside_and_the_stream_goes_on(
+    bench: Bench, redis_client: redis.Redis
+) -> None:
+    publish(redis_client, [a_delta(1)])
+    redis_client.xadd(schema.TAPE, {schema.FIELD: b"\xc1 poison"})
+    redis_client.xadd(schema.TAPE, {schema.FIELD: schema.encode(schema.TapeEntry(99, CONN, [a_delta(5)]))})
+    publish(redis_client, [a_delta(2)])
+    await bench.drain(TapeSink(schema.TAPE))
+    assert await bench.count("markets_book_delta") == 2
+    reasons = [row[0] for row in await bench.rows("SELECT reason FROM feed_malformedframe ORDER BY id")]
+    assert len(reasons) == 2
+    assert "tape version 99" in reasons[1]
+
+
+def a_line(number: int, body: schema.JournalBody, *, trader: int = 3) -> bytes:
+    line = schema.JournalEntry(schema.VERSION, trader, number, BEFORE + number, "paper", "dry-run", "M-1", body)
+    return schema.encode(line)
+
+
+def an_order(filled: int, status: str) -> schema.OrderState:
+    return schema.OrderState("c-1", "o-1", 0, 4_200, 1_000, filled, 1_000 - filled, status, "")
+
+
+async def test_journal_lines_become_orders_fills_and_decisions_once(bench: Bench, redis_client: redis.Redis) -> None:
+    fill = schema.FillState("c-1", "o-1", "t-1", 0, 4_200, 400, False, None, 400, False)
+    lines = [
+        a_line(1, an_order(0, "resting")),
+        a_line(2, fill),
+        a_line(3, an_order(400, "resting")),
+        a_line(4, schema.Decision("joins best bid", {"position_cx": 400}, 1)),
+        a_line(2, fill),
+        a_line(1, an_order(0, "resting")),  # re-sent after a loss: the older state must not win
+    ]
+    for line in lines:
+        redis_client.xadd(schema.JOURNAL, {schema.FIELD: line})
+    sink = JournalSink()
+    await bench.drain(sink)
+    assert await bench.rows("SELECT filled_cx, remaining_cx, journal_number FROM traders_order") == [(400, 600, 3)]
+    assert await bench.rows("SELECT count_cx, fee_ud FROM traders_fill") == [(400, None)]
+    assert await bench.rows("SELECT reason FROM traders_decision") == [("joins best bid",)]
+    assert sink.acknowledged == {3: 4}
+
+
+async def test_log_records_are_stored_with_their_fields(bench: Bench, redis_client: redis.Redis) -> None:
+    entry = LogEntry(LOG_VERSION, BEFORE, "gateway", "local", 7, "INFO", "feed", "with a \x00 in it", {"ticker": "M-1"})
+    redis_client.xadd(LOG_STREAM, {b"d": schema.encode(entry)})
+    await bench.drain(LogSink())
+    assert await bench.rows("SELECT role, message, fields->>'ticker' FROM ops_service_log") == [
+        ("gateway", "with a \\0 in it", "M-1")
+    ]
+
+
+async def test_D8_a_dead_database_session_is_replaced_and_nothing_is_doubled(
+    bench: Bench, redis_client: redis.Redis
+) -> None:
+    stop = asyncio.Event()
+    committed = asyncio.Event()
+    writer = StreamWriter(
+        client=bench.client,
+        dsn=bench.dsn,
+        sink=TapeSink(schema.TAPE),
+        clock=SystemClock(),
+        on_commit=lambda _stored: committed.set(),
+    )
+    running = asyncio.create_task(writer.run(stop))
+    publish(redis_client, [a_delta(1)])
+    await asyncio.wait_for(committed.wait(), 10)
+    ended = await bench.rows(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    assert ended
+    committed.clear()
+    publish(redis_client, [a_delta(2)])
+    await asyncio.wait_for(committed.wait(), 10)
+    stop.set()
+    await running
+    assert await bench.count("markets_book_delta") == 2

@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from feed import schema
+from feed.books import CROSSED_FOR_US, Books
+from feed.kalshi.session import BOOK_CHANNEL, Session
+
+NOW = 1_795_337_400_000_000
+
+
+def a_feed(*tickers: str) -> Books:
+    books = Books(7, Session())
+    tickers = tickers or ("M-1",)
+    books.session.subscribe(BOOK_CHANNEL, tickers)
+    receive(books, type="subscribed", id=1, msg={"channel": BOOK_CHANNEL, "sid": 1})
+    for number, ticker in enumerate(tickers, start=1):
+        snapshot(books, number, ticker)
+    books.take()
+    return books
+
+
+def receive(books: Books, *, at_us: int = NOW, **frame: Any) -> None:
+    books.receive(json.dumps(frame).encode(), at_us)
+
+
+def snapshot(books: Books, seq: int, ticker: str = "M-1", *, no: str = "0.5500") -> None:
+    msg = {"market_ticker": ticker, "yes_dollars_fp": [["0.4200", "20.00"]], "no_dollars_fp": [[no, "10.00"]]}
+    receive(books, type="orderbook_snapshot", sid=1, seq=seq, msg=msg)
+
+
+def delta(books: Books, seq: int, *, ts_ms: int = 1, at_us: int = NOW, **msg: Any) -> None:
+    body = {"market_ticker": "M-1", "price_dollars": "0.4200", "delta_fp": "1.00", "side": "yes", "ts_ms": ts_ms} | msg
+    receive(books, at_us=at_us, type="orderbook_delta", sid=1, seq=seq, msg=body)
+
+
+def test_a_book_is_valid_from_its_snapshot_on() -> None:
+    books = Books(7, Session())
+    books.session.subscribe(BOOK_CHANNEL, ["M-1"])
+    receive(books, type="subscribed", id=1, msg={"channel": BOOK_CHANNEL, "sid": 1})
+    assert not books.market("M-1").is_valid
+    snapshot(books, 1)
+    assert books.market("M-1").is_valid
+
+
+def test_a_delta_is_stored_and_applied() -> None:
+    books = a_feed()
+    delta(books, 2, ts_ms=5, delta_fp="2.50")
+    (row,) = books.take().rows
+    assert row == schema.DeltaRow(5_000, schema.TimeSource.EXCHANGE, "M-1", 2, 0, 4_200, 250)
+    assert books.market("M-1").book.size_cx(0, 4_200) == 2_250
+
+
+def test_B4_a_gap_spoils_every_market_of_the_subscription_until_its_own_snapshot() -> None:  # noqa: N802
+    books = a_feed("M-1", "M-2")
+    delta(books, 9)
+    taken = books.take()
+    assert [m.is_valid for m in books.markets.values()] == [False, False]
+    assert taken.snapshots_wanted == {1: {"M-1", "M-2"}}
+    assert taken.is_feed_changed
+    assert books.generations() == {1: 2}
+    (gap,) = taken.rows
+    assert isinstance(gap, schema.GapRow)
+    assert (gap.expected, gap.received) == (3, 9)
+    snapshot(books, 10, "M-2")
+    assert [books.market(t).is_valid for t in ("M-1", "M-2")] == [False, True]
+    assert books.market("M-2").generation == 2
+
+
+def test_B4_deltas_without_a_book_are_stored_but_not_applied() -> None:  # noqa: N802
+    books = a_feed()
+    delta(books, 9)
+    books.take()
+    before = dict(books.market("M-1").book.levels[0])
+    delta(books, 10)
+    assert books.market("M-1").book.levels[0] == before
+    assert isinstance(books.take().rows[0], schema.DeltaRow)
+
+
+def test_B8_a_malformed_frame_spoils_only_its_own_market() -> None:  # noqa: N802
+    books = a_feed("M-1", "M-2")
+    delta(books, 3, price_dollars="oops")
+    taken = books.take()
+    assert [books.market(t).is_valid for t in ("M-1", "M-2")] == [False, True]
+    assert isinstance(taken.rows[0], schema.MalformedRow)
+    assert taken.snapshots_wanted == {1: {"M-1"}}
+
+
+def test_B8_a_level_below_zero_spoils_the_book_and_is_counted() -> None:  # noqa: N802
+    books = a_feed()
+    delta(books, 2, delta_fp="-20.01")
+    assert not books.market("M-1").is_valid
+    assert books.counters["negative_levels"] == 1
+    assert books.take().snapshots_wanted == {1: {"M-1"}}
+
+
+def test_B12_a_book_crossed_within_one_time_stamp_is_in_mid_update() -> None:  # noqa: N802
+    books = a_feed()
+    delta(books, 2, ts_ms=5, price_dollars="0.4500")  # locks with the NO bid at 0.55
+    delta(books, 3, ts_ms=5, price_dollars="0.4500", delta_fp="-1.00")
+    delta(books, 4, ts_ms=6)
+    assert books.counters["crossed_books"] == 0
+    assert books.market("M-1").is_valid
+
+
+def test_B12_a_book_still_crossed_at_the_next_time_stamp_is_broken() -> None:  # noqa: N802
+    books = a_feed()
+    delta(books, 2, ts_ms=5, price_dollars="0.4500")
+    delta(books, 3, ts_ms=6)
+    assert books.counters["crossed_books"] == 1
+    assert books.take().snapshots_wanted == {1: {"M-1"}}
+
+
+def test_B12_a_book_crossed_for_long_is_broken_without_another_message() -> None:  # noqa: N802
+    books = a_feed()
+    delta(books, 2, price_dollars="0.4500")
+    books.tick(NOW + CROSSED_FOR_US - 1)
+    assert books.counters["crossed_books"] == 0
+    books.tick(NOW + CROSSED_FOR_US)
+    assert books.counters["crossed_books"] == 1
+
+
+def test_B12_a_fresh_snapshot_that_is_crossed_too_pauses_the_market() -> None:  # noqa: N802
+    books = a_feed()
+    delta(books, 2, ts_ms=5, price_dollars="0.4500")
+    delta(books, 3, ts_ms=6)
+    books.take()
+    snapshot(books, 4, no="0.5900")
+    books.tick(NOW + CROSSED_FOR_US)
+    taken = books.take()
+    assert not books.market("M-1").is_valid
+    assert taken.snapshots_wanted == {}
+
+
+def test_B1_a_lost_connection_spoils_every_book_and_leaves_a_gap_row() -> None:  # noqa: N802
+    books = a_feed("M-1", "M-2")
+    books.disconnected("closed by the venue with code 1006", NOW)
+    taken = books.take()
+    assert not any(m.is_valid for m in books.markets.values())
+    assert [type(row) for row in taken.rows] == [schema.GapRow]
+    assert taken.is_feed_changed
+
+
+def test_a_leased_book_streams_its_snapshot_then_its_deltas() -> None:
+    books = a_feed()
+    books.lease("M-1", is_leased=True, now_us=NOW)
+    delta(books, 2)
+    snapshot_event, delta_event = books.take().events["M-1"]
+    assert isinstance(snapshot_event, schema.BookSnapshot)
+    assert (snapshot_event.conn, snapshot_event.sid, snapshot_event.generation) == (7, 1, 1)
+    assert isinstance(delta_event, schema.BookDelta)
+
+
+def test_a_book_nobody_leases_has_no_stream() -> None:
+    books = a_feed()
+    delta(books, 2)
+    assert books.take().events == {}
+
+
+def test_a_busy_stream_repeats_its_snapshot() -> None:
+    books = a_feed()
+    books.lease("M-1", is_leased=True, now_us=NOW)
+    for number in range(2, 2 + schema.BOOK_SNAPSHOT_DELTAS):
+        delta(books, number)
+    books.take()
+    books.refresh_streams(NOW)
+    (event,) = books.take().events["M-1"]
+    assert isinstance(event, schema.BookSnapshot)
+
+
+def test_a_quiet_stream_repeats_nothing() -> None:
+    books = a_feed()
+    books.lease("M-1", is_leased=True, now_us=NOW)
+    books.take()
+    books.refresh_streams(NOW + 3_600_000_000)
+    assert books.take().is_empty
+
+
+def test_a_snapshot_takes_its_time_from_when_it_was_received() -> None:
+    books = a_feed()
+    snapshot(books, 2)
+    (row,) = books.take().rows
+    assert (row.time_us, row.source) == (NOW, schema.TimeSource.RECEIVED)
+
+
+def test_the_latest_state_tells_an_empty_side_from_a_price() -> None:
+    books = a_feed()
+    delta(books, 2, delta_fp="-20.00")
+    state = books.state("M-1")
+    assert (state.yes_bid_cc, state.yes_bid_cx, state.yes_ask_cc, state.yes_ask_cx) == (None, 0, 4_500, 1_000)
+
+
+def test_what_is_lost_on_the_way_is_noted_and_repeated_whole() -> None:
+    books = a_feed()
+    books.lease("M-1", is_leased=True, now_us=NOW)
+    books.take()
+    books.lost("3 stream entries lost", NOW)
+    taken = books.take()
+    assert [type(row) for row in taken.rows] == [schema.GapRow]
+    assert [type(event) for event in taken.events["M-1"]] == [schema.BookSnapshot]

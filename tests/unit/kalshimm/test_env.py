@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kalshimm import env
+from kalshimm.errors import ConfigurationError
+
+
+@pytest.mark.parametrize(("raw", "value"), [("1", True), ("on", True), ("No", False), ("0", False), ("", False)])
+def test_booleans_are_read(monkeypatch: pytest.MonkeyPatch, raw: str, value: bool) -> None:
+    monkeypatch.setenv("X_FLAG", raw)
+    assert env.boolean("X_FLAG") is value
+
+
+@pytest.mark.parametrize(
+    ("read", "raw"),
+    [
+        (lambda: env.boolean("X"), "perhaps"),
+        (lambda: env.integer("X", 1, minimum=1, maximum=9), "ten"),
+        (lambda: env.integer("X", 1, minimum=1, maximum=9), "10"),
+        (lambda: env.choice("X", ("local", "prod"), "local"), "production"),
+    ],
+)
+def test_nonsense_is_refused_with_the_name_of_the_variable(
+    monkeypatch: pytest.MonkeyPatch, read: object, raw: str
+) -> None:
+    monkeypatch.setenv("X", raw)
+    with pytest.raises(ConfigurationError, match="^X: expected") as caught:
+        read()  # type: ignore[operator]
+    assert caught.value.exit_code == 2
+
+
+def test_a_secret_may_come_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "s").write_text("hush\n")
+    monkeypatch.setenv("X_FILE", str(tmp_path / "s"))
+    assert env.secret("X") == "hush"
+
+
+def test_a_secret_file_that_is_missing_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("X_FILE", "/nowhere/at/all")
+    with pytest.raises(ConfigurationError, match="^X_FILE"):
+        env.secret("X")
+
+
+def test_dotenv_fills_only_what_is_not_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("# comment\nX_A=from file\nexport X_B='quoted'\n\n")
+    monkeypatch.setenv("X_A", "already")
+    monkeypatch.delenv("X_B", raising=False)
+    env.load_dotenv(tmp_path / ".env")
+    assert (env.text("X_A"), env.text("X_B")) == ("already", "quoted")
+    monkeypatch.delenv("X_B")
+
+
+def test_a_broken_dotenv_line_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("X=1\nnonsense\n")
+    with pytest.raises(ConfigurationError, match="line 2"):
+        env.load_dotenv(tmp_path / ".env")
+
+
+def test_a_database_url_becomes_django_settings() -> None:
+    settings = env.database("postgresql://kmm:p%40ss@db.local:5433/kalshi?sslmode=disable")
+    assert settings == {
+        "ENGINE": "kalshimm.db",
+        "NAME": "kalshi",
+        "USER": "kmm",
+        "PASSWORD": "p@ss",
+        "HOST": "db.local",
+        "PORT": 5433,
+        "OPTIONS": {"sslmode": "disable"},
+    }
+
+
+@pytest.mark.parametrize(
+    "url", ["mysql://h/d", "postgresql://h", "postgresql:///d", "postgresql://h:port/d", "nonsense"]
+)
+def test_a_wrong_database_url_is_refused_without_its_password(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="^DATABASE_URL: expected postgresql://"):
+        env.database(url)
+
+
+def test_a_wrong_redis_url_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="^REDIS_URL: expected redis://"):
+        env.redis_url("localhost:6379")
