@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from importlib import import_module
 
 from channels.auth import get_user
 from channels.generic.websocket import AsyncWebsocketConsumer
+from django.conf import settings
 from django.db import DatabaseError
 
 from feed.hub import Hub, Slot
@@ -20,7 +22,7 @@ TAKE_MAX_S = 2.0
 SESSION_EVERY_S = 60.0
 
 
-class TopicConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels ships no types
+class TopicConsumer(AsyncWebsocketConsumer):
     """Sends one topic's fragments to one page.
 
     The page answers each message it has shown with any text. One message is under way at a time, so a page that
@@ -29,22 +31,21 @@ class TopicConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels s
     """
 
     channel_layer_alias = "none"  # the hub listens for all sockets of this process
-    hub: Hub | None = None
-    take_max_s = TAKE_MAX_S
-    session_every_s = SESSION_EVERY_S
 
-    _slot: Slot | None = None
-    _task: asyncio.Task[None] | None = None
+    def __init__(self, *, hub: Hub, take_max_s: float = TAKE_MAX_S, session_every_s: float = SESSION_EVERY_S) -> None:
+        super().__init__()
+        self._hub, self._take_max_s, self._session_every_s = hub, take_max_s, session_every_s
+        self._taken = asyncio.Event()
+        self._slot: Slot | None = None
+        self._task: asyncio.Task[None] | None = None
 
     async def connect(self) -> None:
         await self.accept()  # a close code is only seen by a page whose handshake succeeded
         if not self.scope["user"].is_authenticated:
             await self.close(code=CLOSE_LOGGED_OUT)
             return
-        assert self.hub is not None, "routing names the hub"
-        self._taken = asyncio.Event()
-        self._slot = self.hub.join()
-        self._task = asyncio.create_task(self._serve(self._slot), name=f"socket {self.hub.topic}")
+        self._slot = self._hub.join()
+        self._task = asyncio.create_task(self._serve(self._slot), name=f"socket {self._hub.topic}")
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         self._taken.set()
@@ -53,8 +54,8 @@ class TopicConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels s
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        if self._slot is not None and self.hub is not None:
-            await self.hub.leave(self._slot)
+        if self._slot is not None:
+            await self._hub.leave(self._slot)
 
     async def _serve(self, slot: Slot) -> None:
         """Push until the page is too slow or logged out; either ends the connection."""
@@ -77,22 +78,22 @@ class TopicConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels s
             self._taken.clear()
             await self.send(text_data=html)
             try:
-                await asyncio.wait_for(self._taken.wait(), self.take_max_s)
+                await asyncio.wait_for(self._taken.wait(), self._take_max_s)
             except TimeoutError:
                 return CLOSE_TOO_SLOW
 
     async def _guard(self) -> int:
         """Look at the session again and again, for a cookie proves nothing after a logout; return the close code."""
         while True:
-            await asyncio.sleep(self.session_every_s)
+            await asyncio.sleep(self._session_every_s)
             if not await self._is_logged_in():
                 return CLOSE_LOGGED_OUT
 
     async def _is_logged_in(self) -> bool:
-        session = self.scope["session"]
-        fresh = type(session)(session.session_key) if isinstance(session.session_key, str) else None
+        store = import_module(settings.SESSION_ENGINE).SessionStore
         try:
-            user = await get_user({"session": fresh})
+            # A new store: the scope's own remembers what it once read.
+            user = await get_user({"session": store(self.scope["session"].session_key)})
         except DatabaseError as exc:
             logger.warning("session not checked: %s", exc, extra={"action": "session_unchecked"})
             return True

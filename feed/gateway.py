@@ -25,7 +25,7 @@ from feed.kalshi.environments import Environment
 from feed.kalshi.errors import VenueError
 from feed.kalshi.session import BOOK_CHANNEL, MOST_TICKERS_A_COMMAND, Session
 from feed.kalshi.signing import Signer
-from feed.publisher import Publisher, feed_command
+from feed.publisher import Publisher
 from feed.relay import RELAY_EVERY_S, Relay
 from kalshimm.runtime import logs, streams
 from kalshimm.runtime.backoff import delay_s
@@ -88,7 +88,8 @@ class Gateway:
             await self._goodbye()
 
     async def _goodbye(self) -> None:
-        await self._write_feed()
+        self._publisher.add_feed(self._feed_state())
+        await self._publisher.send()
         await self._pulse.retire(self._redis)
         await logs.ship(self._redis, role="gateway", name=self._environment.name)
         await self._redis.aclose()
@@ -296,15 +297,9 @@ class Gateway:
         """Judge crossed books by the clock, and show readers that we live."""
         if self._books is not None:
             self._books.tick(self._clock.wall_us())
-            self._dirty.set()
-        await self._write_feed()
-
-    async def _write_feed(self) -> None:
-        try:
-            await self._publisher.send_now(feed_command(self._feed_state()))
-        except (RedisError, OSError, TimeoutError) as exc:
-            # Readers stop trusting the feed by themselves when entries stay away.
-            logger.warning("feed state cannot be written: %s", exc, extra={"action": "feed_unwritten"})
+        # Through the queue like everything else: an older state must not overtake a newer one.
+        self._publisher.add_feed(self._feed_state())
+        self._dirty.set()
 
     async def _relay_turn(self) -> None:
         try:

@@ -133,7 +133,8 @@ class Hub:
     async def _say_somebody_watches(self, client: redis_async.Redis) -> None:
         # With Redis away the source says so on the page; the hub only goes on.
         with suppress(RedisError, OSError, TimeoutError):
-            await client.set(watch_key(self.topic), 1, ex=WATCH_TTL_S)
+            async with asyncio.timeout(AT_LEAST_EVERY_S):
+                await client.set(watch_key(self.topic), 1, ex=WATCH_TTL_S)
 
     async def _listen(self, client: redis_async.Redis) -> None:
         """Turn the relay's messages into wake-ups; without them the hub still turns once a second."""

@@ -90,10 +90,6 @@ class Publisher:
         """Queue the connection's state behind the book events that it concerns."""
         self._backlog.append(feed_command(state))
 
-    async def send_now(self, command: Command) -> None:
-        """Send one command past the queue; raises what Redis raises."""
-        await self._client.execute_command(*command)  # type: ignore[no-untyped-call]
-
     async def send(self) -> bool:
         """Send everything queued; return False, keeping it, when Redis does not take it.
 

@@ -6,6 +6,7 @@ Both deliver whole text frames and tell of pings; neither decides anything. The 
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -143,11 +144,13 @@ async def _open_picows(url: str, headers: Mapping[str, str], handler: Handler) -
 class _PingAware(ClientConnection):
     """The library answers pings without telling anybody; here the handler hears of them."""
 
-    handler: Handler | None = None
+    def __init__(self, handler: Handler, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._handler = handler
 
     def process_event(self, event: Any) -> None:
-        if self.handler is not None and isinstance(event, Frame) and event.opcode is Opcode.PING:
-            self.handler.on_ping()
+        if isinstance(event, Frame) and event.opcode is Opcode.PING:
+            self._handler.on_ping()
         super().process_event(event)
 
 
@@ -197,7 +200,7 @@ async def _open_websockets(url: str, headers: Mapping[str, str], handler: Handle
             ping_interval=None,
             open_timeout=HANDSHAKE_TIMEOUT_S,
             close_timeout=CLOSE_TIMEOUT_S,
-            create_connection=_PingAware,
+            create_connection=functools.partial(_PingAware, handler),  # type: ignore[arg-type]  # only ever called
             proxy=None,
         )
     except InvalidStatus as exc:
@@ -205,6 +208,4 @@ async def _open_websockets(url: str, headers: Mapping[str, str], handler: Handle
         raise HandshakeRefused(exc.response.status_code, body) from exc
     except (InvalidHandshake, InvalidMessage) as exc:
         raise Disconnected(f"No WebSocket at {url} ({exc}).") from exc
-    assert isinstance(socket, _PingAware)
-    socket.handler = handler
     return _WebsocketsConnection(socket, handler)

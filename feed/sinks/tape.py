@@ -60,8 +60,10 @@ class Dictionary:
     """Small numbers for long names, filled in the transaction that first uses them."""
 
     def __init__(self, table: str, column: str, kind: str) -> None:
-        self._select = f"SELECT {column}, id FROM {table} WHERE {column} = ANY(%s::{kind}[])"  # noqa: S608  # our own names
-        self._insert = f"INSERT INTO {table} ({column}) SELECT unnest(%s::{kind}[]) ON CONFLICT DO NOTHING RETURNING {column}, id"
+        self._select = f"SELECT {column}, id FROM {table} WHERE {column} = ANY(%s::{kind}[])"  # noqa: S608
+        self._insert = (
+            f"INSERT INTO {table} ({column}) SELECT unnest(%s::{kind}[]) ON CONFLICT DO NOTHING RETURNING {column}, id"
+        )
         self._known: dict[Any, int] = {}
         self._fresh: dict[Any, int] = {}
 

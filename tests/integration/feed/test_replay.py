@@ -78,9 +78,7 @@ def test_a_recording_that_is_not_there_is_a_usage_error(manage: Manage, database
 
 @pytest.mark.recorded
 @pytest.mark.timeout(300)
-def test_all_recorded_production_streams_are_stored_exactly(
-    manage: Manage, database_url: str, recorded: Path
-) -> None:
+def test_all_recorded_production_streams_are_stored_exactly(manage: Manage, database_url: str, recorded: Path) -> None:
     paths = sorted((recorded / "ws_l2_kxbtc15m").glob("*.zst"))
     result = replay(manage, database_url, *paths)
     counts = {"deltas": 1_486_765, "snapshots": 69, "tickers": 14_975}
@@ -98,9 +96,7 @@ def test_all_recorded_production_streams_are_stored_exactly(
 
 
 @pytest.mark.recorded
-def test_raw_frames_of_several_markets_replay_without_a_gap(
-    manage: Manage, database_url: str, recorded: Path
-) -> None:
+def test_raw_frames_of_several_markets_replay_without_a_gap(manage: Manage, database_url: str, recorded: Path) -> None:
     path = recorded / "ws_multi_market" / "kxbtc_hourly_ws_frames_2026-04-18.jsonl"
     result = replay(manage, database_url, path)
     assert (result["snapshots"], result["deltas"], result["gaps"], result["malformed"]) == (8, 61, 0, 0)

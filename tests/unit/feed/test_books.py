@@ -52,7 +52,7 @@ def test_a_delta_is_stored_and_applied() -> None:
     assert books.market("M-1").book.size_cx(0, 4_200) == 2_250
 
 
-def test_B4_a_gap_spoils_every_market_of_the_subscription_until_its_own_snapshot() -> None:  # noqa: N802
+def test_B4_a_gap_spoils_every_market_of_the_subscription_until_its_own_snapshot() -> None:
     books = a_feed("M-1", "M-2")
     delta(books, 9)
     taken = books.take()
@@ -68,7 +68,7 @@ def test_B4_a_gap_spoils_every_market_of_the_subscription_until_its_own_snapshot
     assert books.market("M-2").generation == 2
 
 
-def test_B4_deltas_without_a_book_are_stored_but_not_applied() -> None:  # noqa: N802
+def test_B4_deltas_without_a_book_are_stored_but_not_applied() -> None:
     books = a_feed()
     delta(books, 9)
     books.take()
@@ -78,7 +78,7 @@ def test_B4_deltas_without_a_book_are_stored_but_not_applied() -> None:  # noqa:
     assert isinstance(books.take().rows[0], schema.DeltaRow)
 
 
-def test_B8_a_malformed_frame_spoils_only_its_own_market() -> None:  # noqa: N802
+def test_B8_a_malformed_frame_spoils_only_its_own_market() -> None:
     books = a_feed("M-1", "M-2")
     delta(books, 3, price_dollars="oops")
     taken = books.take()
@@ -87,7 +87,7 @@ def test_B8_a_malformed_frame_spoils_only_its_own_market() -> None:  # noqa: N80
     assert taken.snapshots_wanted == {1: {"M-1"}}
 
 
-def test_B8_a_level_below_zero_spoils_the_book_and_is_counted() -> None:  # noqa: N802
+def test_B8_a_level_below_zero_spoils_the_book_and_is_counted() -> None:
     books = a_feed()
     delta(books, 2, delta_fp="-20.01")
     assert not books.market("M-1").is_valid
@@ -95,7 +95,7 @@ def test_B8_a_level_below_zero_spoils_the_book_and_is_counted() -> None:  # noqa
     assert books.take().snapshots_wanted == {1: {"M-1"}}
 
 
-def test_B12_a_book_crossed_within_one_time_stamp_is_in_mid_update() -> None:  # noqa: N802
+def test_B12_a_book_crossed_within_one_time_stamp_is_in_mid_update() -> None:
     books = a_feed()
     delta(books, 2, ts_ms=5, price_dollars="0.4500")  # locks with the NO bid at 0.55
     delta(books, 3, ts_ms=5, price_dollars="0.4500", delta_fp="-1.00")
@@ -104,7 +104,7 @@ def test_B12_a_book_crossed_within_one_time_stamp_is_in_mid_update() -> None:  #
     assert books.market("M-1").is_valid
 
 
-def test_B12_a_book_still_crossed_at_the_next_time_stamp_is_broken() -> None:  # noqa: N802
+def test_B12_a_book_still_crossed_at_the_next_time_stamp_is_broken() -> None:
     books = a_feed()
     delta(books, 2, ts_ms=5, price_dollars="0.4500")
     delta(books, 3, ts_ms=6)
@@ -112,7 +112,7 @@ def test_B12_a_book_still_crossed_at_the_next_time_stamp_is_broken() -> None:  #
     assert books.take().snapshots_wanted == {1: {"M-1"}}
 
 
-def test_B12_a_book_crossed_for_long_is_broken_without_another_message() -> None:  # noqa: N802
+def test_B12_a_book_crossed_for_long_is_broken_without_another_message() -> None:
     books = a_feed()
     delta(books, 2, price_dollars="0.4500")
     books.tick(NOW + CROSSED_FOR_US - 1)
@@ -121,7 +121,7 @@ def test_B12_a_book_crossed_for_long_is_broken_without_another_message() -> None
     assert books.counters["crossed_books"] == 1
 
 
-def test_B12_a_fresh_snapshot_that_is_crossed_too_pauses_the_market() -> None:  # noqa: N802
+def test_B12_a_fresh_snapshot_that_is_crossed_too_pauses_the_market() -> None:
     books = a_feed()
     delta(books, 2, ts_ms=5, price_dollars="0.4500")
     delta(books, 3, ts_ms=6)
@@ -133,7 +133,7 @@ def test_B12_a_fresh_snapshot_that_is_crossed_too_pauses_the_market() -> None:  
     assert taken.snapshots_wanted == {}
 
 
-def test_B1_a_lost_connection_spoils_every_book_and_leaves_a_gap_row() -> None:  # noqa: N802
+def test_B1_a_lost_connection_spoils_every_book_and_leaves_a_gap_row() -> None:
     books = a_feed("M-1", "M-2")
     books.disconnected("closed by the venue with code 1006", NOW)
     taken = books.take()

@@ -27,7 +27,7 @@ def test_nonsense_is_refused_with_the_name_of_the_variable(
     monkeypatch: pytest.MonkeyPatch, read: object, raw: str
 ) -> None:
     monkeypatch.setenv("X", raw)
-    with pytest.raises(ConfigurationError, match="^X: expected") as caught:
+    with pytest.raises(ConfigurationError, match=r"^X: expected") as caught:
         read()  # type: ignore[operator]
     assert caught.value.exit_code == 2
 
@@ -40,7 +40,7 @@ def test_a_secret_may_come_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 def test_a_secret_file_that_is_missing_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("X_FILE", "/nowhere/at/all")
-    with pytest.raises(ConfigurationError, match="^X_FILE"):
+    with pytest.raises(ConfigurationError, match=r"^X_FILE"):
         env.secret("X")
 
 
@@ -76,10 +76,10 @@ def test_a_database_url_becomes_django_settings() -> None:
     "url", ["mysql://h/d", "postgresql://h", "postgresql:///d", "postgresql://h:port/d", "nonsense"]
 )
 def test_a_wrong_database_url_is_refused_without_its_password(url: str) -> None:
-    with pytest.raises(ConfigurationError, match="^DATABASE_URL: expected postgresql://"):
+    with pytest.raises(ConfigurationError, match=r"^DATABASE_URL: expected postgresql://"):
         env.database(url)
 
 
 def test_a_wrong_redis_url_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="^REDIS_URL: expected redis://"):
+    with pytest.raises(ConfigurationError, match=r"^REDIS_URL: expected redis://"):
         env.redis_url("localhost:6379")

@@ -13,12 +13,12 @@ def test_this_process_lives() -> None:
     assert ProcessIdentity.own().lives()
 
 
-def test_A8_a_pid_with_another_start_is_another_process() -> None:  # noqa: N802
+def test_A8_a_pid_with_another_start_is_another_process() -> None:
     own = ProcessIdentity.own()
     assert not msgspec.structs.replace(own, started_us=own.started_us - 60_000_000).lives()
 
 
-def test_E7_a_pid_of_another_boot_is_another_process() -> None:  # noqa: N802
+def test_E7_a_pid_of_another_boot_is_another_process() -> None:
     assert not msgspec.structs.replace(ProcessIdentity.own(), boot_id="another").lives()
 
 

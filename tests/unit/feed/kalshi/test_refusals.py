@@ -11,7 +11,8 @@ from feed.kalshi.rest import refusal
     [
         (401, b'{"error":{"code":"authentication_error","message":"authentication_error","details":"NOT_FOUND"}}',
          Unauthorized, "authentication_error", "NOT_FOUND"),
-        (400, b'{"code":"bad_request","message":"bad request","details":"x"}', RequestRefused, "bad_request", "bad request"),
+        (400, b'{"code":"bad_request","message":"bad request","details":"x"}', RequestRefused, "bad_request",
+         "bad request"),
         (400, b'{"msg":"Parameter validation failed"}', RequestRefused, "", "Parameter validation failed"),
         (429, b'{"error":"too many requests"}', RateLimited, "", "too many requests"),
         (404, b"<html>nothing here</html>", RequestRefused, "", "nothing here"),

@@ -22,7 +22,9 @@ def frame(kind: str, *, sid: int = 1, seq: int | None = None, id: int | None = N
 
 
 def delta(seq: int, *, ticker: str = "M-1", price: str = "0.4200", count: str = "5.00", side: str = "yes") -> bytes:
-    return frame("orderbook_delta", seq=seq, market_ticker=ticker, price_dollars=price, delta_fp=count, side=side, ts_ms=1)
+    return frame(
+        "orderbook_delta", seq=seq, market_ticker=ticker, price_dollars=price, delta_fp=count, side=side, ts_ms=1
+    )
 
 
 def snapshot(seq: int, *, ticker: str = "M-1", **sides: Any) -> bytes:
@@ -92,7 +94,7 @@ def test_no_prices_are_turned_when_they_come_as_yes_prices() -> None:
     assert second.price_cc == 4_800
 
 
-def test_B4_a_gap_is_shown_with_every_market_of_its_subscription() -> None:  # noqa: N802
+def test_B4_a_gap_is_shown_with_every_market_of_its_subscription() -> None:
     session = a_session("M-1", "M-2")
     session.receive(snapshot(1))
     session.receive(snapshot(2, ticker="M-2"))
@@ -102,20 +104,20 @@ def test_B4_a_gap_is_shown_with_every_market_of_its_subscription() -> None:  # n
     assert session.subscriptions[1].generation == 2
 
 
-def test_B4_the_sequence_goes_on_after_a_gap() -> None:  # noqa: N802
+def test_B4_the_sequence_goes_on_after_a_gap() -> None:
     session = a_session()
     session.receive(snapshot(1))
     session.receive(delta(5))
     assert kinds(session.receive(delta(6))) == ["BookDelta"]
 
 
-def test_B4_a_snapshot_that_shows_a_gap_can_still_be_used() -> None:  # noqa: N802
+def test_B4_a_snapshot_that_shows_a_gap_can_still_be_used() -> None:
     session = a_session()
     session.receive(snapshot(1))
     assert kinds(session.receive(snapshot(4))) == ["Gap", "BookSnapshot"]
 
 
-def test_B5_a_duplicate_is_dropped_and_counted() -> None:  # noqa: N802
+def test_B5_a_duplicate_is_dropped_and_counted() -> None:
     session = a_session()
     session.receive(snapshot(1))
     session.receive(delta(2))
@@ -123,7 +125,7 @@ def test_B5_a_duplicate_is_dropped_and_counted() -> None:  # noqa: N802
     assert session.duplicates == 1
 
 
-def test_B6_a_lower_number_is_a_gap() -> None:  # noqa: N802
+def test_B6_a_lower_number_is_a_gap() -> None:
     session = a_session()
     for number in (1, 2, 3):
         session.receive(delta(number))
@@ -171,7 +173,7 @@ def test_sequences_of_two_subscriptions_are_apart() -> None:
         snapshot(2, yes_dollars_fp=[["0.4200"]]),
     ],
 )
-def test_B8_a_malformed_book_frame_names_its_market_and_keeps_the_sequence(bad: bytes) -> None:  # noqa: N802
+def test_B8_a_malformed_book_frame_names_its_market_and_keeps_the_sequence(bad: bytes) -> None:
     session = a_session()
     session.receive(snapshot(1))
     (event,) = session.receive(bad)
@@ -180,13 +182,15 @@ def test_B8_a_malformed_book_frame_names_its_market_and_keeps_the_sequence(bad: 
     assert kinds(session.receive(delta(3))) == ["BookDelta"]
 
 
-@pytest.mark.parametrize("bad", [b"", b"{", b"[]", b"null", b'{"type":', b"\xff\xfe", b'{"type":"orderbook_delta","sid":"x"}'])
-def test_B8_what_is_no_frame_is_kept_and_never_raises(bad: bytes) -> None:  # noqa: N802
+@pytest.mark.parametrize(
+    "bad", [b"", b"{", b"[]", b"null", b'{"type":', b"\xff\xfe", b'{"type":"orderbook_delta","sid":"x"}']
+)
+def test_B8_what_is_no_frame_is_kept_and_never_raises(bad: bytes) -> None:
     (event,) = a_session().receive(bad)
     assert isinstance(event, wire.Malformed)
 
 
-def test_B8_an_unknown_type_is_ignored_but_takes_its_number() -> None:  # noqa: N802
+def test_B8_an_unknown_type_is_ignored_but_takes_its_number() -> None:
     session = a_session()
     session.receive(snapshot(1))
     assert kinds(session.receive(frame("brand_new", seq=2, anything=1))) == ["Ignored"]
@@ -198,7 +202,7 @@ def test_nothing_the_venue_may_send_raises(data: bytes) -> None:
     a_session().receive(data)
 
 
-def test_B10_a_buffer_overflow_ends_the_subscription() -> None:  # noqa: N802
+def test_B10_a_buffer_overflow_ends_the_subscription() -> None:
     session = a_session()
     session.receive(snapshot(1))
     events = session.receive(frame("error", seq=2, code=25, msg="subscription buffer overflow"))
@@ -206,7 +210,7 @@ def test_B10_a_buffer_overflow_ends_the_subscription() -> None:  # noqa: N802
     assert session.of_channel(BOOK_CHANNEL) is None
 
 
-def test_B13_a_refusal_names_what_was_meant() -> None:  # noqa: N802
+def test_B13_a_refusal_names_what_was_meant() -> None:
     session = a_session()
     session.add_markets(1, ["M-2"])
     (refused,) = session.receive(b'{"id":2,"type":"error","msg":{"code":26,"msg":"market limit"}}')

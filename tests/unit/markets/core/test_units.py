@@ -40,7 +40,9 @@ def test_it_reads_every_number_of_decimals_the_venue_uses(text: str, price_cc: i
     assert parse_price(text) == price_cc
 
 
-@pytest.mark.parametrize("text", ["", ".", "0.", ".5", "abc", "NaN", "1e-2", "0.42 ", "0.00001", "1.0001", "-0.1", "٠.٥", "0,4"])
+@pytest.mark.parametrize(
+    "text", ["", ".", "0.", ".5", "abc", "NaN", "1e-2", "0.42 ", "0.00001", "1.0001", "-0.1", "٠.٥", "0,4"]
+)
 def test_it_refuses_what_is_no_price(text: str) -> None:
     with pytest.raises(ValueError, match="price"):
         parse_price(text)

@@ -1,0 +1,136 @@
+"""Both WebSocket adapters keep the same promises, against a plain server of another library."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from http import HTTPStatus
+
+import pytest
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.http11 import Request, Response
+
+from feed.kalshi import socket
+from feed.kalshi.errors import Disconnected, HandshakeRefused
+
+Script = Callable[[ServerConnection], Awaitable[None]]
+DEADLINE_S = 10.0
+
+
+class Heard:
+    """Keeps what an adapter delivers."""
+
+    def __init__(self) -> None:
+        self.frames: asyncio.Queue[bytes] = asyncio.Queue()
+        self.pinged = asyncio.Event()
+
+    def on_frame(self, data: bytes | memoryview) -> None:
+        self.frames.put_nowait(bytes(data))
+
+    def on_ping(self) -> None:
+        self.pinged.set()
+
+    async def frame(self) -> bytes:
+        return await asyncio.wait_for(self.frames.get(), DEADLINE_S)
+
+
+@pytest.fixture(params=["picows", "websockets"])
+def adapter(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+async def venue() -> AsyncIterator[Callable[[Script], Awaitable[str]]]:
+    """Start a server that plays a script to whoever connects; return its address."""
+    servers = []
+
+    def check(_connection: ServerConnection, request: Request) -> Response | None:
+        if request.headers.get("KALSHI-ACCESS-KEY") == "known":
+            return None
+        return _connection.respond(HTTPStatus.UNAUTHORIZED, '{"error":{"details":"NOT_FOUND"}}')
+
+    async def start(script: Script) -> str:
+        server = await serve(script, "127.0.0.1", 0, process_request=check, ping_interval=None, max_size=None)
+        servers.append(server)
+        return f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/trade-api/ws/v2"
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+HEADERS = {"KALSHI-ACCESS-KEY": "known"}
+
+
+async def test_whole_frames_arrive_in_order(adapter: str, venue: Callable[[Script], Awaitable[str]]) -> None:
+    async def script(connection: ServerConnection) -> None:
+        await connection.send('{"n":1}')
+        await connection.send(['{"n"', ":2", "}"])  # one message in three fragments
+        await connection.send("x" * 2_000_000)
+        await connection.wait_closed()
+
+    heard = Heard()
+    connection = await socket.connect(adapter, await venue(script), HEADERS, heard)
+    assert [await heard.frame() for _ in range(2)] == [b'{"n":1}', b'{"n":2}']
+    assert len(await heard.frame()) == 2_000_000
+    await connection.close()
+
+
+async def test_what_we_send_arrives_as_text(adapter: str, venue: Callable[[Script], Awaitable[str]]) -> None:
+    async def script(connection: ServerConnection) -> None:
+        async for message in connection:
+            await connection.send(f"{type(message).__name__} {message!r}")
+
+    heard = Heard()
+    connection = await socket.connect(adapter, await venue(script), HEADERS, heard)
+    connection.send(b'{"id":1}')
+    assert await heard.frame() == b"str '{\"id\":1}'"
+    await connection.close()
+
+
+async def test_a_ping_is_answered_and_told(adapter: str, venue: Callable[[Script], Awaitable[str]]) -> None:
+    answered = asyncio.Event()
+
+    async def script(connection: ServerConnection) -> None:
+        await (await connection.ping(b"heartbeat"))
+        answered.set()
+        await connection.wait_closed()
+
+    heard = Heard()
+    connection = await socket.connect(adapter, await venue(script), HEADERS, heard)
+    await asyncio.wait_for(answered.wait(), DEADLINE_S)
+    assert heard.pinged.is_set()
+    await connection.close()
+
+
+@pytest.mark.parametrize("code", [1001, 1011, 1012, 1013])
+async def test_B1_the_close_code_is_told(adapter: str, venue: Callable[[Script], Awaitable[str]], code: int) -> None:
+    async def script(connection: ServerConnection) -> None:
+        await connection.close(code)
+
+    connection = await socket.connect(adapter, await venue(script), HEADERS, Heard())
+    assert str(code) in await asyncio.wait_for(connection.wait_closed(), DEADLINE_S)
+
+
+async def test_B1_a_cut_without_a_word_ends_the_wait(adapter: str, venue: Callable[[Script], Awaitable[str]]) -> None:
+    async def script(connection: ServerConnection) -> None:
+        connection.transport.abort()
+
+    connection = await socket.connect(adapter, await venue(script), HEADERS, Heard())
+    assert "closed" in await asyncio.wait_for(connection.wait_closed(), DEADLINE_S)
+    connection.send(b"to nobody")
+
+
+async def test_a_refused_handshake_tells_status_and_body(
+    adapter: str, venue: Callable[[Script], Awaitable[str]]
+) -> None:
+    async def script(_connection: ServerConnection) -> None: ...
+
+    with pytest.raises(HandshakeRefused, match="NOT_FOUND") as caught:
+        await socket.connect(adapter, await venue(script), {}, Heard())
+    assert caught.value.status == 401
+
+
+async def test_nobody_listening_is_not_reachable(adapter: str, free_port: int) -> None:
+    with pytest.raises(Disconnected, match="No WebSocket"):
+        await socket.connect(adapter, f"ws://127.0.0.1:{free_port}/x", {}, Heard())

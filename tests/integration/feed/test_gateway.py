@@ -1,0 +1,271 @@
+"""The gateway between a scripted venue and a real Valkey."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any, TypeVar
+
+import pytest
+import redis
+from channels.layers import get_channel_layer
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+
+from feed import schema
+from feed.gateway import Gateway
+from feed.kalshi.environments import Environment
+from feed.relay import TOPIC_OVERVIEW, group, watch_key
+from kalshimm.runtime.clock import SystemClock
+from kalshimm.runtime.heartbeat import beat_key, decode_beat
+
+T = TypeVar("T")
+DEADLINE_S = 15.0
+
+
+class Venue:
+    """Answers commands as the venue documents them, with one YES level a market; tests send the rest by hand."""
+
+    def __init__(self) -> None:
+        self.commands: list[dict[str, Any]] = []
+        self.connections = 0
+        self._socket: ServerConnection | None = None
+        self._sids: dict[int, str] = {}
+        self._seq: dict[int, int] = {}
+
+    async def serve(self, connection: ServerConnection) -> None:
+        self.connections += 1
+        self._socket, self._sids, self._seq = connection, {}, {}
+        try:
+            async for message in connection:
+                await self._command(json.loads(message))
+        except ConnectionClosed:
+            return
+
+    async def _command(self, command: dict[str, Any]) -> None:
+        self.commands.append(command)
+        params = command["params"]
+        tickers = params.get("market_tickers", [])
+        if command["cmd"] == "subscribe":
+            sid = len(self._sids) + 1
+            self._sids[sid] = params["channels"][0]
+            await self.send(type="subscribed", id=command["id"], msg={"channel": self._sids[sid], "sid": sid})
+        else:
+            sid = params["sids"][0]
+            if params["action"] != "get_snapshot":
+                await self.numbered(sid, type="ok", id=command["id"], msg={"market_tickers": tickers})
+        if self._sids[sid] == "orderbook_delta" and params.get("action") != "delete_markets":
+            for ticker in tickers:
+                await self.snapshot(sid, ticker)
+
+    async def snapshot(self, sid: int, ticker: str) -> None:
+        msg = {"market_ticker": ticker, "yes_dollars_fp": [["0.4200", "20.00"]], "no_dollars_fp": [["0.5500", "5.00"]]}
+        await self.numbered(sid, type="orderbook_snapshot", msg=msg)
+
+    async def delta(self, ticker: str, *, skip: int = 0, **changes: Any) -> None:
+        """Send one delta; `skip` leaves out sequence numbers before it."""
+        sid = self.sid("orderbook_delta")
+        self._seq[sid] += skip
+        msg = {"market_ticker": ticker, "price_dollars": "0.4200", "delta_fp": "1.00", "side": "yes", "ts_ms": now_ms()}
+        await self.numbered(sid, type="orderbook_delta", msg=msg | changes)
+
+    async def numbered(self, sid: int, **frame: Any) -> None:
+        self._seq[sid] = self._seq.get(sid, 0) + 1
+        await self.send(sid=sid, seq=self._seq[sid], **frame)
+
+    async def send(self, **frame: Any) -> None:
+        assert self._socket is not None
+        await self._socket.send(json.dumps(frame))
+
+    async def raw(self, text: str) -> None:
+        assert self._socket is not None
+        await self._socket.send(text)
+
+    def cut(self) -> None:
+        assert self._socket is not None
+        self._socket.transport.abort()
+
+    def sid(self, channel: str) -> int:
+        return next(sid for sid, name in self._sids.items() if name == channel)
+
+    def asked(self, action: str) -> list[dict[str, Any]]:
+        return [c["params"] for c in self.commands if c["params"].get("action") == action]
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Stage:
+    """A running gateway, its venue and its store."""
+
+    def __init__(self, venue: Venue, client: redis.Redis, gateway: Gateway) -> None:
+        self.venue, self.redis, self.gateway = venue, client, gateway
+
+    def want(self, ticker: str, holder: str = "trader:1", *, for_s: float = 30.0) -> None:
+        self.redis.zadd(schema.INTEREST, {schema.interest_member(ticker, holder): time.time() + for_s})
+
+    def feed(self) -> schema.FeedState | None:
+        newest = self.redis.xrevrange(schema.FEED, count=1)
+        return schema.decode_feed(newest[0][1][schema.FIELD]) if newest else None
+
+    def book(self, ticker: str) -> list[schema.BookEvent]:
+        entries = self.redis.xrange(schema.book_stream(ticker))
+        return [event for _, fields in entries for event in schema.decode_book(fields[schema.FIELD]).events]
+
+    def tape(self) -> list[schema.TapeRow]:
+        entries = self.redis.xrange(schema.TAPE)
+        return [row for _, fields in entries for row in schema.decode_tape(fields[schema.FIELD]).rows]
+
+    def state(self, ticker: str) -> schema.MarketState | None:
+        value = self.redis.hget(schema.MARKETS, ticker)
+        return schema.decode_market(value) if value else None
+
+    async def until(self, what: Callable[[], T | bool | None], why: str) -> T:
+        """Wait until `what` gives something, looking each 10 ms."""
+        give_up = time.monotonic() + DEADLINE_S
+        while not (found := what()):
+            assert time.monotonic() < give_up, f"never: {why}"
+            await asyncio.sleep(0.01)
+        return found  # type: ignore[return-value]
+
+    async def valid(self, ticker: str) -> schema.MarketState:
+        return await self.until(
+            lambda: (state := self.state(ticker)) is not None and state.is_valid and state, f"{ticker} valid"
+        )
+
+    async def invalid(self, ticker: str) -> None:
+        await self.until(lambda: (state := self.state(ticker)) is not None and not state.is_valid, f"{ticker} invalid")
+
+
+@pytest.fixture(params=["picows", "websockets"])
+async def stage(request: pytest.FixtureRequest, redis_client: redis.Redis, redis_url: str) -> AsyncIterator[Stage]:
+    venue = Venue()
+    server = await serve(venue.serve, "127.0.0.1", 0)
+    address = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/trade-api/ws/v2"
+    gateway = Gateway(
+        environment=Environment("local", "http://127.0.0.1:1/trade-api/v2", address),
+        signer=None,
+        redis_url=redis_url,
+        clock=SystemClock(),
+        layer=get_channel_layer(),
+        adapter=request.param,
+    )
+    stop = asyncio.Event()
+    running = asyncio.create_task(gateway.run(stop))
+    yield Stage(venue, redis_client, gateway)
+    stop.set()
+    await asyncio.wait_for(running, DEADLINE_S)
+    server.close()
+
+
+async def test_a_wanted_market_gets_its_book_stream(stage: Stage) -> None:
+    stage.want("M-1")
+    await stage.valid("M-1")
+    await stage.venue.delta("M-1")
+    await stage.until(lambda: len(stage.book("M-1")) >= 2, "snapshot and delta on the book stream")
+    snapshot, delta = stage.book("M-1")[:2]
+    assert isinstance(snapshot, schema.BookSnapshot)
+    assert isinstance(delta, schema.BookDelta)
+    feed = await stage.until(stage.feed, "feed state")
+    assert (feed.conn, feed.state) == (snapshot.conn, "connected")
+    assert feed.generations == {snapshot.sid: snapshot.generation}
+    assert [type(row).__name__ for row in stage.tape()] == ["SnapshotRow", "DeltaRow"]
+
+
+async def test_a_market_wanted_for_the_tape_alone_has_no_book_stream(stage: Stage) -> None:
+    stage.want("M-1", "tape:recording")
+    await stage.valid("M-1")
+    assert stage.book("M-1") == []
+
+
+async def test_markets_come_and_go_without_reconnecting(stage: Stage) -> None:
+    stage.want("M-1")
+    await stage.valid("M-1")
+    stage.want("M-2")
+    await stage.valid("M-2")
+    stage.redis.zrem(schema.INTEREST, "M-1|trader:1")
+    await stage.until(lambda: stage.venue.asked("delete_markets"), "the market is given up")
+    assert stage.venue.connections == 1
+
+
+async def test_a_holder_that_stopped_renewing_is_forgotten(stage: Stage) -> None:
+    stage.want("M-1", for_s=-schema.INTEREST_LINGER_S + 0.5)
+    await stage.valid("M-1")
+    await stage.until(lambda: stage.venue.asked("delete_markets"), "the market is given up")
+
+
+async def test_B4_a_gap_spoils_the_books_and_heals_by_get_snapshot(stage: Stage) -> None:
+    stage.want("M-1")
+    stage.want("M-2")
+    before = (await stage.valid("M-1"), await stage.valid("M-2"))
+    await stage.venue.delta("M-1", skip=3)
+    asked = await stage.until(lambda: stage.venue.asked("get_snapshot"), "fresh snapshots asked for")
+    assert asked[0]["market_tickers"] == ["M-1", "M-2"]
+    await stage.until(lambda: (f := stage.feed()) is not None and 2 in f.generations.values(), "a new generation")
+    await stage.valid("M-1")
+    gaps = [row for row in stage.tape() if isinstance(row, schema.GapRow)]
+    assert [(g.expected, g.received) for g in gaps] == [(3, 6)]
+    healed = [e for e in stage.book("M-2") if isinstance(e, schema.BookSnapshot)]
+    assert [e.generation for e in healed] == [1, 2]
+    assert all(state.is_valid for state in before)
+
+
+async def test_B8_malformed_frames_are_kept_and_the_gateway_goes_on(stage: Stage) -> None:
+    stage.want("M-1")
+    await stage.valid("M-1")
+    await stage.venue.raw('{"type":"orderbook_del')
+    await stage.venue.raw('{"type":"brand_new","msg":{}}')
+    await stage.venue.delta("M-1", price_dollars="NaN")
+    await stage.until(lambda: stage.venue.asked("get_snapshot"), "the spoilt book is asked for again")
+    await stage.valid("M-1")
+    kept = [row.frame for row in stage.tape() if isinstance(row, schema.MalformedRow)]
+    assert kept[0] == b'{"type":"orderbook_del'
+    assert b"NaN" in kept[1]
+
+
+async def test_B1_after_a_cut_every_book_is_invalid_until_its_new_snapshot(stage: Stage) -> None:
+    stage.want("M-1")
+    await stage.valid("M-1")
+    first = await stage.until(stage.feed, "feed state")
+    stage.venue.cut()
+    await stage.until(lambda: (f := stage.feed()) is not None and f.conn not in (0, first.conn), "a new connection")
+    await stage.valid("M-1")
+    snapshots = [e for e in stage.book("M-1") if isinstance(e, schema.BookSnapshot)]
+    assert snapshots[-1].conn != first.conn
+    assert any(isinstance(row, schema.GapRow) for row in stage.tape())
+
+
+async def test_D1_what_happened_while_redis_was_away_is_published_afterwards(stage: Stage) -> None:
+    stage.want("M-1")
+    await stage.valid("M-1")
+    stage.redis.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    await stage.venue.delta("M-1", delta_fp="7.00")
+    state = await stage.until(
+        lambda: (s := stage.state("M-1")) is not None and s.yes_bid_cx == 2_700 and s, "the change is published"
+    )
+    assert state.is_valid
+
+
+async def test_browsers_are_told_only_while_somebody_watches(stage: Stage) -> None:
+    layer = get_channel_layer()
+    channel = await layer.new_channel()
+    await layer.group_add(group(TOPIC_OVERVIEW), channel)
+    stage.want("M-1")
+    await stage.valid("M-1")
+    stage.redis.set(watch_key(TOPIC_OVERVIEW), 1, ex=30)
+    await stage.venue.delta("M-1")
+    message = await asyncio.wait_for(layer.receive(channel), DEADLINE_S)
+    assert (message["type"], message["topic"]) == ("topic.changed", TOPIC_OVERVIEW)
+
+
+async def test_it_beats_with_what_it_holds(stage: Stage) -> None:
+    stage.want("M-1")
+
+    def beat() -> bool:
+        value = stage.redis.get(beat_key("gateway", "local"))
+        return bool(value) and decode_beat(value).counters.get("books_valid") == 1
+
+    await stage.until(beat, "a beat that counts one valid book")

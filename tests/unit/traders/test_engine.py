@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import itertools
+
+import msgspec
+
+from feed.schema import (
+    FEED_ENTRY_MAX_S,
+    VERSION,
+    BookDelta,
+    BookSnapshot,
+    BookStatus,
+    BookTrade,
+    Decision,
+    FeedState,
+    FillState,
+    JournalBody,
+    OrderState,
+    QuoteView,
+    StateChange,
+)
+from markets.core.grid import CENT_GRID
+from markets.core.units import Side
+from traders.brokers.paper import PaperBroker
+from traders.core.inventory import Inventory
+from traders.core.registry import PLACEMENTS
+from traders.engine import REPEAT_DECISION_S, Engine, Now, Setup
+from traders.strategies.placement import join_best
+
+START_US = 1_000_000_000
+CLOSE_US = START_US + 3_600_000_000
+
+
+class Desk:
+    """An engine on a valid book, with both clocks in hand."""
+
+    def __init__(self, *, is_paused: bool = False) -> None:
+        numbers = itertools.count(1)
+        setup = Setup(1, "M", "dry-run", PLACEMENTS["join_best"], join_best.Params(), CENT_GRID, CLOSE_US)
+        broker = PaperBroker(lambda: f"order-{next(numbers)}")
+        self.engine = Engine(setup, broker, inventory=Inventory(), is_paused=is_paused)
+        self.elapsed_s = 0.0
+        self.bodies: list[JournalBody] = []
+        self.feed()
+        self.event(BookSnapshot(7, 2, 1, 1, START_US, [(4_000, 300), (3_900, 500)], [(5_800, 200), (5_700, 1)]))
+
+    @property
+    def now(self) -> Now:
+        return Now(START_US + int(self.elapsed_s * 1_000_000), self.elapsed_s)
+
+    def wait(self, seconds: float, *, with_feed: bool = True) -> None:
+        self.elapsed_s += seconds
+        if with_feed:
+            self.feed()
+        self.decide()
+
+    def feed(self, generation: int = 1) -> None:
+        self.engine.on_feed(FeedState(VERSION, 7, "live", {2: generation}, 10, 20, 1, 1), self.now)
+
+    def event(self, event: BookSnapshot | BookDelta | BookTrade | BookStatus) -> None:
+        self.bodies += self.engine.on_events([event])
+        self.decide()
+
+    def delta(self, side: Side, price_cc: int, delta_cx: int, *, at_us: int | None = None) -> None:
+        time_us = at_us or self.now.wall_us + 1_000
+        self.event(BookDelta(2, time_us, int(side), price_cc, delta_cx))
+
+    def decide(self) -> None:
+        self.bodies += self.engine.decide(self.now)
+
+    def quotes(self) -> list[QuoteView]:
+        return self.engine.trader_view(self.now).quotes
+
+    def prices(self) -> list[tuple[int, int]]:
+        return [(quote.side, quote.price_cc) for quote in self.quotes()]
+
+    def said(self, kind: type[JournalBody]) -> list[JournalBody]:
+        return [body for body in self.bodies if isinstance(body, kind)]
+
+
+def test_it_quotes_both_sides_of_a_valid_book() -> None:
+    desk = Desk()
+    assert desk.prices() == [(0, 4_000), (1, 5_800)]
+    assert desk.engine.state == "quoting"
+    assert [quote.ahead_cx for quote in desk.quotes()] == [300, 200]
+
+
+def test_it_follows_the_touch_and_cancels_before_it_places() -> None:
+    desk = Desk()
+    desk.bodies.clear()
+    desk.delta(Side.YES, 4_100, 50)
+    orders = [(body.status, body.price_cc) for body in desk.bodies if isinstance(body, OrderState)]
+    assert orders == [("canceled", 4_000), ("resting", 4_100)]
+
+
+def test_a_lost_book_cancels_at_once_and_says_why() -> None:
+    desk = Desk()
+    desk.event(BookStatus(START_US + 1, False, "sequence gap"))
+    assert desk.quotes() == []
+    assert "sequence gap" in desk.engine.trader_view(desk.now).why
+    assert {body.reason for body in desk.said(OrderState)[-2:]} == {"book lost: sequence gap"}
+
+
+def test_a_silent_feed_cancels_by_time_alone() -> None:
+    desk = Desk()
+    desk.wait(FEED_ENTRY_MAX_S, with_feed=False)
+    view = desk.engine.trader_view(desk.now)
+    assert (view.quotes, view.book_is_valid, view.trading_ud) == ([], False, None)
+
+
+def test_it_quotes_again_after_a_fresh_snapshot() -> None:
+    desk = Desk()
+    desk.feed(generation=2)
+    desk.decide()
+    assert desk.quotes() == []
+    desk.event(BookSnapshot(7, 2, 2, 1, START_US + 5, [(3_000, 10)], [(6_000, 10)]))
+    assert desk.prices() == [(0, 3_000), (1, 6_000)]
+
+
+def test_a_print_fills_it_and_moves_the_position() -> None:
+    desk = Desk()
+    desk.event(BookTrade("t1", START_US + 500, 3_900, 400, int(Side.NO)))
+    (fill,) = desk.said(FillState)
+    assert isinstance(fill, FillState)
+    assert (fill.price_cc, fill.count_cx, fill.position_cx, fill.fee_ud) == (4_000, 400, 400, None)
+    view = desk.engine.trader_view(desk.now)
+    assert (view.position_cx, view.fills, view.trading_ud) == (400, 1, 0)
+
+
+def test_nobody_decides_on_a_book_that_is_crossed_within_one_moment() -> None:
+    desk = Desk()
+    desk.bodies.clear()
+    desk.delta(Side.NO, 6_000, 10, at_us=START_US + 100)
+    assert desk.bodies == []
+    desk.delta(Side.YES, 4_000, -300, at_us=START_US + 100)
+    assert (0, 3_900) in desk.prices()
+
+
+def test_a_book_that_stays_crossed_ends_the_quotes() -> None:
+    desk = Desk()
+    desk.delta(Side.NO, 6_000, 10, at_us=START_US + 100)
+    desk.wait(0.3)
+    assert desk.quotes() == []
+
+
+def test_it_says_a_decision_once_and_then_each_minute_with_a_count() -> None:
+    desk = Desk()
+    desk.bodies.clear()
+    for _ in range(10):
+        desk.wait(1.0)
+    assert desk.said(Decision) == []
+    desk.wait(REPEAT_DECISION_S)
+    (decision,) = desk.said(Decision)
+    assert isinstance(decision, Decision)
+    assert decision.repeats == 11
+
+
+def test_pause_cancels_and_resume_quotes_again() -> None:
+    desk = Desk()
+    desk.engine.pause("somebody", desk.now)
+    assert (desk.engine.state, desk.quotes()) == ("paused", [])
+    assert "somebody" in desk.engine.why
+    desk.engine.resume(desk.now)
+    assert (desk.engine.state, len(desk.quotes())) == ("quoting", 2)
+
+
+def test_a_trader_that_shall_be_paused_never_quotes_at_its_start() -> None:
+    desk = Desk(is_paused=True)
+    assert (desk.engine.state, desk.said(OrderState)) == ("paused", [])
+
+
+def test_it_places_nothing_once_it_drains() -> None:
+    desk = Desk()
+    desk.bodies += desk.engine.drain("asked to stop")
+    desk.delta(Side.YES, 4_100, 50)
+    assert desk.quotes() == []
+    desk.bodies += desk.engine.finish("asked to stop")
+    words = [body.state for body in desk.bodies if isinstance(body, StateChange)]
+    assert words == ["quoting", "draining", "stopped"]
+
+
+def test_nothing_rests_after_the_market_has_closed() -> None:
+    desk = Desk()
+    desk.wait(3_600.0)
+    assert desk.quotes() == []
+    assert desk.engine.is_closed(desk.now)
+
+
+def test_the_same_events_give_the_same_journal() -> None:
+    def run() -> list[bytes]:
+        desk = Desk()
+        desk.delta(Side.YES, 4_100, 50)
+        desk.event(BookTrade("t1", START_US + 5_000_000, 3_900, 400, int(Side.NO)))
+        desk.wait(2.0)
+        return [msgspec.msgpack.encode(body) for body in desk.bodies]
+
+    assert run() == run()

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from feed.schema import VERSION, Decision, FillState, JournalBody, JournalEntry, OrderState
+from traders.core.inventory import Inventory
+from traders.journal import COMPACT_BYTES, Checkpoint, Journal, load_checkpoint, read_records
+
+
+def an_entry(number: int, body: JournalBody | None = None) -> JournalEntry:
+    return JournalEntry(VERSION, 1, number, 1_000 + number, "paper", "dry-run", "M", body or Decision("why", {}, 1))
+
+
+def an_order(client_order_id: str, status: str = "resting") -> OrderState:
+    return OrderState(client_order_id, client_order_id, 0, 4_000, 100, 0, 100, status, "")
+
+
+def a_fill(count_cx: int = 100) -> FillState:
+    return FillState("a", "a", "t", 0, 4_000, count_cx, False, None, count_cx, False)
+
+
+def a_journal(path: Path, entries: int) -> Journal:
+    journal = Journal(path / "journal", first_number=0)
+    for number in range(1, entries + 1):
+        journal.append(an_entry(number))
+    return journal
+
+
+def test_what_was_written_is_there_after_a_restart(tmp_path: Path) -> None:
+    a_journal(tmp_path, 3).close()
+    again = Journal(tmp_path / "journal", first_number=0)
+    assert again.entries() == tuple(an_entry(number) for number in (1, 2, 3))
+    assert again.last_number == 3
+
+
+@pytest.mark.parametrize("cut", [1, 7, 8, 9])
+def test_a_torn_last_record_is_dropped_and_said(tmp_path: Path, cut: int, caplog: pytest.LogCaptureFixture) -> None:
+    a_journal(tmp_path, 3).close()
+    path = tmp_path / "journal"
+    path.write_bytes(path.read_bytes()[:-cut])
+    with caplog.at_level(logging.WARNING):
+        again = Journal(path, first_number=0)
+    assert again.last_number == 2
+    assert "torn" in caplog.text
+    again.append(an_entry(3))
+    assert read_records(path.read_bytes())[0] == [an_entry(number) for number in (1, 2, 3)]
+
+
+def test_a_damaged_record_ends_what_can_be_trusted(tmp_path: Path) -> None:
+    a_journal(tmp_path, 2).close()
+    content = bytearray((tmp_path / "journal").read_bytes())
+    content[-1] ^= 0xFF
+    assert [entry.number for entry in read_records(bytes(content))[0]] == [1]
+
+
+def test_numbers_rise_by_one_and_never_start_anew(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal", first_number=41)
+    journal.append(an_entry(42))
+    with pytest.raises(ValueError, match="follows 42"):
+        journal.append(an_entry(42))
+
+
+def test_what_the_writer_has_stored_is_forgotten(tmp_path: Path) -> None:
+    journal = a_journal(tmp_path, 3)
+    journal.acknowledge(2)
+    assert [entry.number for entry in journal.entries()] == [3]
+    assert journal.unsent == 1
+
+
+def test_it_is_compacted_only_as_far_as_writer_and_checkpoint_both_go(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal", first_number=0)
+    long = Decision("x" * (COMPACT_BYTES // 4), {}, 1)
+    for number in range(1, 7):
+        journal.append(an_entry(number, long))
+    journal.acknowledge(5)
+    journal.compact(Checkpoint(number=3))
+    journal.append(an_entry(7, long))
+    kept, _ = read_records((tmp_path / "journal").read_bytes())
+    assert [entry.number for entry in kept] == [4, 5, 6, 7]
+
+
+def test_checkpoint_and_journal_give_the_state_whichever_line_the_checkpoint_stands_at() -> None:
+    bodies = [an_order("a"), a_fill(), an_order("a", "filled"), an_order("b"), a_fill(50), an_order("c")]
+    entries = [an_entry(number, body) for number, body in enumerate(bodies, start=1)]
+    results = set()
+    for at in range(len(entries) + 1):
+        state = Checkpoint()
+        for entry in entries[:at]:
+            state = state.after(entry)
+        for entry in entries:  # the file may still hold what the checkpoint contains
+            state = state.after(entry)
+        results.add((state.number, state.inventory, tuple(order.client_order_id for order in state.open_orders)))
+    assert results == {(6, Inventory(150, -600_000, 2), ("b", "c"))}
+
+
+def test_there_is_no_checkpoint_at_first(tmp_path: Path) -> None:
+    assert load_checkpoint(tmp_path / "checkpoint.json") is None
