@@ -1,0 +1,70 @@
+"""The catalogue of the local exchange in the database."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from feed import catalog
+from feed.kalshi.errors import Disconnected
+from markets.core.units import Side
+from markets.models import Event, IncentiveProgram, Market, Series
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def venue(exchange: Any, settings: Any) -> None:
+    for name, value in exchange.settings.items():
+        setattr(settings, name, value)
+
+
+def test_it_stores_what_the_venue_lists(venue: None) -> None:
+    counts = catalog.refresh()
+    assert (Series.objects.count(), Event.objects.count()) == (counts.series, counts.events)
+    assert Market.objects.filter(status="active").count() >= 24
+    assert IncentiveProgram.objects.count() == counts.programs > 0
+    assert Event.objects.filter(mutually_exclusive=True).exists()
+    assert {len(m.price_ranges) for m in Market.objects.all()} >= {1, 3}
+    for market in Market.objects.all():
+        assert market.grid().prices_cc(Side.YES)
+
+
+def test_a_second_look_adds_only_what_is_new(venue: None) -> None:
+    catalog.refresh()
+    before = set(Market.objects.exclude(event__series__frequency="fifteen_min").values_list("ticker", flat=True))
+    again = catalog.refresh()
+    after = set(Market.objects.exclude(event__series__frequency="fifteen_min").values_list("ticker", flat=True))
+    assert (again.series, after) == (0, before)
+
+
+@pytest.mark.timeout(90)
+def test_a_rolling_market_is_followed_to_its_end_and_to_its_successor(venue: None) -> None:
+    catalog.refresh()
+    rolling = Market.objects.filter(event__series__frequency="fifteen_min", status="active").order_by("close_time")
+    first = rolling.first()
+    assert first is not None
+    deadline = time.monotonic() + 60
+    while first.status != "finalized" or not rolling.exists():
+        assert time.monotonic() < deadline, f"{first.ticker} stayed {first.status}"
+        time.sleep(0.5)  # the exchange has no event for a silent close
+        catalog.refresh()
+        first.refresh_from_db()
+    successor = rolling.first()
+    assert successor is not None
+    assert first.result in ("yes", "no")
+    assert successor.open_time >= first.close_time
+
+
+def test_a_venue_that_does_not_answer_leaves_the_database_as_it_was(
+    venue: None, settings: Any, monkeypatch: pytest.MonkeyPatch, free_port: int
+) -> None:
+    catalog.refresh()
+    before = Market.objects.count()
+    settings.KALSHI_REST_URL = f"http://127.0.0.1:{free_port}/trade-api/v2"
+    monkeypatch.setattr("feed.kalshi.rest.DEADLINE_S", 0.5)
+    with pytest.raises(Disconnected):
+        catalog.refresh()
+    assert Market.objects.count() == before
