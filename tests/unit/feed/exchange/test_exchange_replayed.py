@@ -11,6 +11,7 @@ from exchangeworld import NOW_US, a_recording, an_order, place
 
 from feed.exchange.happenings import Announced, BookChanged, BookCleared, Happening, TickerChanged, Traded
 from feed.exchange.replayed import replay_into
+from feed.exchange.wire import rfc3339
 from feed.exchange.world import SECOND_US, World
 from feed.recording import read_frames
 from kalshimm.errors import BadRecording
@@ -135,6 +136,25 @@ def test_several_recordings_play_one_after_the_other(tmp_path: Path) -> None:
     assert levels(world, Side.YES)[4_000] == 1_000
     world.advance(NOW_US + 4 * SECOND_US - 1)
     assert world.markets[TICKER].is_tradable
+
+
+def watch(second: float, closes_after_s: int) -> str:
+    at_us = RECORDED_US + int(second * SECOND_US)
+    closes = rfc3339(RECORDED_US + closes_after_s * SECOND_US)
+    body = {"close_time": closes, "market_ticker": TICKER, "strike": 79_257.99}
+    return json.dumps({"event_type": "watch_market", "local_recv_ns": at_us * 1_000, "payload_json": body})
+
+
+def test_a_market_that_goes_on_in_the_next_recording_closes_as_that_one_says(tmp_path: Path) -> None:
+    first = a_recording(tmp_path / "a.ndjson", [watch(0, 10), START, delta(2, "yes", "0.4000", "-1.00")])
+    second = a_recording(tmp_path / "b.ndjson", [watch(0, 20), START, delta(30, "yes", "0.4000", "-1.00")])
+    world = World(seed=1, now_us=NOW_US)
+    replay_into(world, [first, second], speed=1.0)
+    world.advance(NOW_US + 21 * SECOND_US)
+    assert world.markets[TICKER].is_tradable
+    assert world.markets[TICKER].terms.strike["floor_strike"] == 79_257.99
+    world.advance(NOW_US + 22 * SECOND_US)
+    assert world.markets[TICKER].status == "closed"
 
 
 def test_a_delta_that_does_not_fit_names_file_and_line(tmp_path: Path) -> None:

@@ -1,0 +1,123 @@
+"""Reading queries and writing answers in the venue's three error forms. Source: facts.md 8.1 and 7.8."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import msgspec
+from aiohttp import web
+
+T = TypeVar("T")
+CURSOR_MARK = "v1:"
+
+
+def answer(body: Any, *, status: int = 200) -> web.Response:
+    return web.Response(body=msgspec.json.encode(body), status=status, content_type="application/json")
+
+
+def nested(status: int, code: str, details: str = "") -> web.Response:
+    error = {"code": code, "message": code.replace("_", " ")}
+    return answer({"error": {**error, "details": details} if details else error}, status=status)
+
+
+def not_found() -> web.Response:
+    return nested(404, "not_found")
+
+
+class BadParameter(Exception):
+    """A query or body the venue's validation refuses with its bare form."""
+
+    def __init__(self, operation: str, problem: str) -> None:
+        self.operation = operation
+        super().__init__(f"Parameter validation failed for {operation}: {problem}")
+
+    def response(self) -> web.Response:
+        return answer({"msg": str(self)}, status=400)
+
+
+class BadBody(Exception):
+    """A body that cannot be decoded: the flat form."""
+
+    def response(self) -> web.Response:
+        return answer({"code": "bad_request", "message": "bad request", "details": str(self)}, status=400)
+
+
+class Query:
+    """The query of one request, with the venue's validation."""
+
+    def __init__(self, operation: str, values: Mapping[str, str]) -> None:
+        self._operation = operation
+        self._values = values
+
+    def text(self, name: str) -> str:
+        return self._values.get(name, "")
+
+    def flag(self, name: str) -> bool:
+        return self._values.get(name, "").lower() == "true"
+
+    def words(self, name: str) -> set[str]:
+        return {word for word in self._values.get(name, "").split(",") if word}
+
+    def integer(self, name: str) -> int | None:
+        raw = self._values.get(name, "")
+        if not raw:
+            return None
+        try:
+            return int(raw)
+        except ValueError as exc:
+            raise BadParameter(self._operation, f"Invalid format for parameter {name}: expected an integer") from exc
+
+    def after_us(self, name: str) -> int | None:
+        """Return a `*_ts` parameter (Unix seconds) in microseconds."""
+        value = self.integer(name)
+        return None if value is None else value * 1_000_000
+
+    def limit(self, *, default: int, maximum: int) -> int:
+        value = self.integer("limit")
+        if value is None or value == 0:
+            return default
+        if value > maximum:
+            raise self.failed("Limit", "lte")
+        if value < 0:
+            raise self.failed("Limit", "gte")
+        return value
+
+    def choice(self, name: str, options: tuple[str, ...]) -> str:
+        value = self.text(name)
+        if value and value not in options:
+            raise self.failed(name.capitalize(), "oneof")
+        return value
+
+    def failed(self, field: str, tag: str) -> BadParameter:
+        key = f"{self._operation}Params.{field}"
+        return BadParameter(
+            self._operation, f"Key: '{key}' Error:Field validation for '{field}' failed on the '{tag}' tag"
+        )
+
+
+def newest_first(at_us: int, name: str) -> str:
+    """Return a sort key that puts later times first, then names in order."""
+    return f"{10**18 - at_us:019d}|{name}"
+
+
+def page(items: list[T], key: Callable[[T], str], *, limit: int, cursor: str) -> tuple[list[T], str]:
+    """Return one page of items in the order of their keys, and the cursor after it ("" on the last page).
+
+    A cursor nobody issued counts as none, as at the venue.
+    """
+    after = _read_cursor(cursor)
+    ordered = sorted((item for item in items if key(item) > after), key=key)
+    taken = ordered[:limit]
+    more = len(ordered) > limit
+    return taken, base64.urlsafe_b64encode((CURSOR_MARK + key(taken[-1])).encode()).decode().rstrip("=") if more else ""
+
+
+def _read_cursor(cursor: str) -> str:
+    try:
+        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return ""
+    return text.removeprefix(CURSOR_MARK) if text.startswith(CURSOR_MARK) else ""

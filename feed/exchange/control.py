@@ -1,0 +1,101 @@
+"""The control port: what a test or an operator does to the exchange from outside the venue's API. Loopback only."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from feed.exchange import private_wire, requests, wire
+from feed.exchange.answers import answer, not_found
+from feed.exchange.auth import read_public_key
+from feed.exchange.entry import Placed
+
+if TYPE_CHECKING:
+    from feed.exchange.server import LocalExchange
+
+OUTSIDER = "outsider"
+OWNER = "owner"
+
+
+class Control:
+    """Handlers of the control port."""
+
+    def __init__(self, exchange: LocalExchange) -> None:
+        self._exchange = exchange
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/ledger", self.ledger),
+            web.get("/state", self.state),
+            web.post("/accounts/keys", self.add_key),
+            web.post("/orders", self.place_order),
+            web.post("/markets/{ticker}/close", self.close_market),
+        ]
+
+    async def ledger(self, _request: web.Request) -> web.Response:
+        """Everything every account has: orders, fills, positions, balances."""
+        accounts = self._exchange.step().accounts
+        return answer(
+            {
+                account.name: {
+                    "user_id": account.user_id,
+                    "balance": private_wire.balance_body(account, None),
+                    "orders": [private_wire.order_body(o, account.user_id) for o in account.orders.values()],
+                    "fills": [private_wire.fill_row(fill) for fill in account.fills],
+                    "positions": [private_wire.position_row(p) for p in account.positions.values()],
+                }
+                for account in accounts.values()
+            }
+        )
+
+    async def state(self, _request: web.Request) -> web.Response:
+        world = self._exchange.step()
+        clients = [
+            {
+                "account": s.account,
+                "subscriptions": [{"sid": i, "channel": u.channel} for i, u in s.subscriptions.items()],
+            }
+            for s in self._exchange.hub.sessions
+        ]
+        markets = {
+            ticker: {"status": market.status, "close_time": wire.rfc3339(market.terms.close_us)}
+            for ticker, market in world.markets.items()
+        }
+        return answer({"now": wire.rfc3339(world.now_us), "clients": clients, "markets": markets})
+
+    async def add_key(self, request: web.Request) -> web.Response:
+        """Register a public key: {"public_key": PEM, "account": name?} → {"key_id"}."""
+        body = await _json(request)
+        try:
+            key = read_public_key(str(body.get("public_key", "")).encode())
+        except ValueError as exc:
+            return answer({"problem": str(exc)}, status=400)
+        account = self._exchange.world.account(str(body.get("account", OWNER)))
+        return answer({"key_id": self._exchange.keys.register(key, account.name), "account": account.name})
+
+    async def place_order(self, request: web.Request) -> web.Response:
+        """Place an order as somebody else: the body of a create, and `account` (default: an outside person)."""
+        name = request.query.get("account", OUTSIDER)
+        new = requests.read_create(await request.read(), request.content_type)
+        world = self._exchange.step()
+        result = world.entry.place(world.account(name), new)
+        self._exchange.flush()
+        if not isinstance(result, Placed):
+            return answer(result.body(), status=result.status)
+        return answer(private_wire.order_body(result.order, world.account(name).user_id), status=201)
+
+    async def close_market(self, request: web.Request) -> web.Response:
+        """Close a market now."""
+        world = self._exchange.step()
+        market = world.markets.get(request.match_info["ticker"])
+        if market is None:
+            return not_found()
+        world.close_early(market)
+        self._exchange.flush()
+        return answer({"ticker": market.ticker, "status": market.status})
+
+
+async def _json(request: web.Request) -> dict[str, Any]:
+    body = await request.json()
+    return body if isinstance(body, dict) else {}

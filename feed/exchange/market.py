@@ -1,0 +1,116 @@
+"""One market as it stands: book, tape, state."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from feed.exchange.catalog import Terms
+from feed.exchange.displayed import Displayed
+from feed.exchange.happenings import Traded
+from markets.core.matching import MatchingBook, Outcome, RestingOrder
+from markets.core.units import DOLLAR_CC, Side
+
+TRADES_KEPT = 2_000  # the live tier of a busy market; the venue moves older ones to history
+
+INITIALIZED, ACTIVE, CLOSED, DETERMINED, FINALIZED = "initialized", "active", "closed", "determined", "finalized"
+
+
+class Tape:
+    """Trades of one market and the sums over them."""
+
+    def __init__(self) -> None:
+        self.trades: deque[Traded] = deque(maxlen=TRADES_KEPT)
+        self.last_price_cc = 0
+        self.last_size_cx = 0
+        self.volume_cx = 0
+        self.open_interest_cx = 0
+        self._holdings: dict[str, int] = {}
+
+    def record(self, trade: Traded, *, buyer: str, seller: str) -> None:
+        """Add a trade; `buyer` went long YES, `seller` the other way."""
+        self.trades.append(trade)
+        self.last_price_cc, self.last_size_cx = trade.yes_price_cc, trade.count_cx
+        self.volume_cx += trade.count_cx
+        self._hold(buyer, trade.count_cx)
+        self._hold(seller, -trade.count_cx)
+
+    def _hold(self, owner: str, change_cx: int) -> None:
+        before = self._holdings.get(owner, 0)
+        self._holdings[owner] = before + change_cx
+        self.open_interest_cx += max(0, before + change_cx) - max(0, before)
+
+
+class Market:
+    """A listed market; `displayed` holds the recorded levels of a replayed one."""
+
+    def __init__(self, terms: Terms, *, displayed: Displayed | None = None) -> None:
+        self.terms = terms
+        self.displayed = displayed
+        self.book = MatchingBook()
+        self.tape = Tape()
+        self.status = INITIALIZED
+        self.result = ""
+        self.settled_us = 0
+        self.updated_us = terms.created_us
+        self.ticker_due = False
+        self.ticker_sent_us = 0
+        self.ticker_line: dict[str, Any] = {}  # as last sent, without its times
+
+    @property
+    def ticker(self) -> str:
+        return self.terms.ticker
+
+    @property
+    def is_tradable(self) -> bool:
+        return self.status == ACTIVE
+
+    def levels(self, side: Side) -> dict[int, int]:
+        """Return price_cc → count_cx as published."""
+        levels = self.book.levels(side)
+        if self.displayed is None:
+            return levels
+        for price, size in self.displayed.levels(side).items():
+            levels[price] = levels.get(price, 0) + size
+        return levels
+
+    def best_cc(self, side: Side) -> int:
+        best = self.book.best_cc(side)
+        return best if self.displayed is None else max(best, self.displayed.best_cc(side))
+
+    def size_cx(self, side: Side, price_cc: int) -> int:
+        return self.levels(side).get(price_cc, 0)
+
+    def would_cross(self, side: Side, price_cc: int) -> bool:
+        best = self.best_cc(side.other)
+        return best > 0 and price_cc + best >= DOLLAR_CC
+
+    def reachable_cx(self, side: Side, price_cc: int) -> int:
+        """Return what an order of `side` at `price_cc` could trade at once, the taker's own orders included."""
+        return sum(size for price, size in self.levels(side.other).items() if price + price_cc >= DOLLAR_CC)
+
+    def place(self, order: RestingOrder, *, rest: bool) -> Outcome:
+        if self.displayed is None:
+            return self.book.place(order, rest=rest)
+        return self.displayed.place(self.book, order, rest=rest)
+
+    def ahead_cx(self, order_id: str) -> int:
+        """Return the contracts ahead of a resting order.
+
+        In a replayed market the recorded level cannot be split by time, so all of it counts as ahead.
+
+        Raises:
+            KeyError: It does not rest here.
+        """
+        ahead = self.book.ahead_cx(order_id)
+        if self.displayed is None:
+            return ahead
+        order = self.book.get(order_id)
+        assert order is not None, "ahead_cx has found it"
+        return ahead + self.displayed.shown_cx(order.side, order.price_cc)
+
+    def clear(self) -> None:
+        """Drop every level: the market is over."""
+        self.book = MatchingBook()
+        if self.displayed is not None:
+            self.displayed = Displayed()

@@ -1,0 +1,173 @@
+"""Kalshi's wire form of what only the owner sees: orders, fills, positions, balances."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from feed.exchange.accounts import RESTING, Account, Fill, Order, Position
+from feed.exchange.wire import SIDE_WORDS, money, ms, rfc3339, seconds, trade_prices
+from markets.core.units import Side, format_count
+
+
+def _direction(side: Side) -> dict[str, str]:
+    return {"outcome_side": SIDE_WORDS[side], "book_side": side.book_side, "side": SIDE_WORDS[side], "action": "buy"}
+
+
+def _counts(order: Order) -> dict[str, str]:
+    remaining = order.remaining_cx if order.status == RESTING else 0
+    return {
+        "initial_count_fp": format_count(order.initial_cx),
+        "fill_count_fp": format_count(order.fill_cx),
+        "remaining_count_fp": format_count(remaining),
+        "taker_fill_cost_dollars": money(order.taker_cost_ud),
+        "maker_fill_cost_dollars": money(order.maker_cost_ud),
+        "taker_fees_dollars": money(order.taker_fees_ud),
+        "maker_fees_dollars": money(order.maker_fees_ud),
+    }
+
+
+def order_body(order: Order, user_id: str) -> dict[str, Any]:
+    """Return an order as the REST reads show it."""
+    return {
+        "order_id": order.order_id,
+        "user_id": user_id,
+        "client_order_id": order.client_order_id,
+        "ticker": order.ticker,
+        **_direction(order.side),
+        "type": "limit",
+        "status": order.status,
+        **trade_prices(order.yes_price_cc),
+        **_counts(order),
+        "expiration_time": rfc3339(order.expires_us) if order.expires_us else None,
+        "created_time": rfc3339(order.created_us),
+        "last_update_time": rfc3339(order.updated_us),
+        "self_trade_prevention_type": order.self_trade_prevention,
+        "order_group_id": None,
+        "cancel_order_on_pause": order.cancel_on_pause,
+        "subaccount_number": 0,
+        "exchange_index": order.exchange_index,
+    }
+
+
+def order_message(order: Order, user_id: str) -> dict[str, Any]:
+    """Return an order as the `user_orders` channel sends it (`ticker`, not `market_ticker`)."""
+    body: dict[str, Any] = {
+        "order_id": order.order_id,
+        "user_id": user_id,
+        "ticker": order.ticker,
+        "exchange_index": order.exchange_index,
+        "status": order.status,
+        "side": SIDE_WORDS[order.side],
+        "is_yes": order.side is Side.YES,
+        "outcome_side": SIDE_WORDS[order.side],
+        "book_side": order.side.book_side,
+        "yes_price_dollars": trade_prices(order.yes_price_cc)["yes_price_dollars"],
+        **_counts(order),
+        "client_order_id": order.client_order_id,
+        "self_trade_prevention_type": order.self_trade_prevention,
+        "created_time": rfc3339(order.created_us),
+        "created_ts_ms": ms(order.created_us),
+        "last_update_time": rfc3339(order.updated_us),
+        "last_updated_ts_ms": ms(order.updated_us),
+        "subaccount_number": 0,
+    }
+    if order.expires_us:
+        body["expiration_time"] = rfc3339(order.expires_us)
+        body["expiration_ts_ms"] = ms(order.expires_us)
+    if order.reason:
+        body["last_update_reason"] = order.reason
+    return body
+
+
+def fill_row(fill: Fill) -> dict[str, Any]:
+    """Return a fill as GET /portfolio/fills lists it: without client_order_id."""
+    return {
+        "fill_id": fill.trade_id,
+        "trade_id": fill.trade_id,
+        "order_id": fill.order_id,
+        "ticker": fill.ticker,
+        "market_ticker": fill.ticker,
+        "exchange_index": fill.exchange_index,
+        **_direction(fill.side),
+        "count_fp": format_count(fill.count_cx),
+        **trade_prices(fill.yes_price_cc),
+        "is_taker": fill.is_taker,
+        "fee_cost": money(fill.fee_ud),
+        "created_time": rfc3339(fill.at_us),
+        "ts": seconds(fill.at_us),
+        "subaccount_number": 0,
+    }
+
+
+def fill_message(fill: Fill) -> dict[str, Any]:
+    """Return a fill as the `fill` channel sends it."""
+    body = {
+        "trade_id": fill.trade_id,
+        "order_id": fill.order_id,
+        "market_ticker": fill.ticker,
+        "exchange_index": fill.exchange_index,
+        "is_taker": fill.is_taker,
+        **_direction(fill.side),
+        "purchased_side": SIDE_WORDS[fill.side],
+        "yes_price_dollars": trade_prices(fill.yes_price_cc)["yes_price_dollars"],
+        "count_fp": format_count(fill.count_cx),
+        "fee_cost": money(fill.fee_ud),
+        "post_position_fp": format_count(fill.post_position_cx),
+        "ts_ms": ms(fill.at_us),
+        "ts": seconds(fill.at_us),
+        "subaccount": 0,
+    }
+    if fill.client_order_id:
+        body["client_order_id"] = fill.client_order_id
+    return body
+
+
+def position_row(position: Position) -> dict[str, Any]:
+    return {
+        "ticker": position.ticker,
+        "exchange_index": position.exchange_index,
+        "position_fp": format_count(position.position_cx),
+        "market_exposure_dollars": money(position.cost_ud),
+        "total_traded_dollars": money(position.traded_ud),
+        "realized_pnl_dollars": money(position.realized_ud),
+        "fees_paid_dollars": money(position.fees_ud),
+        "last_updated_ts": rfc3339(position.updated_us),
+    }
+
+
+def event_position_row(event_ticker: str, positions: list[Position]) -> dict[str, Any]:
+    return {
+        "event_ticker": event_ticker,
+        "total_cost_dollars": money(sum(p.traded_ud for p in positions)),
+        "total_cost_shares_fp": format_count(sum(p.volume_cx for p in positions)),
+        "event_exposure_dollars": money(sum(p.cost_ud for p in positions)),
+        "realized_pnl_dollars": money(sum(p.realized_ud for p in positions)),
+        "fees_paid_dollars": money(sum(p.fees_ud for p in positions)),
+    }
+
+
+def position_message(position: Position, user_id: str) -> dict[str, Any]:
+    return {
+        "user_id": user_id,
+        "market_ticker": position.ticker,
+        "position_fp": format_count(position.position_cx),
+        "position_cost_dollars": money(position.cost_ud),
+        "realized_pnl_dollars": money(position.realized_ud),
+        "fees_paid_dollars": money(position.fees_ud),
+        "position_fee_cost_dollars": money(position.fees_ud),
+        "volume_fp": format_count(position.volume_cx),
+        "subaccount": 0,
+    }
+
+
+def balance_body(account: Account, exchange_index: int | None) -> dict[str, Any]:
+    """Return balances: cents are cut, not rounded; the portfolio is valued at cost."""
+    cash = {i: c for i, c in account.cash_ud.items() if exchange_index in (None, i)}
+    held = sum(p.cost_ud for p in account.positions.values() if exchange_index in (None, p.exchange_index))
+    return {
+        "balance": sum(cash.values()) // 10_000,
+        "balance_dollars": money(sum(cash.values())),
+        "portfolio_value": held // 10_000,
+        "updated_ts": seconds(account.updated_us),
+        "balance_breakdown": [{"exchange_index": i, "balance": money(c)} for i, c in sorted(cash.items())],
+    }

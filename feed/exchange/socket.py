@@ -1,0 +1,110 @@
+"""The WebSocket endpoint: a thin adapter between aiohttp and a session."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from feed.exchange.answers import answer
+from feed.exchange.auth import Denied
+
+if TYPE_CHECKING:
+    from feed.exchange.server import LocalExchange
+    from feed.exchange.subscriptions import Session
+
+logger = logging.getLogger(__name__)
+
+PATH = "/trade-api/ws/v2"
+PING_EVERY_S = 10.0
+PING_PAYLOAD = b"heartbeat"
+CLOSE_S = 0.5
+MESSAGE_MAX = 64 * 1024 * 1024
+
+
+class Sockets:
+    """All open WebSockets."""
+
+    def __init__(self, exchange: LocalExchange) -> None:
+        self._exchange = exchange
+        self._ready: dict[Session, asyncio.Event] = {}
+        self._open: set[web.WebSocketResponse] = set()
+
+    def wake(self, sessions: set[Session]) -> None:
+        """Let the writers of sessions with waiting frames run."""
+        for session in sessions:
+            event = self._ready.get(session)
+            if event is not None:
+                event.set()
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        who = self._exchange.authenticate(request)
+        if isinstance(who, Denied):
+            return answer(who.body(), status=401)
+        socket = web.WebSocketResponse(max_msg_size=MESSAGE_MAX, compress=False)
+        await socket.prepare(request)
+        session = self._exchange.hub.open(who.name)
+        self._ready[session] = asyncio.Event()
+        self._open.add(socket)
+        logger.info("client connected", extra={"action": "connected", "account": who.name})
+        tasks = [asyncio.create_task(self._write(socket, session)), asyncio.create_task(_ping(socket))]
+        try:
+            await self._read(socket, session)
+        finally:
+            await _end(tasks)
+            self._open.discard(socket)
+            del self._ready[session]
+            self._exchange.hub.close(session)
+            logger.info("client gone", extra={"action": "disconnected", "account": who.name})
+        return socket
+
+    async def _read(self, socket: web.WebSocketResponse, session: Session) -> None:
+        async for message in socket:
+            if message.type is WSMsgType.TEXT:
+                # What happened before the command must be on the wire before its answer.
+                self._exchange.step()
+                self._exchange.commander.handle(session, message.data)
+                self._exchange.flush()
+
+    async def _write(self, socket: web.WebSocketResponse, session: Session) -> None:
+        ready = self._ready[session]
+        try:
+            while True:
+                await ready.wait()
+                ready.clear()
+                for frame in session.take():
+                    await socket.send_frame(frame, WSMsgType.TEXT)
+        except ConnectionError:
+            return  # the reader sees the same end and cleans up
+
+    async def close_all(self) -> None:
+        """Say goodbye to every client, without waiting for those that do not answer."""
+        closing = [
+            asyncio.ensure_future(socket.close(code=WSCloseCode.GOING_AWAY, message=b"exchange stops"))
+            for socket in self._open
+        ]
+        if not closing:
+            return
+        _, unanswered = await asyncio.wait(closing, timeout=CLOSE_S)
+        for close in unanswered:
+            close.cancel()
+
+
+async def _end(tasks: list[asyncio.Task[None]]) -> None:
+    """Cancel the tasks of a connection that is over, and say so if one had failed by itself."""
+    for task in tasks:
+        task.cancel()
+    for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(outcome, Exception):
+            logger.error("a connection's task failed", exc_info=outcome)
+
+
+async def _ping(socket: web.WebSocketResponse) -> None:
+    try:
+        while True:
+            await asyncio.sleep(PING_EVERY_S)
+            await socket.ping(PING_PAYLOAD)
+    except ConnectionError:
+        return  # the reader sees the same end and cleans up

@@ -1,0 +1,58 @@
+"""`manage.py exchange`: the local exchange as a process."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandParser
+
+from feed.exchange.replayed import replay_into
+from feed.exchange.scenarios import SCENARIOS, populate
+from feed.exchange.server import LocalExchange, Ready, serve
+from feed.exchange.world import World
+from kalshimm.errors import ConfigurationError
+from kalshimm.runtime import worker
+from kalshimm.runtime.clock import SystemClock
+
+
+class Command(BaseCommand):
+    help = "Run the local exchange: Kalshi's REST and WebSocket over a simulated or recorded market."
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--port", type=int, default=0, help="port of REST and WebSocket; 0 takes a free one")
+        parser.add_argument(
+            "--key-dir", type=Path, help="where the client key is kept (default: exchange/ in the home)"
+        )
+        parser.add_argument("--scenario", choices=sorted(SCENARIOS), default="demo", help="the simulated world")
+        parser.add_argument("--replay", type=Path, nargs="+", default=[], help="recordings to play instead")
+        parser.add_argument("--speed", type=float, default=1.0, help="how much faster recordings play")
+        parser.add_argument("--seed", type=int, default=1, help="the simulated world's chance")
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        if not 0 <= options["port"] <= 65_535:
+            raise ConfigurationError("--port", f"expected 0 to 65535, found {options['port']}")
+        if options["speed"] <= 0:
+            raise ConfigurationError("--speed", f"expected more than 0, found {options['speed']}")
+        key_dir = options["key_dir"] or settings.KALSHIMM_HOME / "exchange"
+
+        async def run(stop: asyncio.Event) -> None:
+            clock = SystemClock()
+            world = World(seed=options["seed"], now_us=clock.wall_us())
+            if options["replay"]:
+                replay_into(world, options["replay"], speed=options["speed"])
+            else:
+                populate(world, SCENARIOS[options["scenario"]])
+            await serve(LocalExchange(world, clock=clock), stop, port=options["port"], key_dir=key_dir, announce=_print)
+
+        worker.main(run, name="exchange")
+
+
+def _print(ready: Ready) -> None:
+    sys.stdout.buffer.write(msgspec.json.encode(ready) + b"\n")
+    sys.stdout.flush()

@@ -1,0 +1,142 @@
+"""A plain client of the exchange that signs for itself, and a client-side book."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import msgspec
+import websockets
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from feed.exchange.server import LocalExchange, Ready
+from kalshimm.runtime.clock import ManualClock
+
+API = "/trade-api/v2"
+WS_PATH = "/trade-api/ws/v2"
+ORDERS = "/portfolio/events/orders"
+DEADLINE_S = 10.0
+
+
+class Reply(msgspec.Struct, frozen=True):
+    status: int
+    body: Any
+
+
+class Venue:
+    """A running exchange with a clock the test holds, and one signing client."""
+
+    def __init__(
+        self,
+        exchange: LocalExchange,
+        clock: ManualClock,
+        ready: Ready,
+        http: aiohttp.ClientSession,
+        key: Ed25519PrivateKey,
+    ) -> None:
+        self.exchange, self.clock, self.ready = exchange, clock, ready
+        self._http, self._key, self._key_id = http, key, ready.key_id
+
+    def headers(self, method: str, path: str, *, offset_ms: int = 0) -> dict[str, str]:
+        stamp = str(self.clock.wall_us() // 1_000 + offset_ms)
+        signature = self._key.sign(f"{stamp}{method}{path}".encode())
+        return {
+            "KALSHI-ACCESS-KEY": self._key_id,
+            "KALSHI-ACCESS-TIMESTAMP": stamp,
+            "KALSHI-ACCESS-SIGNATURE": base64.b64encode(signature).decode(),
+        }
+
+    async def call(self, method: str, path: str, *, headers: dict[str, str] | None = None, **options: Any) -> Reply:
+        """Call a path below /trade-api/v2, signed unless `headers` say otherwise."""
+        sent = self.headers(method, API + path.partition("?")[0]) if headers is None else headers
+        async with self._http.request(method, self.ready.rest + path, headers=sent, **options) as response:
+            raw = await response.read()
+            return Reply(response.status, msgspec.json.decode(raw) if raw else None)
+
+    async def get(self, path: str) -> Any:
+        """Read something public, unsigned; it must be there."""
+        reply = await self.call("GET", path, headers={})
+        assert reply.status == 200, reply
+        return reply.body
+
+    async def control(self, method: str, path: str, **options: Any) -> Reply:
+        async with self._http.request(method, self.ready.control + path, **options) as response:
+            return Reply(response.status, msgspec.json.decode(await response.read()))
+
+    async def order(self, side: str, price: str, count: str = "10.00", **changes: Any) -> Reply:
+        return await self.call("POST", ORDERS, json=an_order(side, price, count, **changes))
+
+    async def outsider(self, side: str, price: str, count: str = "10.00", **changes: Any) -> Reply:
+        return await self.control("POST", "/orders", json=an_order(side, price, count, **changes))
+
+    @contextlib.asynccontextmanager
+    async def socket(self) -> AsyncIterator[Socket]:
+        headers = self.headers("GET", WS_PATH)
+        async with websockets.connect(self.ready.ws, additional_headers=headers, max_size=None) as connection:
+            yield Socket(connection)
+
+
+class Socket:
+    """A WebSocket connection that speaks JSON."""
+
+    def __init__(self, connection: websockets.ClientConnection) -> None:
+        self.connection = connection
+
+    async def say(self, command: dict[str, Any]) -> None:
+        await self.connection.send(msgspec.json.encode(command).decode())
+
+    async def subscribe(self, *channels: str, command_id: int = 1, **params: Any) -> None:
+        await self.say({"id": command_id, "cmd": "subscribe", "params": {"channels": list(channels), **params}})
+
+    async def next(self) -> dict[str, Any]:
+        frame: dict[str, Any] = msgspec.json.decode(await asyncio.wait_for(self.connection.recv(), DEADLINE_S))
+        return frame
+
+    async def settled(self, command_id: int) -> list[dict[str, Any]]:
+        """Read everything the exchange has sent until now, by asking something and waiting for the answer."""
+        await self.say({"id": command_id, "cmd": "list_subscriptions"})
+        return await self.until("ok", id=command_id)
+
+    async def until(self, kind: str, **fields: Any) -> list[dict[str, Any]]:
+        """Read up to and with the first frame of `kind` whose top level or `msg` has `fields`."""
+        read = []
+        while True:
+            frame = await self.next()
+            read.append(frame)
+            values = {**frame, **(frame["msg"] if isinstance(frame.get("msg"), dict) else {})}
+            if frame["type"] == kind and fields.items() <= values.items():
+                return read
+
+
+def an_order(side: str, price: str, count: str, **changes: Any) -> dict[str, Any]:
+    body = {
+        "ticker": "KXTEST-26NOV22-A", "side": side, "price": price, "count": count,
+        "time_in_force": "good_till_canceled", "self_trade_prevention_type": "taker_at_cross",
+    }  # fmt: skip
+    return {k: v for k, v in (body | changes).items() if v is not None}
+
+
+def levels_of(frames: list[dict[str, Any]], ticker: str) -> dict[str, dict[str, int]]:
+    """Return a client's book of `ticker`: side → price → hundredths, from a snapshot and its deltas."""
+    book: dict[str, dict[str, int]] = {"yes": {}, "no": {}}
+    for frame in frames:
+        message = frame.get("msg")
+        if not isinstance(message, dict) or message.get("market_ticker") != ticker:
+            continue
+        if frame["type"] == "orderbook_snapshot":
+            book = {s: {p: hundredths(c) for p, c in message.get(f"{s}_dollars_fp", [])} for s in ("yes", "no")}
+        elif frame["type"] == "orderbook_delta":
+            side, price = book[message["side"]], message["price_dollars"]
+            side[price] = side.get(price, 0) + hundredths(message["delta_fp"])
+            assert side[price] >= 0
+            if not side[price]:
+                del side[price]
+    return book
+
+
+def hundredths(text: str) -> int:
+    return int(text.replace(".", ""))

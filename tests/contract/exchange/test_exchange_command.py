@@ -1,0 +1,63 @@
+"""`manage.py exchange` as a process: its one line, its key, its end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[3]
+DEADLINE_S = 30
+
+
+@contextmanager
+def an_exchange(home: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], dict[str, Any]]]:
+    command = [sys.executable, str(ROOT / "manage.py"), "exchange", *arguments]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={**os.environ, "KALSHIMM_HOME": str(home)}
+    )
+    assert process.stdout is not None
+    try:
+        yield process, json.loads(process.stdout.readline())
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait(DEADLINE_S)
+        process.stdout.close()
+
+
+def test_it_says_where_it_is_in_one_line_and_ends_when_asked(tmp_path: Path) -> None:
+    with an_exchange(tmp_path) as (process, ready):
+        assert ready["rest"].endswith("/trade-api/v2")
+        assert ready["ws"].startswith("ws://127.0.0.1:")
+        assert Path(ready["private_key_path"]).parent == tmp_path / "exchange"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(DEADLINE_S) == 0
+        assert process.stdout is not None
+        assert process.stdout.read() == b""
+
+
+def test_a_port_in_use_is_refused_in_one_sentence(tmp_path: Path, manage: Any) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        result = manage("exchange", "--port", str(port), "--key-dir", str(tmp_path))
+    assert result.returncode == 1
+    assert f"Port {port} is in use" in result.stderr
+    assert result.stdout == ""
+
+
+def test_a_recording_that_is_not_there_is_named(tmp_path: Path, manage: Any) -> None:
+    missing = tmp_path / "none.ndjson"
+    result = manage("exchange", "--replay", str(missing), "--key-dir", str(tmp_path))
+    assert result.returncode == 1
+    assert str(missing) in result.stderr
+    assert "Traceback" not in result.stderr

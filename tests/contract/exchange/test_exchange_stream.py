@@ -1,0 +1,115 @@
+"""The WebSocket over a real connection: exact books, life-cycle, private news, the heartbeat."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from exchangeclient import Venue, hundredths, levels_of
+
+from feed.exchange import socket as exchange_socket
+
+TICKER = "KXTEST-26NOV22-A"
+
+
+async def burst(venue: Venue, socket: Any, seconds: int) -> list[dict[str, Any]]:
+    """Let the world run, then read all of it: the answer to a command comes after everything before it."""
+    before = await socket.settled(98)
+    for _ in range(seconds * 10):
+        venue.clock.advance_us(100_000)
+        venue.exchange.step()
+    return before + await socket.settled(99)
+
+
+@pytest.mark.parametrize("use_yes_price", [False, True])
+async def test_every_book_equals_the_rest_book_after_a_burst(busy_venue: Venue, use_yes_price: bool) -> None:
+    tickers = [market["ticker"] for market in (await busy_venue.get("/markets?status=open&limit=1000"))["markets"]]
+    async with busy_venue.socket() as socket:
+        await socket.subscribe("orderbook_delta", market_tickers=tickers, use_yes_price=use_yes_price)
+        frames = await burst(busy_venue, socket, 5)
+    assert [f["seq"] for f in frames if "seq" in f] == list(range(1, sum("seq" in f for f in frames) + 1))
+    assert sum(frame["type"] == "orderbook_delta" for frame in frames) > 100
+    for ticker in tickers:
+        rest = (await busy_venue.get(f"/markets/{ticker}/orderbook"))["orderbook_fp"]
+        seen = levels_of(frames, ticker)
+        for side in ("yes", "no"):
+            expected = {price: hundredths(count) for price, count in rest[f"{side}_dollars"]}
+            if use_yes_price and side == "no":
+                expected = {f"{(10_000 - hundredths(p)) / 10_000:.4f}": size for p, size in expected.items()}
+            assert seen[side] == expected, ticker
+
+
+async def test_a_rolling_market_is_announced_emptied_determined_and_settled(busy_venue: Venue) -> None:
+    (first,) = (await busy_venue.get("/markets?series_ticker=KXBTC15M&status=open"))["markets"]
+    async with busy_venue.socket() as socket:
+        await socket.subscribe("orderbook_delta", "market_lifecycle_v2", market_tickers=[first["ticker"]])
+        frames = await burst(busy_venue, socket, 21)
+    mine = [frame for frame in frames if isinstance(frame.get("msg"), dict)]
+    last_book = [f for f in mine if f["type"].startswith("orderbook") and f["msg"]["market_ticker"] == first["ticker"]][
+        -1
+    ]
+    assert last_book["type"] == "orderbook_snapshot"
+    assert set(last_book["msg"]) == {"market_ticker", "market_id"}
+    story = [(f["msg"]["event_type"], f["msg"]["market_ticker"]) for f in mine if f["type"] == "market_lifecycle_v2"]
+    assert [kind for kind, ticker in story if ticker == first["ticker"]] == ["determined", "settled"]
+    created = next(f["msg"] for f in mine if f["msg"].get("event_type") == "created")
+    assert created["additional_metadata"]["event_ticker"] in {f["msg"].get("event_ticker") for f in mine}
+    (now_open,) = (await busy_venue.get("/markets?series_ticker=KXBTC15M&status=open"))["markets"]
+    assert now_open["ticker"] == created["market_ticker"]
+    assert now_open["open_time"] == first["close_time"]
+
+
+async def test_own_orders_and_fills_arrive_in_the_wire_form(venue: Venue) -> None:
+    async with venue.socket() as socket:
+        await socket.subscribe("orderbook_delta", "user_orders", "fill", "market_positions", market_tickers=[TICKER])
+        await socket.until("orderbook_snapshot")
+        await venue.order("ask", "0.4500", "25.00", client_order_id="mm-17")
+        delta, order = await socket.until("user_order")
+        assert delta["msg"]["client_order_id"] == "mm-17"
+        assert (delta["msg"]["side"], delta["msg"]["price_dollars"], delta["msg"]["delta_fp"]) == (
+            "no",
+            "0.5500",
+            "25.00",
+        )
+        assert (order["msg"]["status"], order["msg"]["is_yes"], order["msg"]["subaccount_number"]) == (
+            "resting",
+            False,
+            0,
+        )
+        await venue.outsider("bid", "0.4500", "12.00")
+        frames = await socket.until("market_position")
+    kinds = {frame["type"]: frame["msg"] for frame in frames}
+    assert "client_order_id" not in kinds["orderbook_delta"]
+    assert (kinds["fill"]["post_position_fp"], kinds["fill"]["is_taker"]) == ("-12.00", False)
+    assert kinds["fill"]["fee_cost"] == "0.000000"
+    assert (kinds["user_order"]["fill_count_fp"], kinds["user_order"]["remaining_count_fp"]) == ("12.00", "13.00")
+    assert kinds["user_order"]["maker_fill_cost_dollars"] == "6.600000"
+    assert kinds["user_order"]["last_update_reason"] == "Trade"
+    assert kinds["market_position"]["position_cost_dollars"] == "6.600000"
+
+
+async def test_orders_left_at_the_close_are_reported_cancelled(venue: Venue) -> None:
+    async with venue.socket() as socket:
+        await socket.subscribe("orderbook_delta", "user_orders", market_tickers=[TICKER])
+        await venue.order("bid", "0.4500")
+        venue.clock.advance_us(3_602_000_000)
+        frames = await socket.until("user_order", status="canceled")
+        assert frames[-1]["msg"]["last_update_reason"] == "CloseCancel"
+        assert (await socket.until("orderbook_snapshot"))[-1]["msg"].keys() == {"market_ticker", "market_id"}
+
+
+async def test_the_server_pings_with_its_heartbeat(venue: Venue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange_socket, "PING_EVERY_S", 0.01)
+    pings: list[bytes] = []
+    async with venue.socket() as socket:
+        original = socket.connection.process_event
+
+        def watch(event: Any) -> None:
+            if getattr(event, "opcode", None) == 9:
+                pings.append(bytes(event.data))
+            original(event)
+
+        monkeypatch.setattr(socket.connection, "process_event", watch)
+        while not pings:
+            await socket.settled(1)
+    assert pings[0] == b"heartbeat"
