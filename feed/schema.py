@@ -328,7 +328,8 @@ class TraderView(msgspec.Struct, frozen=True, array_like=True):
     """What a trader says of itself in its beat's `detail`.
 
     `rate_ud_h` is expected reward in micro-dollars per hour, None while unknown;
-    `trading_ud` is cash from fills less fees plus the position marked at the bad side, None when a side is empty.
+    `trading_ud` is cash from fills plus the position marked at the bad side, before fees (a paper fill's fee is not
+    known); None when that side is empty or the book is not valid.
     """
 
     trader: int

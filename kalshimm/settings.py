@@ -34,7 +34,6 @@ REDIS_URL = env.redis_url(env.secret("REDIS_URL") or (_stores.redis_url if _stor
 DATABASES = {"default": env.database(DATABASE_URL or "postgresql://kalshimm@127.0.0.1/kalshimm")}
 
 INSTALLED_APPS = [
-    "daphne",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -112,9 +111,8 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
-STATIC_ROOT = KALSHIMM_HOME / "static"
 WHITENOISE_USE_FINDERS = True  # served straight from the checkout; nothing to collect on one machine
-WHITENOISE_MAX_AGE = 0 if DEBUG else 3600
+WHITENOISE_MAX_AGE = 0  # asked each time and answered 304: no old style sheet after an upgrade
 
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"

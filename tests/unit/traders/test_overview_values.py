@@ -146,6 +146,15 @@ def test_with_redis_away_nothing_is_called_silent() -> None:
     assert vital(page, "Redis") == ("bad", "away")
 
 
+def test_with_redis_away_the_last_figures_stand_in_rows_but_not_in_sums() -> None:
+    page = a_page(a_stored(a_trader()), a_beat(age_ms=9_000, position_cx=700), problem="Redis does not answer.")
+    assert page.groups[0].rows[0].position_cx == 700
+    total = page.totals[0]
+    assert (total.quoting, total.trading_ud) == (None, None)
+    assert total.orders_void
+    assert vital(page, "Books") == ("unknown", "?")
+
+
 def test_totals_keep_live_and_paper_apart_and_live_comes_first() -> None:
     stored = a_stored(a_trader(1), a_trader(2, mode=LIVE), fills_today={LIVE: 3})
     totals = a_page(stored, a_beat(1, trading_ud=5), a_beat(2, trading_ud=7)).totals

@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import io
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+
+from kalshimm.ops.models import AuditRow
+from markets.models import Event, Market, Series
+from traders.fleet import apply_series_rules, read_stored
+from traders.management.commands.traders import BadUsage
+from traders.models import Desired, Fill, JournalMark, SeriesRule, Trader
+from traders.services import RefusedChange, create_trader, ensure_demo_fleet, set_desired, strategy_named
+
+pytestmark = pytest.mark.django_db
+NOW = datetime.now(UTC)
+
+
+def a_series(
+    ticker: str, *, events: list[int], frequency: str = "daily", closes_in: timedelta = timedelta(hours=3)
+) -> None:
+    """Make a series with one event for each number of markets given."""
+    series = Series.objects.create(ticker=ticker, frequency=frequency, seen_at=NOW)
+    for at, markets in enumerate(events):
+        event = Event.objects.create(ticker=f"{ticker}-{at}", series=series, seen_at=NOW)
+        for number in range(markets):
+            Market.objects.create(
+                ticker=f"{event.ticker}-{number}",
+                event=event,
+                status="active",
+                open_time=NOW - timedelta(hours=1),
+                close_time=NOW + closes_in,
+                price_ranges=[[0, 10_000, 100]],
+                seen_at=NOW,
+            )
+
+
+def a_trader(name: str = "first", ticker: str = "HIGH-0-0") -> Trader:
+    return create_trader(name=name, market_ticker=ticker, strategy=strategy_named("join-best"), actor="test")
+
+
+def run(*argv: str) -> str:
+    out = io.StringIO()
+    call_command("traders", *argv, stdout=out)
+    return out.getvalue()
+
+
+def run_json(*argv: str) -> Any:
+    text = run(*argv, "--json")
+    assert text.count("\n") == 1, "one document on one line"
+    return json.loads(text)
+
+
+def test_the_demo_fleet_is_six_traders_in_the_three_largest_events_and_a_rolling_series() -> None:
+    a_series("HIGH", events=[2, 5, 1])
+    a_series("RAIN", events=[4, 3])
+    a_series("SOON", events=[9], closes_in=timedelta(minutes=10))
+    a_series("ROLL", events=[7], frequency="fifteen_min")
+    made = ensure_demo_fleet()
+    assert len(made) == 7
+    traded = Trader.objects.values_list("market_ticker", flat=True)
+    assert {ticker.rpartition("-")[0] for ticker in traded} == {"HIGH-1", "RAIN-0", "RAIN-1"}
+    assert Trader.objects.filter(mode="dry-run", desired="running").count() == 6
+    assert SeriesRule.objects.get().series_ticker == "ROLL"
+    assert AuditRow.objects.count() == 7
+
+
+def test_a_recording_of_one_rolling_series_gives_just_its_rule() -> None:
+    a_series("ROLL", events=[1], frequency="fifteen_min", closes_in=timedelta(minutes=10))
+    assert ensure_demo_fleet() == ["ROLL"]
+    assert not Trader.objects.exists()
+
+
+def test_the_demo_fleet_is_made_once_and_not_before_the_catalogue_is_there() -> None:
+    assert ensure_demo_fleet() == []
+    a_series("HIGH", events=[3])
+    assert len(ensure_demo_fleet()) == 2
+    assert ensure_demo_fleet() == []
+
+
+def test_a_series_rule_makes_one_trader_for_the_open_market_and_not_again() -> None:
+    a_series("ROLL", events=[1], frequency="fifteen_min")
+    SeriesRule.objects.create(series_ticker="ROLL", strategy=strategy_named("join-best"))
+    now_us = round(NOW.timestamp() * 1_000_000)
+    assert len(apply_series_rules(now_us)) == 1
+    assert apply_series_rules(now_us) == []
+    set_desired(Trader.objects.all(), Desired.STOPPED, actor="somebody")
+    assert apply_series_rules(now_us) == [], "what a person stopped stays stopped"
+
+
+def test_the_list_tells_what_tests_and_scripts_rely_on() -> None:
+    a_series("HIGH", events=[1])
+    trader = a_trader()
+    (row,) = run_json("list")["traders"]
+    wanted = {"id": trader.pk, "name": "first", "market": "HIGH-0-0", "event": "HIGH-0", "mode": "dry-run"}
+    assert wanted.items() <= row.items()
+    assert {"state", "pid"} <= row.keys()
+    assert "first" in run("list")
+
+
+def test_the_list_of_no_trader_is_empty() -> None:
+    assert run_json("list") == {"traders": []}
+    assert run("list") == ""
+
+
+def test_stop_and_start_change_what_is_desired_and_are_audited_once() -> None:
+    a_series("HIGH", events=[1])
+    trader = a_trader()
+    run("stop", str(trader.pk))
+    run("stop", "first")
+    trader.refresh_from_db()
+    assert trader.desired == Desired.STOPPED
+    (row,) = AuditRow.objects.filter(action="trader.desired")
+    assert row.actor.startswith("cli:")
+    assert row.detail == {"before": "running", "now": "stopped"}
+
+
+def test_an_event_or_the_whole_fleet_can_be_meant() -> None:
+    a_series("HIGH", events=[1, 1])
+    a_trader("one", "HIGH-0-0")
+    a_trader("two", "HIGH-1-0")
+    assert [row["name"] for row in run_json("pause", "--event", "HIGH-1")["traders"]] == ["two"]
+    assert len(run_json("stop", "--all")["traders"]) == 2
+
+
+@pytest.mark.parametrize("argv", [("stop",), ("stop", "1", "--all")])
+def test_a_command_line_that_names_nobody_or_too_much_is_bad_usage(argv: tuple[str, ...]) -> None:
+    with pytest.raises(BadUsage, match="one of the three"):
+        run(*argv)
+
+
+def test_starting_live_is_refused_with_the_reason() -> None:
+    a_series("HIGH", events=[1])
+    a_trader()
+    with pytest.raises(RefusedChange, match="no live broker"):
+        run("start", "first", "--live")
+
+
+def test_create_makes_a_trader_and_says_what_is_wrong_otherwise() -> None:
+    a_series("HIGH", events=[1])
+    (row,) = run_json("create", "mine", "--market", "HIGH-0-0", "--stopped")["traders"]
+    assert (row["name"], row["desired"]) == ("mine", "stopped")
+    with pytest.raises(RefusedChange, match="no market NOPE"):
+        run("create", "other", "--market", "NOPE")
+    with pytest.raises(RefusedChange, match="name: Trader with this Name already exists"):
+        run("create", "mine", "--market", "HIGH-0-0")
+    with pytest.raises(RefusedChange, match="Small letters"):
+        run("create", "Not Good", "--market", "HIGH-0-0")
+    with pytest.raises(RefusedChange, match="no strategy set"):
+        run("create", "other", "--market", "HIGH-0-0", "--strategy", "nope")
+
+
+def test_show_and_logs_tell_of_one_trader(settings: Any, tmp_path: Path) -> None:
+    settings.KALSHIMM_HOME = tmp_path
+    a_series("HIGH", events=[1])
+    trader = a_trader()
+    assert run_json("show", "first")["trader"]["market"] == "HIGH-0-0"
+    assert run_json("logs", "first") == {"lines": []}
+    folder = tmp_path / "traders" / str(trader.pk)
+    folder.mkdir(parents=True)
+    (folder / "log").write_text("one\ntwo\nthree\n")
+    assert run_json("logs", "first", "-n", "2") == {"lines": ["two", "three"]}
+    with pytest.raises(RefusedChange, match="no trader 4711"):
+        run("show", "4711")
+
+
+def test_what_is_stored_of_a_trader_is_enough_to_go_on_without_its_folder() -> None:
+    a_series("HIGH", events=[1])
+    trader = a_trader()
+    assert read_stored(trader.pk)[0] == 0
+    JournalMark.objects.create(trader=trader.pk, number=17)
+    common = {"account": "paper", "client_order_id": "c", "trader": trader, "ticker": "HIGH-0-0", "mode": "dry-run"}
+    for trade_id, side, price_cc in (("t1", 0, 4_000), ("t2", 1, 5_800)):
+        Fill.objects.create(
+            **common,
+            order_id="o",
+            trade_id=trade_id,
+            side=side,
+            price_cc=price_cc,
+            count_cx=100,
+            is_taker=False,
+            position_cx=0,
+            time=NOW,
+        )
+    number, inventory = read_stored(trader.pk)
+    assert (number, inventory.position_cx, inventory.cash_ud, inventory.fills) == (17, 0, 20_000, 2)

@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+import redis
+import redis.asyncio as redis_async
+from traderworld import HandMadeMarket, Watcher
+
+from feed.schema import ACK, FIELD, VERSION, CommandAnswer, Control, OrderState, control_stream, encode
+from kalshimm.runtime.clock import SystemClock
+from kalshimm.runtime.heartbeat import beat_key
+from markets.core.grid import PriceRange
+from traders.core.inventory import Inventory
+from traders.journal import load_checkpoint
+from traders.process import TraderProcess
+from traders.processes import trader_folder
+from traders.start import Start
+
+HOUR_US = 3_600_000_000
+
+
+def a_start(redis_url: str, **changes: Any) -> Start:
+    values: dict[str, Any] = {
+        "trader": 1,
+        "name": "hand-1",
+        "instance": "instance",
+        "ticker": "HAND-1",
+        "mode": "dry-run",
+        "account": "paper",
+        "placement": "join_best",
+        "params": {},
+        "price_ranges": (PriceRange(0, 10_000, 100),),
+        "close_time_us": time.time_ns() // 1_000 + HOUR_US,
+        "redis_url": redis_url,
+    }
+    return Start(**values | changes)
+
+
+class LosesCancels(redis_async.Redis):
+    """A client that swallows a cancel, as redis-py does on Python 3.11 when the answer comes in the same moment."""
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        try:
+            return await super().execute_command(*args, **options)
+        except asyncio.CancelledError:
+            return [] if args[0] == "XREAD" else None
+
+
+class Running:
+    """A trader inside the test's own event loop."""
+
+    def __init__(self, start: Start, home: Path, client: redis_async.Redis) -> None:
+        self.client = client
+        self.process = TraderProcess(start, trader_folder(home, start.trader), client=client, clock=SystemClock())
+        self._stop = asyncio.Event()
+        self._task = asyncio.create_task(self.process.run(self._stop))
+
+    async def until(self, condition: Any) -> None:
+        async with asyncio.timeout(20):
+            while not condition():
+                assert not self._task.done(), self._task
+                await asyncio.sleep(0.02)
+
+    async def end(self) -> str:
+        self._stop.set()
+        return await self.ended()
+
+    async def ended(self) -> str:
+        async with asyncio.timeout(20):
+            reason = await self._task
+        await self.client.aclose()
+        return reason
+
+
+async def test_it_ends_even_when_the_redis_client_swallows_the_cancel(
+    home: Path, redis_url: str, market: HandMadeMarket, watcher: Watcher
+) -> None:
+    market.start()
+    running = Running(a_start(redis_url), home, LosesCancels.from_url(redis_url))
+    await running.until(lambda: watcher.is_quoting(1))
+    assert await running.end() == "asked to stop"
+
+
+async def test_commands_are_done_or_refused_with_the_reason(
+    home: Path, redis_url: str, redis_client: redis.Redis, market: HandMadeMarket, watcher: Watcher
+) -> None:
+    market.start()
+    running = Running(a_start(redis_url), home, redis_async.Redis.from_url(redis_url))
+    await running.until(lambda: watcher.is_quoting(1))
+    soon_us, past_us = time.time_ns() // 1_000 + HOUR_US, 1
+    for command_id, verb, expires_us in (
+        ("c1", "pause", soon_us),
+        ("c2", "resume", past_us),
+        ("c3", "dance", soon_us),
+        ("c4", "stop", soon_us),
+    ):
+        control = Control(VERSION, command_id, verb, "somebody", expires_us)
+        redis_client.xadd(control_stream("1"), {FIELD: encode(control)})
+    assert await running.ended() == "stopped by somebody"
+    bodies = [entry.body for entry in watcher.journal(1)]
+    answers = [(b.command_id, b.is_done, b.reason) for b in bodies if isinstance(b, CommandAnswer)]
+    assert answers == [
+        ("c1", True, ""),
+        ("c2", False, "expired"),
+        ("c3", False, "unknown command 'dance'"),
+        ("c4", True, ""),
+    ]
+    assert redis_client.get(beat_key("trader", "1")) is None
+
+
+async def test_what_the_writer_has_not_acknowledged_is_sent_again_after_a_restart(
+    home: Path, redis_url: str, redis_client: redis.Redis, market: HandMadeMarket, watcher: Watcher
+) -> None:
+    market.start()
+    first = Running(a_start(redis_url), home, redis_async.Redis.from_url(redis_url))
+    await first.until(lambda: watcher.is_quoting(1))
+    await first.end()
+    last = watcher.journal(1)[-1].number
+    redis_client.delete("kmm:journal")
+    redis_client.hset(ACK, "1", str(last - 3))
+    second = Running(a_start(redis_url), home, redis_async.Redis.from_url(redis_url))
+    await second.until(lambda: len(watcher.journal(1)) >= 4)
+    assert [entry.number for entry in watcher.journal(1)][:4] == [last - 2, last - 1, last, last + 1]
+    await second.end()
+
+
+async def test_with_its_folder_gone_it_goes_on_from_what_the_database_knew(
+    home: Path, redis_url: str, market: HandMadeMarket, watcher: Watcher
+) -> None:
+    market.start()
+    start = a_start(redis_url, stored_number=500, stored=Inventory(300, -1_200_000, 2))
+    running = Running(start, home, redis_async.Redis.from_url(redis_url))
+    await running.until(lambda: watcher.is_quoting(1))
+    view = watcher.view(1)
+    assert view is not None
+    assert (view.position_cx, view.fills, view.trading_ud) == (300, 2, 0)
+    await running.end()
+    assert watcher.journal(1)[0].number == 501
+
+
+async def test_its_last_checkpoint_holds_everything_and_no_order(
+    home: Path, redis_url: str, market: HandMadeMarket, watcher: Watcher
+) -> None:
+    market.start()
+    running = Running(a_start(redis_url), home, redis_async.Redis.from_url(redis_url))
+    await running.until(lambda: watcher.is_quoting(1))
+    await running.end()
+    kept = load_checkpoint(trader_folder(home, 1) / "checkpoint.json")
+    assert kept is not None
+    assert kept.open_orders == ()
+    assert kept.number == watcher.journal(1)[-1].number
+    canceled = [b for e in watcher.journal(1) if isinstance(b := e.body, OrderState) and b.status == "canceled"]
+    assert {body.reason for body in canceled} == {"asked to stop"}
+
+
+async def test_a_newcomer_finds_the_book_behind_many_deltas(
+    home: Path, redis_url: str, market: HandMadeMarket, watcher: Watcher
+) -> None:
+    market.start()
+    market.deltas(500)
+    running = Running(a_start(redis_url), home, redis_async.Redis.from_url(redis_url))
+    await running.until(lambda: watcher.is_quoting(1))
+    assert running.process.engine.view.book.size_cx(0, 4_000) == 30_000 + 500
+    await running.end()
+
+
+async def test_a_gap_in_the_stream_cancels_until_a_fresh_snapshot(
+    home: Path, redis_url: str, market: HandMadeMarket, watcher: Watcher
+) -> None:
+    market.start()
+    running = Running(a_start(redis_url), home, redis_async.Redis.from_url(redis_url))
+    await running.until(lambda: watcher.is_quoting(1))
+    market.generation = 2
+    await running.until(lambda: (v := watcher.view(1)) and not v.quotes and "no good book" in v.why)
+    market.snapshot()
+    await running.until(lambda: watcher.is_quoting(1))
+    await running.end()

@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from traderworld import HandMadeMarket, Watcher, Workers, until
+
+from kalshimm.errors import NotReachable
+from markets.core.grid import PriceRange
+from traders import spawner
+from traders.processes import living, read_ended, read_running, stop_all, trader_folder
+from traders.start import Start, write_start
+
+HOUR_US = 3_600_000_000
+
+
+def a_start(home: Path, redis_url: str, *, trader: int = 1, closes_in_us: int = HOUR_US, mode: str = "dry-run") -> None:
+    """Write what the supervisor would."""
+    start = Start(
+        trader=trader,
+        name=f"trader-{trader}",
+        instance="instance",
+        ticker="HAND-1",
+        mode=mode,
+        account="paper",
+        placement="join_best",
+        params={},
+        price_ranges=(PriceRange(0, 10_000, 100),),
+        close_time_us=time.time_ns() // 1_000 + closes_in_us,
+        redis_url=redis_url,
+    )
+    write_start(trader_folder(home, trader), start)
+
+
+def sockets(pid: int) -> set[str]:
+    """Return the kernel's names of the sockets a process holds."""
+    found = set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            found.add(str(link.readlink()))
+        except FileNotFoundError:
+            continue
+    return {name for name in found if name.startswith("socket:")}
+
+
+def spawn(home: Path, trader: int = 1) -> int:
+    answer = spawner.ask(home, spawner.Request(spawn=trader))
+    assert "pid" in answer, answer
+    return int(answer["pid"])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_spawned_trader_has_none_of_the_spawners_sockets_and_is_nobodys_child(
+    workers: Workers, redis_url: str, market: HandMadeMarket, watcher: Watcher
+) -> None:
+    process = workers.spawner()
+    held = sockets(process.pid)
+    assert len(held) == 1, "the spawner opens no socket but its own"
+    a_start(workers.home, redis_url)
+    market.start()
+    pid = spawn(workers.home)
+    until(lambda: watcher.is_quoting(1), "the trader quotes")
+    assert sockets(pid).isdisjoint(held)
+    assert psutil.Process(pid).ppid() != process.pid
+    assert os.getsid(pid) not in (os.getsid(process.pid), process.pid)
+    assert psutil.Process(pid).cmdline()[0] == "manage.py trader 1"
+
+
+def test_a_trader_outlives_the_spawner_and_stop_all_ends_it_cleanly(
+    workers: Workers, redis_url: str, market: HandMadeMarket, watcher: Watcher
+) -> None:
+    process = workers.spawner()
+    a_start(workers.home, redis_url)
+    market.start()
+    pid = spawn(workers.home)
+    until(lambda: watcher.is_quoting(1), "the trader quotes")
+    process.terminate()
+    assert process.wait(10) == 0
+    assert living(workers.home)[1].pid == pid
+    assert stop_all(workers.home, 10.0) == []
+    assert living(workers.home) == {}
+    ended = read_ended(trader_folder(workers.home, 1))
+    assert ended is not None
+    assert (ended.code, ended.state, ended.instance) == (0, "stopped", "instance")
+    statuses = [entry.body for entry in watcher.journal(1)][-4:]
+    assert [getattr(body, "state", getattr(body, "status", "")) for body in statuses] == [
+        "draining",
+        "canceled",
+        "canceled",
+        "stopped",
+    ]
+
+
+def test_the_preload_loads_everything_a_trader_imports(home: Path, redis_url: str, market: HandMadeMarket) -> None:
+    """A module imported after the fork costs every trader its own memory and time."""
+    a_start(home, redis_url, closes_in_us=1_500_000)
+    market.start()
+    script = (
+        "import sys, gc, pathlib\n"
+        "from traders import spawner, process\n"
+        "spawner.preload()\n"
+        "loaded = set(sys.modules)\n"
+        "assert gc.get_freeze_count() > 50_000, gc.get_freeze_count()\n"
+        "try:\n"
+        f"    process.main(pathlib.Path({str(home)!r}), 1)\n"
+        "finally:\n"
+        "    print(sorted(set(sys.modules) - loaded))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env=os.environ | {"DJANGO_SETTINGS_MODULE": "kalshimm.settings"},
+        cwd=Path(__file__).resolve().parents[3],
+    )
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
+    ended = read_ended(trader_folder(home, 1))
+    assert ended is not None
+    assert (ended.code, ended.reason) == (0, "market closed")
+
+
+def test_a_second_spawner_on_one_home_refuses_with_the_pid_of_the_first(workers: Workers) -> None:
+    first = workers.spawner()
+    second = workers.start("spawner")
+    assert second.wait(30) == 1
+    assert f"process {first.pid}" in workers.output("spawner")
+    assert first.poll() is None
+
+
+def test_a_second_process_of_one_trader_refuses_and_touches_nothing(
+    workers: Workers, redis_url: str, market: HandMadeMarket, watcher: Watcher
+) -> None:
+    workers.spawner()
+    a_start(workers.home, redis_url)
+    market.start()
+    pid = spawn(workers.home)
+    until(lambda: watcher.is_quoting(1), "the trader quotes")
+    second = workers.start("trader", "1")
+    assert second.wait(30) == 1
+    assert f"process {pid}" in workers.output("trader")
+    running = read_running(trader_folder(workers.home, 1))
+    assert running is not None
+    assert running.identity.pid == pid
+    assert read_ended(trader_folder(workers.home, 1)) is None
+
+
+def test_a_live_trader_is_refused_because_there_is_no_live_broker(workers: Workers, redis_url: str) -> None:
+    a_start(workers.home, redis_url, mode="live")
+    process = workers.start("trader", "1")
+    assert process.wait(30) == 1
+    ended = read_ended(trader_folder(workers.home, 1))
+    assert ended is not None
+    assert (ended.state, ended.code) == ("failed", 1)
+    assert "no live broker" in ended.reason
+
+
+def test_a_home_too_deep_for_a_socket_is_refused_in_words(tmp_path: Path) -> None:
+    with pytest.raises(spawner.SocketPathTooLong, match="KALSHIMM_HOME"):
+        spawner.socket_path(tmp_path / ("x" * 90))
+
+
+def test_without_a_spawner_asking_it_says_what_to_start(home: Path) -> None:
+    with pytest.raises(NotReachable, match=r"manage\.py spawner"):
+        spawner.ask(home, spawner.Request(ping=True))
+
+
+def test_a_request_it_does_not_know_is_answered_with_an_error_and_it_goes_on(workers: Workers) -> None:
+    process = workers.spawner()
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(spawner.socket_path(workers.home)))
+        client.sendall(b'{"spwan": 1}\n')
+        assert b"error" in client.recv(4_096)
+    assert spawner.ask(workers.home, spawner.Request(ping=True))["pid"] == process.pid

@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import redis
+from traderworld import HandMadeMarket, Watcher, Workers, until
+
+from feed.schema import FillState, OrderState, StateChange
+from kalshimm.ops.models import AuditRow
+from kalshimm.runtime.heartbeat import beat_key, decode_beat
+from markets.core.units import Side
+from markets.models import Event, Market, Series
+from traders.journal import read_records
+from traders.models import Desired, Mode, SeriesRule, StrategySet, Trader
+from traders.processes import living, trader_folder
+from traders.services import create_trader, set_desired, strategy_named
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def a_market(ticker: str = "HAND-1", *, opens_in_s: float = -60, closes_in_s: float = 3_600) -> Market:
+    now = datetime.now(UTC)
+    series, _ = Series.objects.get_or_create(ticker="HAND", defaults={"frequency": "fifteen_min", "seen_at": now})
+    event, _ = Event.objects.get_or_create(ticker=f"{ticker}-E", defaults={"series": series, "seen_at": now})
+    return Market.objects.create(
+        ticker=ticker,
+        event=event,
+        status="active",
+        open_time=now + timedelta(seconds=opens_in_s),
+        close_time=now + timedelta(seconds=closes_in_s),
+        price_ranges=[[0, 10_000, 100]],
+        seen_at=now,
+    )
+
+
+def a_trader(name: str = "hand-1", ticker: str = "HAND-1") -> Trader:
+    return create_trader(name=name, market_ticker=ticker, strategy=strategy_named("join-best"), actor="test")
+
+
+def has_state(trader: Trader, state: str) -> Callable[[], bool]:
+    return lambda: Trader.objects.filter(pk=trader.pk, state=state).exists()
+
+
+def pid_of(trader: Trader) -> int:
+    trader.refresh_from_db()
+    assert trader.pid is not None
+    return trader.pid
+
+
+@pytest.fixture
+def fleet(workers_with_database: Workers, market: HandMadeMarket) -> Workers:
+    """A spawner and a supervisor on a told market."""
+    market.start()
+    workers_with_database.spawner()
+    workers_with_database.start("supervisor")
+    return workers_with_database
+
+
+def test_it_starts_a_trader_that_quotes_and_is_filled_by_a_print(
+    fleet: Workers, market: HandMadeMarket, watcher: Watcher, redis_client: redis.Redis
+) -> None:
+    a_market()
+    trader = a_trader()
+    until(lambda: watcher.is_quoting(trader.pk), "the trader quotes")
+    until(has_state(trader, "quoting"), "the supervisor has written its state")
+    view = watcher.view(trader.pk)
+    assert view is not None
+    assert [(q.side, q.price_cc, q.ahead_cx) for q in view.quotes] == [(0, 4_000, 30_000), (1, 5_800, 20_000)]
+    assert redis_client.zscore("kmm:interest", f"HAND-1|trader:{trader.pk}") is not None
+    market.print("t1", 3_900, 400, Side.NO)
+    until(lambda: (v := watcher.view(trader.pk)) and v.fills == 1, "the fill shows in the beat")
+    (fill,) = [e for e in watcher.journal(trader.pk) if isinstance(e.body, FillState)]
+    assert isinstance(fill.body, FillState)
+    assert (fill.account, fill.mode, fill.body.trade_id, fill.body.position_cx) == ("paper", "dry-run", "t1", 400)
+    numbers = [entry.number for entry in watcher.journal(trader.pk)]
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert decode_beat(redis_client.get(beat_key("spawner", "main")) or b"").counters == {"spawned": 1}
+
+
+def test_a_killed_trader_comes_back_with_its_position_and_without_its_old_orders(
+    fleet: Workers, market: HandMadeMarket, watcher: Watcher
+) -> None:
+    a_market()
+    trader = a_trader()
+    until(lambda: watcher.is_quoting(trader.pk), "the trader quotes")
+    market.print("t1", 3_900, 400, Side.NO)
+    until(lambda: (v := watcher.view(trader.pk)) and v.fills == 1 and len(v.quotes) == 2, "it is filled")
+    until(has_state(trader, "quoting"), "the supervisor knows")
+    first = pid_of(trader)
+    os.kill(first, signal.SIGKILL)
+    until(lambda: pid_of_or_none(trader) not in (None, first) and watcher.is_quoting(trader.pk), "it quotes again")
+    view = watcher.view(trader.pk)
+    assert view is not None
+    assert (view.position_cx, view.fills) == (400, 1)
+    bodies = [entry.body for entry in watcher.journal(trader.pk)]
+    gone = [body for body in bodies if isinstance(body, OrderState) and body.reason == "restart"]
+    assert [body.status for body in gone] == ["canceled", "canceled"]
+    trader.refresh_from_db()
+    assert trader.restarts == 1
+
+
+def pid_of_or_none(trader: Trader) -> int | None:
+    trader.refresh_from_db()
+    return trader.pid
+
+
+def test_a_killed_supervisor_leaves_its_traders_and_the_next_adopts_them(
+    workers_with_database: Workers, market: HandMadeMarket, watcher: Watcher
+) -> None:
+    fleet = workers_with_database
+    market.start()
+    fleet.spawner()
+    supervisor = fleet.start("supervisor")
+    a_market()
+    trader = a_trader()
+    until(has_state(trader, "quoting"), "the trader quotes")
+    first = pid_of(trader)
+    supervisor.kill()
+    supervisor.wait(10)
+    Trader.objects.filter(pk=trader.pk).update(pid=None, state="starting")
+    fleet.start("supervisor")
+    until(has_state(trader, "quoting"), "the new supervisor found it")
+    trader.refresh_from_db()
+    assert (trader.pid, trader.restarts) == (first, 0)
+    assert [identity.pid for identity in living(fleet.home).values()] == [first]
+    assert "found process" in fleet.output("supervisor")
+
+
+def test_a_second_supervisor_on_one_home_refuses(workers_with_database: Workers) -> None:
+    first = workers_with_database.start("supervisor")
+    lock = workers_with_database.home / "run" / "supervisor.lock"
+    until(lambda: lock.exists() and lock.read_text(), "the first holds the lock")
+    second = workers_with_database.start("supervisor")
+    assert second.wait(30) == 1
+    assert f"process {first.pid}" in workers_with_database.output("supervisor")
+
+
+def test_pause_resume_and_stop_reach_the_trader(fleet: Workers, watcher: Watcher) -> None:
+    a_market()
+    trader = a_trader()
+    until(has_state(trader, "quoting"), "the trader quotes")
+    set_desired([trader], Desired.PAUSED, actor="test")
+    until(has_state(trader, "paused"), "it pauses")
+    view = watcher.view(trader.pk)
+    assert view is not None
+    assert view.quotes == []
+    set_desired([trader], Desired.RUNNING, actor="test")
+    until(has_state(trader, "quoting"), "it resumes")
+    set_desired([trader], Desired.STOPPED, actor="test")
+    until(has_state(trader, "stopped"), "it stops")
+    assert living(fleet.home) == {}
+    assert watcher.view(trader.pk) is None, "a clean end takes its beat away"
+    actions = list(AuditRow.objects.filter(subject=trader.name).order_by("id").values_list("action", flat=True))
+    assert actions == ["trader.created"] + ["trader.desired"] * 3
+
+
+def test_a_rolling_series_hands_over_to_the_successor(fleet: Workers, market: HandMadeMarket, watcher: Watcher) -> None:
+    a_market("HAND-1", closes_in_s=5)
+    a_market("HAND-2", opens_in_s=5, closes_in_s=3_600)
+    SeriesRule.objects.create(series_ticker="HAND", strategy=strategy_named("join-best"))
+    until(lambda: Trader.objects.filter(market_ticker="HAND-1", state="quoting").exists(), "the first is traded")
+    until(lambda: Trader.objects.filter(market_ticker="HAND-2").exists(), "the successor has a trader")
+    until(lambda: Trader.objects.filter(market_ticker="HAND-1", state="stopped").exists(), "the first is over")
+    first = Trader.objects.get(market_ticker="HAND-1")
+    assert (first.desired, first.state_reason, first.pid) == (Desired.STOPPED, "market closed", None)
+    assert first.series_rule is not None
+    words = [e.body.state for e in watcher.journal(first.pk) if isinstance(e.body, StateChange)]
+    assert words == ["quoting", "draining", "stopped"]
+    made = AuditRow.objects.filter(action="trader.created", actor="supervisor")
+    assert made.count() == Trader.objects.count() == 2
+
+
+def test_a_trader_that_cannot_stay_up_fails_and_a_person_can_start_it_again(fleet: Workers, watcher: Watcher) -> None:
+    a_market()
+    trader = a_trader()
+    in_the_way = trader_folder(fleet.home, trader.pk) / "journal"
+    in_the_way.mkdir()
+    until(has_state(trader, "failed"), "it is given up")
+    trader.refresh_from_db()
+    assert "crashed 4 times" in trader.state_reason
+    assert trader.restarts == 3
+    in_the_way.rmdir()
+    assert set_desired([trader], Desired.RUNNING, actor="test") == [trader]
+    until(lambda: watcher.is_quoting(trader.pk), "it runs again")
+
+
+def test_what_cannot_start_fails_with_the_reason(fleet: Workers) -> None:
+    a_market()
+    live, broken = a_trader("live"), a_trader("broken")
+    Trader.objects.filter(pk=live.pk).update(mode=Mode.LIVE)
+    strategy = StrategySet.objects.create(name="bad", placement_params={"count_cx": -5})
+    Trader.objects.filter(pk=broken.pk).update(strategy=strategy)
+    until(has_state(live, "failed"), "the live trader is refused")
+    until(has_state(broken, "failed"), "the parameters are refused")
+    live.refresh_from_db()
+    broken.refresh_from_db()
+    assert "no live broker" in live.state_reason
+    assert "count_cx" in broken.state_reason
+
+
+def test_with_redis_away_it_cancels_goes_on_writing_and_sends_the_rest_later(
+    fleet: Workers, market: HandMadeMarket, watcher: Watcher, redis_client: redis.Redis
+) -> None:
+    a_market()
+    trader = a_trader()
+    until(lambda: watcher.is_quoting(trader.pk), "the trader quotes")
+    until(has_state(trader, "quoting"), "the supervisor knows")
+    pid = pid_of(trader)
+    journal = trader_folder(fleet.home, trader.pk) / "journal"
+    redis_client.client_pause(4_000)
+
+    def canceled() -> list[int]:
+        entries, _ = read_records(journal.read_bytes())
+        return [e.number for e in entries if isinstance(e.body, OrderState) and e.body.status == "canceled"]
+
+    until(lambda: len(canceled()) == 2, "it cancels by itself, in its file", deadline_s=4)
+    until(lambda: canceled()[0] in [e.number for e in watcher.journal(trader.pk)], "the rest is sent")
+    until(lambda: watcher.is_quoting(trader.pk), "it quotes again")
+    assert pid_of(trader) == pid

@@ -1,0 +1,221 @@
+"""One market's book as a trader may trust it, from the feed and book streams.
+
+    no snapshot yet ──snapshot──► following ──status, negative level, lost entries──► no snapshot yet
+                                      │
+                                      └── valid only while `why_invalid` finds nothing (design.md section 4)
+
+`FeedView` is the rule, fed with entries and the reader's own clock; `StreamReader` fetches the entries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import msgspec
+import redis.asyncio as redis_async
+from redis.typing import KeyT, StreamIdT
+
+from feed.schema import (
+    CONNECTION_SILENT_MAX_S,
+    FEED,
+    FEED_ENTRY_MAX_S,
+    FIELD,
+    VERSION,
+    BookDelta,
+    BookEvent,
+    BookSnapshot,
+    BookStatus,
+    Control,
+    FeedState,
+    book_stream,
+    control_stream,
+    decode_book,
+    decode_control,
+    decode_feed,
+)
+from markets.core.book import NegativeLevel, OrderBook
+
+Entries = list[tuple[bytes, dict[bytes, bytes]]]  # what Redis answers; its client's types allow much more
+
+LAG_MAX_MS = 5_000
+READ_ENTRIES = 1_000
+WALK_BACK_ENTRIES = 200
+READER_PAUSE_MAX_S = 2.0  # after a longer pause of our own the stream may have been trimmed past us
+
+
+class FeedView:
+    """Keeps the book of one market and says at any moment why it must not be traded on.
+
+    `broken` says why only a new snapshot can help, whatever the feed says; empty while the book is followed.
+    `time_us` is the newest exchange time seen.
+    """
+
+    def __init__(self) -> None:
+        self.book = OrderBook()
+        self.time_us = 0
+        self._snapshot: BookSnapshot | None = None
+        self.broken = "waiting for the first snapshot"
+        self._feed: FeedState | None = None
+        self._feed_at_s = 0.0
+
+    def on_feed(self, state: FeedState, now_s: float) -> None:
+        """Take the newest feed entry, received at `now_s` on the reader's monotonic clock."""
+        self._feed, self._feed_at_s = state, now_s
+
+    def lose(self, reason: str) -> None:
+        """Distrust the book until the next snapshot."""
+        self.broken = reason
+
+    def on_event(self, event: BookEvent) -> None:
+        """Apply one event; without a book to apply it to, only a snapshot counts."""
+        self.time_us = max(self.time_us, event.time_us)
+        if isinstance(event, BookStatus):
+            if not event.is_valid:
+                self.lose(event.reason)
+            return
+        try:
+            if isinstance(event, BookSnapshot):
+                self.book.replace(event.yes, event.no)
+                self._snapshot, self.broken = event, ""
+            elif isinstance(event, BookDelta) and not self.broken:
+                self.book.apply(event.side, event.price_cc, event.delta_cx)
+        except NegativeLevel as exc:
+            self.lose(f"not the exchange's book any more: {exc}")
+
+    def why_invalid(self, now_s: float) -> str:
+        """Return why the book must not be traded on at `now_s`, or an empty string."""
+        if self._feed is None:
+            return "waiting for the feed"
+        age_s = now_s - self._feed_at_s
+        if age_s >= FEED_ENTRY_MAX_S:
+            return "the feed is silent: the gateway or Redis is gone"
+        return self.broken or self._why_feed_distrusted(self._feed, age_s)
+
+    def _why_feed_distrusted(self, feed: FeedState, age_s: float) -> str:
+        snapshot = self._snapshot
+        assert snapshot is not None, "a book that is not broken had a snapshot"
+        if snapshot.conn != feed.conn or feed.generations.get(snapshot.sid) != snapshot.generation:
+            return f"the book is of an older connection or subscription (feed: {feed.reason or feed.state})"
+        if feed.frame_age_ms / 1_000 + age_s >= CONNECTION_SILENT_MAX_S:
+            return f"the connection has been silent for {CONNECTION_SILENT_MAX_S:.0f} s"
+        if feed.lag_ms is not None and feed.lag_ms >= LAG_MAX_MS:
+            return f"messages are {feed.lag_ms / 1_000:.0f} s late"
+        return ""
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """What one read brought: newest feed state, market events in order, commands, and whether entries were lost."""
+
+    feed: FeedState | None
+    events: tuple[BookEvent, ...]
+    controls: tuple[Control, ...]
+    lost: bool = False
+
+
+class StreamReader:
+    """Reads the three streams of one trader.
+
+    Every method raises what the Redis client raises, and MsgspecError on an entry that is not of our version.
+
+    Args:
+        control_id: Last command entry that was answered, `0-0` for none.
+    """
+
+    def __init__(self, client: redis_async.Redis, *, trader: int, ticker: str, control_id: str) -> None:
+        self._client = client
+        self._book = book_stream(ticker).encode()
+        self._control = control_stream(str(trader)).encode()
+        self._ids: dict[bytes, bytes] = {self._control: control_id.encode()}
+        self._read_at_s: float | None = None
+
+    @property
+    def control_id(self) -> str:
+        return self._ids[self._control].decode()
+
+    async def locate(self) -> Batch:
+        """Start anew: the events since the newest snapshot, and reading on from their end.
+
+        Feed entries already there count for nothing: nobody knows how old they are.
+        """
+        newest = cast(Entries, await self._client.xrevrange(FEED, count=1))
+        self._ids[FEED.encode()] = newest[0][0] if newest else b"0-0"
+        entries = await self._walk_back()
+        self._ids[self._book] = entries[-1][0] if entries else b"0-0"
+        self._read_at_s = None
+        return Batch(None, tuple(_since_snapshot([event for _, events in entries for event in events])), ())
+
+    async def _walk_back(self) -> list[tuple[bytes, list[BookEvent]]]:
+        """Return entries from the newest that holds a snapshot on; without one, only the newest."""
+        found: list[tuple[bytes, list[BookEvent]]] = []
+        end = b"+"
+        while True:
+            page = cast(Entries, await self._client.xrevrange(self._book, max=end, count=WALK_BACK_ENTRIES))
+            for entry_id, fields in page:
+                events = _events(fields[FIELD])
+                found.append((entry_id, events))
+                if any(isinstance(event, BookSnapshot) for event in events):
+                    return found[::-1]
+            if len(page) < WALK_BACK_ENTRIES:
+                return found[:1]
+            end = b"(" + page[-1][0]
+
+    async def read(self, *, block_ms: int, now_s: float) -> Batch:
+        """Return what came since the last read, waiting up to `block_ms` for something.
+
+        `lost` says that book entries may have been trimmed before we read them: start anew with `locate`.
+        """
+        before = self._ids[self._book]
+        paused = self._read_at_s is not None and now_s - self._read_at_s > READER_PAUSE_MAX_S
+        self._read_at_s = now_s
+        answer = await self._client.xread(cast(dict[KeyT, StreamIdT], self._ids), count=READ_ENTRIES, block=block_ms)
+        batch = self._decode(cast(list[tuple[bytes, Entries]], answer))
+        if paused or len(batch.events) >= READ_ENTRIES:
+            return msgspec.structs.replace(batch, lost=await self._is_cut(before))
+        return batch
+
+    def _decode(self, answer: Sequence[tuple[bytes, Entries]]) -> Batch:
+        feed: FeedState | None = None
+        events: list[BookEvent] = []
+        controls: list[Control] = []
+        for stream, entries in answer:
+            self._ids[stream] = entries[-1][0]
+            values = [fields[FIELD] for _, fields in entries]
+            if stream == self._book:
+                events += [event for value in values for event in _events(value)]
+            elif stream == self._control:
+                controls += [decode_control(value) for value in values]
+            else:
+                feed = _feed(values[-1])
+        return Batch(feed, tuple(events), tuple(controls))
+
+    async def _is_cut(self, entry_id: bytes) -> bool:
+        oldest = cast(Entries, await self._client.xrange(self._book, count=1))
+        return bool(oldest) and entry_id != b"0-0" and _order(oldest[0][0]) > _order(entry_id)
+
+
+def _events(value: bytes) -> list[BookEvent]:
+    entry = decode_book(value)
+    if entry.version != VERSION:
+        raise msgspec.ValidationError(f"book entry of version {entry.version}, expected {VERSION}")
+    return entry.events
+
+
+def _feed(value: bytes) -> FeedState:
+    state = decode_feed(value)
+    if state.version != VERSION:
+        raise msgspec.ValidationError(f"feed entry of version {state.version}, expected {VERSION}")
+    return state
+
+
+def _order(entry_id: bytes) -> tuple[int, int]:
+    ms, _, number = entry_id.partition(b"-")
+    return int(ms), int(number)
+
+
+def _since_snapshot(events: list[BookEvent]) -> list[BookEvent]:
+    """Return the events from the last snapshot on; all of them when there is none."""
+    for at in range(len(events) - 1, -1, -1):
+        if isinstance(events[at], BookSnapshot):
+            return events[at:]
+    return events

@@ -1,0 +1,140 @@
+"""What the supervisor reads from the database and writes into it. Sync: call it outside the event loop."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from django.db import transaction
+
+from kalshimm.ops.services import audit
+from markets.core.grid import PriceRange
+from markets.core.units import Side
+from markets.models import Market
+from traders.core.inventory import Inventory
+from traders.models import Desired, Fill, JournalMark, Mode, SeriesRule, Trader
+from traders.series import RollingMarket, markets_to_trade, trader_name
+
+ACTOR = "supervisor"
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """One trader as configured. `price_ranges` is empty and `close_time_us` 0 while its market is not catalogued."""
+
+    id: int
+    name: str
+    ticker: str
+    mode: str
+    desired: str
+    state: str
+    restarts: int
+    placement: str
+    params: dict[str, Any]
+    price_ranges: tuple[PriceRange, ...]
+    close_time_us: int
+
+    @property
+    def is_catalogued(self) -> bool:
+        return bool(self.price_ranges)
+
+    def is_closed(self, now_us: int) -> bool:
+        return self.is_catalogued and now_us >= self.close_time_us
+
+
+def microseconds(moment: datetime) -> int:
+    return round(moment.timestamp() * 1_000_000)
+
+
+def read_wanted() -> list[Wanted]:
+    """Return every trader that should run or that may still run, with its market."""
+    traders = list(Trader.objects.select_related("strategy").exclude(desired=Desired.STOPPED, state="stopped"))
+    tickers = {trader.market_ticker for trader in traders}
+    markets = Market.objects.in_bulk(tickers)
+    return [_wanted(trader, markets.get(trader.market_ticker)) for trader in traders]
+
+
+def _wanted(trader: Trader, market: Market | None) -> Wanted:
+    return Wanted(
+        id=trader.pk,
+        name=trader.name,
+        ticker=trader.market_ticker,
+        mode=trader.mode,
+        desired=trader.desired,
+        state=trader.state,
+        restarts=trader.restarts,
+        placement=trader.strategy.placement,
+        params=trader.strategy.placement_params,
+        price_ranges=tuple(PriceRange(*band) for band in market.price_ranges) if market else (),
+        close_time_us=microseconds(market.close_time) if market else 0,
+    )
+
+
+def read_stored(trader: int) -> tuple[int, Inventory]:
+    """Return the last stored journal number of a trader, and what its stored fills amount to."""
+    mark = JournalMark.objects.filter(trader=trader).first()
+    inventory = Inventory()
+    for side, price_cc, count_cx in Fill.objects.filter(trader=trader).values_list("side", "price_cc", "count_cx"):
+        inventory = inventory.after(Side(side), price_cc, count_cx)
+    return (mark.number if mark else 0), inventory
+
+
+def write_state(trader: int, *, state: str, reason: str, pid: int | None, restarts: int) -> None:
+    Trader.objects.filter(pk=trader).update(state=state, state_reason=reason, pid=pid, restarts=restarts)
+
+
+def retire(trader: Wanted, reason: str) -> None:
+    """Let a trader whose market is over stay stopped."""
+    with transaction.atomic():
+        was_wanted = (
+            Trader.objects.filter(pk=trader.id).exclude(desired=Desired.STOPPED).update(desired=Desired.STOPPED)
+        )
+        if was_wanted:
+            audit(ACTOR, "trader.desired", trader.name, now=Desired.STOPPED.value, reason=reason)
+
+
+def apply_series_rules(now_us: int) -> list[str]:
+    """Give each market that a rule wants traded its trader; return the names of those made now."""
+    made: list[str] = []
+    for rule in SeriesRule.objects.filter(is_active=True).select_related("strategy"):
+        made += _apply_rule(rule, now_us)
+    return made
+
+
+def _apply_rule(rule: SeriesRule, now_us: int) -> list[str]:
+    rows = Market.objects.filter(event__series_id=rule.series_ticker, close_time__gt=_moment(now_us))
+    markets = [RollingMarket(m.ticker, m.status, microseconds(m.open_time), microseconds(m.close_time)) for m in rows]
+    due = markets_to_trade(markets, now_us=now_us, most=rule.max_traders)
+    # Whoever made it: a market that has had its trader gets no second one, also when a person stopped it.
+    traded = set(
+        Trader.objects.filter(market_ticker__in=[m.ticker for m in due]).values_list("market_ticker", flat=True)
+    )
+    return [_create(rule, market) for market in due if market.ticker not in traded]
+
+
+def _create(rule: SeriesRule, market: RollingMarket) -> str:
+    taken = set(Trader.objects.values_list("name", flat=True))
+    name = trader_name(rule.series_ticker, market.close_time_us, taken)
+    with transaction.atomic():
+        Trader.objects.create(
+            name=name,
+            market_ticker=market.ticker,
+            strategy=rule.strategy,
+            mode=Mode.DRY_RUN,
+            desired=Desired.RUNNING,
+            series_rule=rule,
+        )
+        audit(
+            ACTOR,
+            "trader.created",
+            name,
+            market=market.ticker,
+            strategy=rule.strategy.name,
+            series=rule.series_ticker,
+            mode=Mode.DRY_RUN.value,
+        )
+    return name
+
+
+def _moment(time_us: int) -> datetime:
+    return datetime.fromtimestamp(time_us / 1_000_000, UTC)

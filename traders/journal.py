@@ -1,0 +1,192 @@
+"""A trader's own record: a numbered file first, the stream afterwards.
+
+    append ──► file (written at once) ──► kmm:journal ──► writer ──► kmm:ack ──► compacted out of the file
+
+A record is `length, CRC-32, msgpack of a JournalEntry`; a torn last record (the process died while writing) is cut
+off and said. Numbers rise by one for ever. Everything above the writer's acknowledged number is sent again after any
+loss of Redis; the writer takes each (trader, number) once. The checkpoint holds what the compacted part amounted to,
+so checkpoint + file = state.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import struct
+import zlib
+from collections import deque
+from pathlib import Path
+
+import msgspec
+import redis.asyncio as redis_async
+
+from feed.schema import ACK, FIELD, JOURNAL, FillState, JournalEntry, OrderState, decode_journal, encode
+from kalshimm.embedded.home import write_private
+from markets.core.units import Side
+from traders.core.inventory import Inventory
+from traders.core.orders import OrderStatus
+
+logger = logging.getLogger(__name__)
+
+HEAD = struct.Struct("<II")
+RECORD_MOST = 1_000_000  # a longer length is damage, not a record
+COMPACT_BYTES = 256_000  # below this the file is not worth rewriting
+SEND_AT_ONCE = 200
+IN_FLIGHT_MOST = 2_000  # sent and not acknowledged: with no writer the file keeps the rest, not Redis
+
+
+class Checkpoint(msgspec.Struct, frozen=True):
+    """What a trader is after journal line `number`; `open_orders` still rested then."""
+
+    number: int = 0
+    inventory: Inventory = Inventory()
+    open_orders: tuple[OrderState, ...] = ()
+    control_id: str = "0-0"
+    version: int = 1
+
+    def after(self, entry: JournalEntry) -> Checkpoint:
+        """Return the checkpoint one line later; a line it already contains changes nothing."""
+        if entry.number <= self.number:
+            return self
+        inventory, orders = self.inventory, self.open_orders
+        if isinstance(entry.body, FillState):
+            inventory = inventory.after(Side(entry.body.side), entry.body.price_cc, entry.body.count_cx)
+        elif isinstance(entry.body, OrderState):
+            orders = _with_order(orders, entry.body)
+        return msgspec.structs.replace(self, number=entry.number, inventory=inventory, open_orders=orders)
+
+
+def _with_order(orders: tuple[OrderState, ...], order: OrderState) -> tuple[OrderState, ...]:
+    others = tuple(o for o in orders if o.client_order_id != order.client_order_id)
+    return (*others, order) if order.status == OrderStatus.RESTING else others
+
+
+def load_checkpoint(path: Path) -> Checkpoint | None:
+    """Return the checkpoint, or None when there is none.
+
+    Raises:
+        msgspec.MsgspecError: The file is not a checkpoint; it is replaced atomically, so somebody else wrote it.
+    """
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Checkpoint)
+    except FileNotFoundError:
+        return None
+
+
+def read_records(content: bytes) -> tuple[list[JournalEntry], int]:
+    """Return the whole records of a journal file, and how many bytes they take; the rest is torn."""
+    entries: list[JournalEntry] = []
+    at = 0
+    while at + HEAD.size <= len(content):
+        length, checksum = HEAD.unpack_from(content, at)
+        body = content[at + HEAD.size : at + HEAD.size + length]
+        if length > RECORD_MOST or len(body) < length or zlib.crc32(body) != checksum:
+            break
+        entries.append(decode_journal(body))
+        at += HEAD.size + length
+    return entries, at
+
+
+def record(entry: JournalEntry) -> bytes:
+    body = encode(entry)
+    return HEAD.pack(len(body), zlib.crc32(body)) + body
+
+
+class Journal:
+    """The journal of one trader.
+
+    Args:
+        path: Its file; made when missing.
+        first_number: Numbers continue above this when the file is empty.
+    """
+
+    def __init__(self, path: Path, *, first_number: int) -> None:
+        self._path = path
+        self._pending: deque[JournalEntry] = deque(self._recover())
+        self.last_number = max(first_number, self._pending[-1].number if self._pending else 0)
+        self._sent = 0
+        self._acknowledged = 0
+        self._file = path.open("ab", buffering=0)
+
+    def _recover(self) -> list[JournalEntry]:
+        if not self._path.exists():
+            return []
+        content = self._path.read_bytes()
+        entries, good = read_records(content)
+        if good < len(content):
+            lost = len(content) - good
+            logger.warning("journal: %d torn bytes at its end dropped", lost, extra={"action": "journal_torn"})
+            os.truncate(self._path, good)
+        return entries
+
+    def entries(self) -> tuple[JournalEntry, ...]:
+        """Return what the file holds and the writer has not acknowledged, oldest first."""
+        return tuple(self._pending)
+
+    def append(self, entry: JournalEntry) -> None:
+        """Write one entry to the file.
+
+        Raises:
+            ValueError: Its number is not the next.
+            OSError: The file cannot be written; nothing may be done that is not written down.
+        """
+        if entry.number != self.last_number + 1:
+            raise ValueError(f"journal number {entry.number} follows {self.last_number}")
+        self._file.write(record(entry))
+        self.last_number = entry.number
+        self._pending.append(entry)
+
+    @property
+    def unsent(self) -> int:
+        return self.last_number - max(self._sent, self._acknowledged)
+
+    def acknowledge(self, number: int) -> None:
+        """Forget what the writer has stored."""
+        self._acknowledged = max(self._acknowledged, number)
+        while self._pending and self._pending[0].number <= self._acknowledged:
+            self._pending.popleft()
+
+    def resend(self) -> None:
+        """Send everything unacknowledged again: Redis was away, nobody knows what it kept."""
+        self._sent = 0
+
+    async def send(self, client: redis_async.Redis) -> None:
+        """Send what is not sent yet, oldest first, a bounded number ahead of the writer.
+
+        Raises what the Redis client raises; what was not confirmed counts as not sent.
+        """
+        while batch := self._next_batch():
+            pipeline = client.pipeline(transaction=False)
+            for entry in batch:
+                pipeline.xadd(JOURNAL, {FIELD: encode(entry)})
+            await pipeline.execute()
+            self._sent = batch[-1].number
+
+    def _next_batch(self) -> list[JournalEntry]:
+        if not self._pending or self._sent >= self.last_number:
+            return []
+        window = itertools.islice(self._pending, IN_FLIGHT_MOST)
+        return list(itertools.islice((entry for entry in window if entry.number > self._sent), SEND_AT_ONCE))
+
+    async def fetch_acknowledged(self, client: redis_async.Redis, trader: int) -> None:
+        """Take the writer's committed number for this trader."""
+        value = await client.hget(ACK, str(trader))
+        if value is not None:
+            self.acknowledge(int(value))
+
+    def compact(self, checkpoint: Checkpoint) -> None:
+        """Rewrite the file without what is both acknowledged and contained in `checkpoint` (already on disk)."""
+        if self._path.stat().st_size < COMPACT_BYTES:
+            return
+        keep_above = min(self._acknowledged, checkpoint.number)
+        entries, _ = read_records(self._path.read_bytes())
+        kept = [record(entry) for entry in entries if entry.number > keep_above]
+        if len(kept) == len(entries):
+            return
+        self._file.close()
+        write_private(self._path, b"".join(kept))
+        self._file = self._path.open("ab", buffering=0)
+
+    def close(self) -> None:
+        self._file.close()

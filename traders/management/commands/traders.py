@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import getpass
+import os
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from django.conf import settings
+from django.core.management.base import BaseCommand
+
+from kalshimm.errors import EXIT_USAGE, KalshimmError
+from markets.models import Market
+from traders.models import Desired, Trader
+from traders.services import DEMO_STRATEGY, RefusedChange, create_trader, set_desired, strategy_named
+
+DESIRED = {"start": Desired.RUNNING, "resume": Desired.RUNNING, "pause": Desired.PAUSED, "stop": Desired.STOPPED}
+LOG_LINES = 50
+LOG_TAIL_BYTES = 200_000
+
+
+class BadUsage(KalshimmError):
+    """The command line names nothing to work on, or too much."""
+
+    exit_code = EXIT_USAGE
+
+
+class Command(BaseCommand):
+    help = "List and steer the traders of this installation."
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+        self._verb(verbs, "list", "every trader with its state")
+        show = self._verb(verbs, "show", "one trader in full")
+        show.add_argument("trader", help="number or name")
+        show_logs = self._verb(verbs, "logs", "the last lines a trader wrote")
+        show_logs.add_argument("trader", help="number or name")
+        show_logs.add_argument("-n", "--lines", type=int, default=LOG_LINES)
+        create = self._verb(verbs, "create", "make a dry-run trader")
+        create.add_argument("name")
+        create.add_argument("--market", required=True, help="ticker of its market")
+        create.add_argument("--strategy", default=DEMO_STRATEGY, help="name of a strategy set")
+        create.add_argument("--stopped", action="store_true", help="do not start it yet")
+        for verb in DESIRED:
+            change = self._verb(verbs, verb, f"{verb} traders")
+            change.add_argument("traders", nargs="*", metavar="ID", help="numbers or names")
+            change.add_argument("--event", help="all traders of one event")
+            change.add_argument("--all", action="store_true", dest="everyone", help="the whole fleet")
+            if verb == "start":
+                change.add_argument("--live", action="store_true", help="trade with real money")
+
+    def _verb(self, verbs: Any, name: str, text: str) -> ArgumentParser:
+        verb: ArgumentParser = verbs.add_parser(name, help=text)
+        verb.add_argument("--json", action="store_true", dest="as_json", help="one JSON document on one line")
+        return verb
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        verb = options["verb"]
+        if verb in DESIRED:
+            self._change(verb, options)
+        else:
+            getattr(self, f"_{verb}")(options)
+
+    def _list(self, options: dict[str, Any]) -> None:
+        self._tell(rows(list(Trader.objects.select_related("strategy"))), options)
+
+    def _show(self, options: dict[str, Any]) -> None:
+        trader = find(options["trader"])
+        row = rows([trader])[0] | {"created_at": trader.created_at.isoformat(), "folder": str(log_file(trader).parent)}
+        if options["as_json"]:
+            self._json({"trader": row})
+            return
+        for name, value in row.items():
+            self.stdout.write(f"{name:<14} {'' if value is None else value}")
+
+    def _logs(self, options: dict[str, Any]) -> None:
+        lines = tail(log_file(find(options["trader"])), options["lines"])
+        if options["as_json"]:
+            self._json({"lines": lines})
+            return
+        for line in lines:
+            self.stdout.write(line)
+
+    def _create(self, options: dict[str, Any]) -> None:
+        trader = create_trader(
+            name=options["name"],
+            market_ticker=options["market"],
+            strategy=strategy_named(options["strategy"]),
+            actor=actor(),
+            desired=Desired.STOPPED if options["stopped"] else Desired.RUNNING,
+        )
+        self._tell(rows([trader]), options)
+
+    def _change(self, verb: str, options: dict[str, Any]) -> None:
+        if options.get("live"):
+            raise RefusedChange(
+                "Live trading is refused: this version has no live broker. Leave --live away for dry-run."
+            )
+        chosen = choose(options)
+        set_desired(chosen, DESIRED[verb], actor=actor())
+        self._tell(rows(chosen), options)
+
+    def _tell(self, table: list[dict[str, Any]], options: dict[str, Any]) -> None:
+        if options["as_json"]:
+            self._json({"traders": table})
+            return
+        line = "{id:>5}  {name:<36} {market:<36} {mode:<8} {desired:<8} {state:<9} {state_reason}".format
+        if table:
+            heads = dict.fromkeys(table[0], "") | {n: n for n in ("id", "name", "market", "mode", "desired", "state")}
+            self.stdout.write(line(**heads).rstrip())
+        for row in table:
+            self.stdout.write(line(**row).rstrip())
+
+    def _json(self, document: dict[str, Any]) -> None:
+        self.stdout.write(msgspec.json.encode(document).decode())
+
+
+def actor() -> str:
+    """Return who is at the command line, for the audit log."""
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (KeyError, OSError):  # a uid without a name
+        return f"cli:{os.getuid()}"
+
+
+def find(word: str) -> Trader:
+    """Return the trader with this number or name."""
+    query = {"pk": int(word)} if word.isdigit() else {"name": word}
+    trader = Trader.objects.select_related("strategy").filter(**query).first()
+    if trader is None:
+        raise RefusedChange(f"There is no trader {word}; see `traders list`.")
+    return trader
+
+
+def choose(options: dict[str, Any]) -> list[Trader]:
+    """Return the traders that a command line means, by one of the three ways to say it."""
+    words, event, everyone = options["traders"], options["event"], options["everyone"]
+    if sum((bool(words), bool(event), everyone)) != 1:
+        raise BadUsage("Name traders by ID, or give --event EVENT, or --all: one of the three.")
+    if words:
+        return [find(word) for word in words]
+    traders = Trader.objects.select_related("strategy")
+    if event:
+        traders = traders.filter(market_ticker__in=Market.objects.filter(event_id=event).values("ticker"))
+    return list(traders)
+
+
+def rows(traders: list[Trader]) -> list[dict[str, Any]]:
+    """Return what the outside sees of each trader; the names are a contract."""
+    tickers = [trader.market_ticker for trader in traders]
+    events = dict(Market.objects.filter(pk__in=tickers).values_list("ticker", "event_id"))
+    return [
+        {
+            "id": trader.pk,
+            "name": trader.name,
+            "market": trader.market_ticker,
+            "event": events.get(trader.market_ticker),
+            "mode": trader.mode,
+            "desired": trader.desired,
+            "state": trader.state,
+            "state_reason": trader.state_reason,
+            "pid": trader.pid,
+            "restarts": trader.restarts,
+            "strategy": trader.strategy.name,
+        }
+        for trader in traders
+    ]
+
+
+def log_file(trader: Trader) -> Path:
+    return Path(settings.KALSHIMM_HOME) / "traders" / str(trader.pk) / "log"
+
+
+def tail(path: Path, lines: int) -> list[str]:
+    """Return the last lines of a file; none when it is not there."""
+    if not path.exists():
+        return []
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - LOG_TAIL_BYTES))
+        return file.read().decode(errors="replace").splitlines()[-lines:]

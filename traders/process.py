@@ -1,0 +1,384 @@
+"""One trader as a process: streams in, engine, journal and beat out. It opens no database connection.
+
+    follow   streams → engine → journal file      wakes with every entry
+    watch    the engine by time alone             each 250 ms: feed age, close of the market
+    report   beat, journal → stream, lease, logs  each 500 ms and when orders change
+    keep     checkpoint                           each 3 s
+
+Redis away: `follow` and `report` wait with back-off and the journal goes on in its file; within 2 s the feed counts
+as silent and `watch` cancels. Recovery is the same after a clean stop and a crash: checkpoint + journal → state;
+paper orders do not survive and are journalled canceled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+import msgspec
+import redis.asyncio as redis_async
+import setproctitle
+from redis.exceptions import RedisError
+
+from feed.schema import (
+    INTEREST,
+    INTEREST_LEASE_S,
+    VERSION,
+    CommandAnswer,
+    Control,
+    FillState,
+    JournalBody,
+    JournalEntry,
+    OrderState,
+    StateChange,
+    encode,
+    interest_member,
+)
+from kalshimm.embedded.home import write_private
+from kalshimm.errors import EXIT_FAILED, KalshimmError
+from kalshimm.runtime import logs, streams, worker
+from kalshimm.runtime.backoff import delay_s
+from kalshimm.runtime.clock import Clock, SystemClock
+from kalshimm.runtime.heartbeat import Pulse
+from kalshimm.runtime.process import ProcessIdentity
+from markets.core.units import Side, format_count, format_price, yes_price_cc
+from traders.brokers.paper import PaperBroker
+from traders.core.orders import OrderStatus
+from traders.engine import CLOSED, Engine, Now
+from traders.feedview import Batch, StreamReader
+from traders.journal import Checkpoint, Journal, load_checkpoint
+from traders.processes import Ended, Running, exclusive, trader_folder, write_ended, write_running
+from traders.start import Start, read_start
+
+logger = logging.getLogger(__name__)
+
+READ_BLOCK_MS = 500
+WATCH_S = 0.25
+REPORT_S = 0.5
+REPORT_GAP_S = 0.05  # order changes come in bursts; one beat tells them all
+KEEP_S = 3.0
+LEASE_EVERY_S = INTEREST_LEASE_S / 3
+LOGS_EVERY_S = 1.0
+LAST_WORDS_S = 1.5
+REDIS_ERRORS = (RedisError, ConnectionError, TimeoutError)  # not every OSError: a full disk is another matter
+
+Every = Callable[[], Awaitable[None]]
+
+
+class TraderProcess:
+    """Everything of one running trader.
+
+    Args:
+        start: What to do.
+        path: The trader's folder; its lock is held by the caller.
+        client: Redis; its calls end by themselves (kalshimm.runtime.streams).
+    """
+
+    def __init__(self, start: Start, path: Path, *, client: redis_async.Redis, clock: Clock) -> None:
+        self._start = start
+        self._path = path
+        self._client = client
+        self._clock = clock
+        self._kept = load_checkpoint(path / "checkpoint.json")
+        kept = self._kept or Checkpoint(number=start.stored_number, inventory=start.stored)
+        self._journal = Journal(path / "journal", first_number=kept.number)
+        for entry in self._journal.entries():
+            kept = kept.after(entry)
+        self._state = kept
+        broker = PaperBroker(lambda: str(uuid.uuid4()))
+        self.engine = Engine(start.setup(), broker, inventory=kept.inventory, is_paused=start.is_paused)
+        self._reader = StreamReader(client, trader=start.trader, ticker=start.ticker, control_id=kept.control_id)
+        self._pulse = Pulse(role="trader", name=str(start.trader), clock=clock)
+        self._changed = asyncio.Event()
+        self._done = asyncio.Event()
+        # Looked at by every loop, because a cancel alone can be lost: the Redis client sends inside `wait_for`, which
+        # before Python 3.12 swallows a cancel that arrives together with the result.
+        self._is_over = False
+        self._reason = ""
+        self._due: dict[str, float] = {}
+
+    def now(self) -> Now:
+        return Now(self._clock.wall_us(), self._clock.monotonic())
+
+    async def run(self, stop: asyncio.Event) -> str:
+        """Trade until stopped or the market closes; return why it ended."""
+        self._recover_orders()
+        async with asyncio.TaskGroup() as tasks:
+            running = [
+                tasks.create_task(self._follow(), name="follow"),
+                tasks.create_task(self._watch(), name="watch"),
+                tasks.create_task(self._report(), name="report"),
+                tasks.create_task(self._keep(), name="keep"),
+            ]
+            asked = asyncio.ensure_future(stop.wait())
+            closed = asyncio.ensure_future(self._done.wait())
+            await asyncio.wait([asked, closed, *running], return_when=asyncio.FIRST_COMPLETED)
+            reason = self._reason or "asked to stop"
+            self._write(self.engine.drain(reason))
+            self._is_over = True
+            for task in (asked, closed, *running):
+                task.cancel()
+        self._write(self.engine.finish(reason))
+        self._checkpoint()
+        await self._last_words()
+        return reason
+
+    def _recover_orders(self) -> None:
+        """Paper orders stood in the memory of the process that is gone."""
+        gone = [
+            msgspec.structs.replace(order, remaining_cx=0, status=OrderStatus.CANCELED.value, reason="restart")
+            for order in self._state.open_orders
+        ]
+        self._write(gone)
+        logger.info(
+            "trader %s starts: position %d cx, %d paper orders of its last life canceled",
+            self._start.name,
+            self._state.inventory.position_cx,
+            len(gone),
+            extra={"action": "trader_start", "ticker": self._start.ticker},
+        )
+
+    # follow
+
+    async def _follow(self) -> None:
+        attempt = 0
+        while not self._is_over:
+            try:
+                self._take(await self._reader.locate())
+                attempt = 0
+                while not self._is_over:
+                    now = self.now()
+                    batch = await self._reader.read(block_ms=READ_BLOCK_MS, now_s=now.monotonic_s)
+                    if batch.lost:
+                        self._write(self.engine.lose_book("entries were trimmed before they were read"))
+                        batch = msgspec.structs.replace(batch, events=(await self._reader.locate()).events)
+                    self._take(batch)
+            except REDIS_ERRORS as exc:
+                attempt += 1
+                self._lost_redis("streams", exc, attempt)
+                self._write(self.engine.lose_book("Redis is away"))
+                await self._back_off(attempt)
+            except msgspec.MsgspecError as exc:
+                attempt += 1
+                logger.exception("a stream entry cannot be read", extra={"action": "bad_entry"})
+                self._write(self.engine.lose_book(f"a stream entry cannot be read ({exc})"))
+                await self._back_off(attempt)
+
+    def _take(self, batch: Batch) -> None:
+        now = self.now()
+        if batch.feed:
+            self.engine.on_feed(batch.feed, now)
+        bodies = self.engine.on_events(batch.events)
+        if batch.events or batch.feed:
+            bodies += self.engine.decide(now)
+        self._pulse.count("events", len(batch.events))
+        self._write(bodies)
+        for control in batch.controls:
+            self._answer(control, now)
+
+    def _answer(self, control: Control, now: Now) -> None:
+        """Carry out one command, and say so or why not."""
+        refusal = ""
+        if control.version != VERSION:
+            refusal = f"version {control.version} is not {VERSION}"
+        elif control.expires_us <= now.wall_us:
+            refusal = "expired"
+        elif control.verb == "pause":
+            self._write(self.engine.pause(control.issuer, now))
+        elif control.verb == "resume":
+            self._write(self.engine.resume(now))
+        elif control.verb == "stop":
+            self._end(f"stopped by {control.issuer}")
+        else:
+            refusal = f"unknown command {control.verb!r}"
+        self._write([CommandAnswer(control.command_id, not refusal, refusal)])
+        logger.info(
+            "command %s from %s: %s", control.verb, control.issuer, refusal or "done", extra={"action": "command"}
+        )
+
+    # watch
+
+    async def _watch(self) -> None:
+        while not self._is_over:
+            self._pulse.turn(every_s=WATCH_S)
+            now = self.now()
+            self._write(self.engine.decide(now))
+            if self.engine.is_closed(now):
+                self._end(CLOSED)
+            await asyncio.sleep(WATCH_S)
+
+    def _end(self, reason: str) -> None:
+        self._reason = self._reason or reason
+        self._done.set()
+
+    # report
+
+    async def _report(self) -> None:
+        attempt = 0
+        while not self._is_over:
+            self._changed.clear()
+            try:
+                await self._report_once()
+                attempt = 0
+            except REDIS_ERRORS as exc:
+                attempt += 1
+                self._journal.resend()
+                self._due.clear()  # the lease above all: the store may come back without it
+                self._lost_redis("report", exc, attempt)
+                await self._back_off(attempt)
+                continue
+            await asyncio.sleep(REPORT_GAP_S)
+            await _wait(self._changed, REPORT_S - REPORT_GAP_S)
+
+    async def _report_once(self) -> None:
+        await self._at_most_each(LEASE_EVERY_S, "lease", self._renew_lease)
+        self._pulse.state = self.engine.state
+        self._pulse.last_event = self.engine.why
+        self._pulse.detail = encode(self.engine.trader_view(self.now()))
+        self._pulse.counters["journal_unsent"] = self._journal.unsent
+        if not await self._pulse.beat(self._client):
+            raise ConnectionError("the beat could not be written")
+        await self._journal.fetch_acknowledged(self._client, self._start.trader)
+        await self._journal.send(self._client)
+        await self._at_most_each(LOGS_EVERY_S, "logs", self._ship_logs)
+
+    async def _at_most_each(self, seconds: float, what: str, step: Every) -> None:
+        now_s = self._clock.monotonic()
+        if now_s < self._due.get(what, now_s):
+            return
+        await step()
+        self._due[what] = now_s + seconds
+
+    async def _renew_lease(self) -> None:
+        expiry_s = self._clock.wall_us() / 1_000_000 + INTEREST_LEASE_S
+        await self._client.zadd(INTEREST, {self._lease(): expiry_s})
+
+    def _lease(self) -> str:
+        return interest_member(self._start.ticker, f"trader:{self._start.trader}")
+
+    async def _ship_logs(self) -> None:
+        await logs.ship(self._client, role="trader", name=str(self._start.trader))
+
+    # keep
+
+    async def _keep(self) -> None:
+        while not self._is_over:
+            await asyncio.sleep(KEEP_S)
+            self._checkpoint()
+
+    def _checkpoint(self) -> None:
+        """Replace the checkpoint, then let go of the journal lines it makes unnecessary."""
+        kept = msgspec.structs.replace(self._state, control_id=self._reader.control_id)
+        if kept != self._kept:
+            write_private(self._path / "checkpoint.json", msgspec.json.encode(kept))
+            self._kept = kept
+        self._journal.compact(kept)
+
+    # common
+
+    def _write(self, bodies: Sequence[JournalBody]) -> None:
+        """Write what happened to the journal file; an exception here ends the process, and with it every quote."""
+        for body in bodies:
+            entry = JournalEntry(
+                version=VERSION,
+                trader=self._start.trader,
+                number=self._journal.last_number + 1,
+                time_us=self._clock.wall_us(),
+                account=self._start.account,
+                mode=self._start.mode,
+                ticker=self._start.ticker,
+                body=body,
+            )
+            self._journal.append(entry)
+            self._state = self._state.after(entry)
+            self._tell(body)
+        if any(isinstance(body, OrderState) for body in bodies):
+            self._changed.set()
+
+    def _tell(self, body: JournalBody) -> None:
+        """Log what belongs to the story of a day."""
+        if isinstance(body, StateChange):
+            logger.info("now %s%s", body.state, f": {body.reason}" if body.reason else "", extra={"action": "state"})
+        elif isinstance(body, FillState):
+            side, price = Side(body.side).book_side, format_price(yes_price_cc(Side(body.side), body.price_cc))
+            count, position = format_count(body.count_cx), format_count(body.position_cx)
+            logger.info("%s filled: %s at %s, position %s", side, count, price, position, extra={"action": "fill"})
+
+    def _lost_redis(self, what: str, error: Exception, attempt: int) -> None:
+        if attempt == 1:
+            logger.warning("Redis does not answer (%s): %s", what, error, extra={"action": "redis_lost"})
+
+    async def _back_off(self, attempt: int) -> None:
+        await asyncio.sleep(delay_s(attempt, first_s=0.1, most_s=2.0, jitter=random.random()))
+
+    async def _last_words(self) -> None:
+        """Send what is left, if Redis takes it in time; the file keeps it otherwise."""
+        try:
+            async with asyncio.timeout(LAST_WORDS_S):
+                await self._journal.send(self._client)
+                await self._client.zrem(INTEREST, self._lease())
+                await self._pulse.retire(self._client)
+                await self._ship_logs()
+        except REDIS_ERRORS as exc:
+            logger.warning("Redis did not take the last journal lines: %s", exc, extra={"action": "redis_lost"})
+        self._journal.close()
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    """Wait for `event`, at most so long. Not `wait_for`: before Python 3.12 it swallows a cancel that comes with it."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return
+
+
+async def _trade(start: Start, path: Path, stop: asyncio.Event) -> str:
+    client = streams.connect(start.redis_url, block_s=READ_BLOCK_MS / 1_000)
+    try:
+        return await TraderProcess(start, path, client=client, clock=SystemClock()).run(stop)
+    finally:
+        await client.aclose()
+
+
+def main(home: Path, trader: int) -> None:
+    """Run the trader `trader` of `home` until it is stopped or its market closes; its last act is exit.json.
+
+    Raises:
+        CannotStart: Its start file is missing or cannot be followed.
+        AlreadyRunning: Another process trades it.
+        SystemExit: The worker ended with an error that has an exit code.
+    """
+    setproctitle.setproctitle(f"manage.py trader {trader}")
+    path = trader_folder(home, trader)
+    with exclusive(path / "lock", what=f"Trader {trader}"):
+        start = read_start(path)
+        identity = ProcessIdentity.own()
+        (path / "exit.json").unlink(missing_ok=True)
+        write_running(path, Running(identity, start.instance))
+        ended = Ended(identity, start.instance, 0, "stopped", "")
+
+        async def run(stop: asyncio.Event) -> None:
+            nonlocal ended
+            try:
+                ended = msgspec.structs.replace(ended, reason=await _trade(start, path, stop))
+            except Exception as exc:
+                code = exc.exit_code if isinstance(exc, KalshimmError) else EXIT_FAILED
+                ended = msgspec.structs.replace(ended, code=code, state="failed", reason=_cause(exc))
+                raise
+
+        try:
+            worker.main(run, name=f"trader {trader}")
+        finally:
+            write_ended(path, ended)
+
+
+def _cause(error: BaseException) -> str:
+    """Return the first single error in words."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return str(error) if isinstance(error, KalshimmError) else f"{type(error).__name__}: {error}"

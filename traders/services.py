@@ -1,0 +1,135 @@
+"""What people and jobs do to the fleet; each change stands in the audit log in the same transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.db.models import Count, Q
+from django.utils import timezone
+
+from kalshimm.errors import KalshimmError
+from kalshimm.ops.services import audit
+from markets.models import Event, Market, Series
+from traders.models import Desired, Mode, SeriesRule, StrategySet, Trader
+from traders.series import free_name
+
+DEMO_STRATEGY = "join-best"
+DEMO_EVENTS = 3
+DEMO_MARKETS_EACH = 2
+DEMO_TIME_LEFT = timedelta(minutes=30)
+ROLLING_FREQUENCY = "fifteen_min"
+OPEN = "active"
+
+
+class RefusedChange(KalshimmError):
+    """A change of the fleet that cannot be made; the message says why and what would do."""
+
+
+@transaction.atomic
+def create_trader(
+    *, name: str, market_ticker: str, strategy: StrategySet, actor: str, desired: str = Desired.RUNNING
+) -> Trader:
+    """Make a dry-run trader.
+
+    Raises:
+        RefusedChange: The name does not fit or is taken, or the market is not in the catalogue.
+    """
+    if not Market.objects.filter(pk=market_ticker).exists():
+        raise RefusedChange(f"There is no market {market_ticker} in the catalogue; see `refresh_catalog`.")
+    trader = Trader(name=name, market_ticker=market_ticker, strategy=strategy, mode=Mode.DRY_RUN, desired=desired)
+    try:
+        trader.full_clean()
+    except ValidationError as exc:
+        raise RefusedChange(_first_problem(exc)) from exc
+    trader.save()
+    audit(
+        actor,
+        "trader.created",
+        name,
+        market=market_ticker,
+        strategy=strategy.name,
+        mode=Mode.DRY_RUN.value,
+        desired=str(desired),
+    )
+    return trader
+
+
+def _first_problem(error: ValidationError) -> str:
+    field, messages = next(iter(error.message_dict.items()))
+    return f"{field}: {messages[0]}"
+
+
+@transaction.atomic
+def set_desired(traders: Iterable[Trader], desired: str, *, actor: str) -> list[Trader]:
+    """Say what the traders shall do; return those for which that is a change.
+
+    Asking for a run also releases a trader that had failed.
+    """
+    changed: list[Trader] = []
+    for trader in traders:
+        rows = Trader.objects.filter(pk=trader.pk).exclude(desired=desired).update(desired=desired)
+        if desired != Desired.STOPPED:
+            rows += Trader.objects.filter(pk=trader.pk, state="failed").update(state="stopped", state_reason="")
+        if not rows:
+            continue
+        before, trader.desired = trader.desired, desired
+        audit(actor, "trader.desired", trader.name, before=str(before), now=str(desired))
+        changed.append(trader)
+    return changed
+
+
+def strategy_named(name: str) -> StrategySet:
+    """Return a strategy set; `join-best` with its defaults is made on first use.
+
+    Raises:
+        RefusedChange: There is none of this name.
+    """
+    if name == DEMO_STRATEGY:
+        return StrategySet.objects.get_or_create(name=name, defaults={"placement": "join_best"})[0]
+    found = StrategySet.objects.filter(name=name).first()
+    if found is None:
+        known = ", ".join(StrategySet.objects.values_list("name", flat=True)) or "none"
+        raise RefusedChange(f"There is no strategy set {name!r}; known: {known}.")
+    return found
+
+
+@transaction.atomic
+def ensure_demo_fleet(*, actor: str = "up") -> list[str]:
+    """Where nothing is traded yet, start a dry-run fleet; return the names of its traders and series rules.
+
+    Two markets in each of the three events with most open markets, and a rule for each rolling 15-minute series.
+    Called again before the catalogue is there, it does nothing: call it until it returns something.
+    """
+    if Trader.objects.exists() or SeriesRule.objects.exists():
+        return []
+    strategy = strategy_named(DEMO_STRATEGY)
+    made: list[str] = []
+    for market in _demo_markets():
+        name = free_name(market.ticker, made)
+        create_trader(name=name, market_ticker=market.ticker, strategy=strategy, actor=actor)
+        made.append(name)
+    for series in _rolling_series():
+        SeriesRule.objects.create(series_ticker=series.ticker, strategy=strategy)
+        audit(actor, "series_rule.created", series.ticker, strategy=strategy.name)
+        made.append(series.ticker)
+    return made
+
+
+def _demo_markets() -> Sequence[Market]:
+    still_open = Q(status=OPEN, close_time__gt=timezone.now() + DEMO_TIME_LEFT)
+    lasting = Q(**{f"markets__{name}": value for name, value in still_open.children})  # type: ignore[misc]
+    events = (
+        Event.objects.exclude(series__frequency=ROLLING_FREQUENCY)
+        .annotate(open_markets=Count("markets", filter=lasting))
+        .filter(open_markets__gte=DEMO_MARKETS_EACH)
+        .order_by("-open_markets", "ticker")[:DEMO_EVENTS]
+    )
+    return [market for event in events for market in event.markets.filter(still_open)[:DEMO_MARKETS_EACH]]
+
+
+def _rolling_series() -> Sequence[Series]:
+    has_open = Q(events__markets__status=OPEN, events__markets__close_time__gt=timezone.now())
+    return list(Series.objects.filter(has_open, frequency=ROLLING_FREQUENCY).distinct())

@@ -1,0 +1,373 @@
+"""Desired against actual: starts, adopts, restarts and stops traders; makes traders by series rules.
+
+    desired          process      ended how        then
+    running, paused  none         never / clean    start
+    running, paused  none         crash            start again after back-off; too often: failed
+    running, paused  lives        -                adopt; relay pause and resume
+    stopped          lives        -                SIGTERM, SIGKILL after the grace time
+    any              any          market closed    stopped for good
+
+Traders do not need it: its own end leaves them running, and the next supervisor knows them by process.json. It needs
+Redis only to see their beats and to relay pauses, and goes on without. With the database away it acts on what it
+read last. A trader that failed stays so until a person starts it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import secrets
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import msgspec
+import redis.asyncio as redis_async
+from asgiref.sync import sync_to_async
+from django.db import Error as DatabaseFault
+from django.db import close_old_connections
+from redis.exceptions import RedisError
+
+from feed.schema import FIELD, VERSION, Control, TraderView, control_stream, decode_trader_view, encode
+from kalshimm.embedded.home import folder
+from kalshimm.errors import KalshimmError, NotReachable
+from kalshimm.runtime import logs, streams, worker
+from kalshimm.runtime.backoff import delay_s
+from kalshimm.runtime.clock import Clock, SystemClock
+from kalshimm.runtime.heartbeat import Pulse, beat_key, decode_beat
+from kalshimm.runtime.process import ProcessIdentity, boot_id
+from traders import fleet, spawner
+from traders.core.restart import CrashHistory, GiveUp
+from traders.engine import CLOSED
+from traders.fleet import Wanted
+from traders.processes import (
+    Ended,
+    exclusive,
+    forget,
+    read_ended,
+    read_running,
+    send_signal,
+    trader_folder,
+)
+from traders.start import CannotStart, Start, write_start
+
+logger = logging.getLogger(__name__)
+
+STEP_S = 0.5  # a death is seen within a second
+STOP_GRACE_S = 5.0
+ANSWER_S = 1.0  # Redis slower than this is away: the step goes on without
+CONTROL_LIFE_US = 10_000_000
+CONTROL_AGAIN_S = 5.0
+CONTROL_ENTRIES = 100
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+REDIS_ERRORS = (RedisError, ConnectionError, TimeoutError)
+
+
+class Known(msgspec.Struct):
+    """What the supervisor remembers of one trader between steps; all of it can be lost."""
+
+    process: ProcessIdentity | None = None
+    crashes: CrashHistory = CrashHistory()
+    start_at_s: float = 0.0
+    term_at_s: float | None = None
+    control: tuple[str, float] = ("", 0.0)
+    restarts: int = 0
+    written: tuple[str, str, int | None, int] | None = None
+
+
+class Supervisor:
+    """One per home; the caller holds its lock."""
+
+    def __init__(self, home: Path, redis_url: str, *, client: redis_async.Redis, clock: Clock) -> None:
+        self._home = home
+        self._redis_url = redis_url
+        self._client = client
+        self._clock = clock
+        self._pulse = Pulse(role="supervisor", name="main", clock=clock)
+        self._wanted: list[Wanted] = []
+        self._known: dict[int, Known] = {}
+        self._views: dict[int, tuple[int, TraderView]] = {}
+        self._redis_again_s = 0.0
+        self._redis_misses = 0
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until stopped; living traders stay."""
+        await worker.every(stop, STEP_S, self.step)
+        await self._pulse.retire(self._client)
+
+    async def step(self) -> None:
+        """Look once and act."""
+        self._pulse.turn(every_s=STEP_S)
+        await self._read_database()
+        await self._read_beats()
+        for wanted in self._wanted:
+            await self._tend(wanted)
+        await self._report()
+
+    async def _read_database(self) -> None:
+        try:
+            for name in await _in_thread(fleet.apply_series_rules, self._clock.wall_us()):
+                logger.info("series rule made trader %s", name, extra={"action": "trader_created"})
+            self._wanted = await _in_thread(fleet.read_wanted)
+        except DatabaseFault as exc:
+            logger.warning("database: %s; going on with what was read last", exc, extra={"action": "database_lost"})
+        for gone in self._known.keys() - {wanted.id for wanted in self._wanted}:
+            del self._known[gone]
+
+    # One trader
+
+    async def _tend(self, wanted: Wanted) -> None:
+        known = self._known.setdefault(wanted.id, Known(restarts=wanted.restarts))
+        path = trader_folder(self._home, wanted.id)
+        process = self._living(known, path)
+        if process is None:
+            await self._tend_absent(wanted, known, path)
+            return
+        known.process = process
+        if wanted.desired == "stopped" or wanted.is_closed(self._clock.wall_us()):
+            await self._stop(wanted, known, process)
+            return
+        known.term_at_s = None
+        view = self._view(wanted.id, process)
+        await self._relay(wanted, known, view)
+        await self._write(wanted, known, view.state if view else "starting", "", process.pid)
+
+    def _view(self, trader: int, process: ProcessIdentity) -> TraderView | None:
+        """Return what this very process last said of itself; an older one's beat may outlive it for seconds."""
+        pid, view = self._views.get(trader, (0, None))
+        return view if pid == process.pid else None
+
+    def _living(self, known: Known, path: Path) -> ProcessIdentity | None:
+        """Return the trader's living process: as it wrote itself down, or as it was forked a moment ago."""
+        running = read_running(path)
+        if running and running.identity.lives():
+            if known.process is None or running.identity.pid != known.process.pid:
+                logger.info("found process %s of trader %s", running.identity.pid, path.name, extra={"action": "adopt"})
+            return running.identity
+        if known.process and known.process.lives():
+            return known.process
+        return None
+
+    async def _tend_absent(self, wanted: Wanted, known: Known, path: Path) -> None:
+        forked, known.process, known.term_at_s = known.process, None, None
+        ended = read_ended(path)
+        if wanted.is_closed(self._clock.wall_us()):
+            forget(path)
+            await self._retire(wanted, known)
+        elif wanted.desired == "stopped":
+            forget(path)
+            await self._write(wanted, known, "stopped", ended.reason if ended else "", None)
+        elif wanted.state == "failed":
+            known.crashes = CrashHistory()
+        elif not wanted.is_catalogued:
+            await self._write(wanted, known, "starting", f"{wanted.ticker} is not in the catalogue yet", None)
+        elif crash := _crash(path, ended, forked):
+            await self._crashed(wanted, known, path, crash)
+        elif self._clock.monotonic() >= known.start_at_s:
+            await self._start(wanted, known, path)
+
+    async def _crashed(self, wanted: Wanted, known: Known, path: Path, reason: str) -> None:
+        forget(path)
+        known.crashes, verdict = known.crashes.after_crash(self._clock.monotonic(), reason)
+        self._pulse.count("crashes")
+        logger.warning("trader %s crashed: %s", wanted.name, reason, extra={"action": "trader_crash"})
+        if isinstance(verdict, GiveUp):
+            await self._fail(wanted, known, verdict.reason)
+            return
+        known.start_at_s = verdict.at_s
+        known.restarts += 1
+        await self._write(wanted, known, "starting", f"restarting: {reason}", None)
+
+    async def _start(self, wanted: Wanted, known: Known, path: Path) -> None:
+        try:
+            start = await self._start_of(wanted)
+            start.setup()
+            forget(path)
+            write_start(path, start)
+            answer = await asyncio.to_thread(spawner.ask, self._home, spawner.Request(spawn=wanted.id))
+        except (CannotStart, ValueError) as exc:
+            await self._fail(wanted, known, str(exc))
+            return
+        except (NotReachable, DatabaseFault) as exc:
+            await self._write(wanted, known, "starting", str(exc), None)
+            return
+        if "error" in answer:
+            await self._write(wanted, known, "starting", str(answer["error"]), None)
+            return
+        known.process = ProcessIdentity.of(int(answer["pid"]))
+        self._pulse.count("started")
+        logger.info("started trader %s as process %s", wanted.name, answer["pid"], extra={"action": "trader_start"})
+        await self._write(wanted, known, "starting", "", int(answer["pid"]))
+
+    async def _start_of(self, wanted: Wanted) -> Start:
+        number, inventory = await _in_thread(fleet.read_stored, wanted.id)
+        return Start(
+            trader=wanted.id,
+            name=wanted.name,
+            instance=secrets.token_hex(8),
+            ticker=wanted.ticker,
+            mode=wanted.mode,
+            account="paper",
+            placement=wanted.placement,
+            params=wanted.params,
+            price_ranges=wanted.price_ranges,
+            close_time_us=wanted.close_time_us,
+            redis_url=self._redis_url,
+            is_paused=wanted.desired == "paused",
+            stored_number=number,
+            stored=inventory,
+        )
+
+    async def _stop(self, wanted: Wanted, known: Known, process: ProcessIdentity) -> None:
+        now_s = self._clock.monotonic()
+        if known.term_at_s is None:
+            known.term_at_s = now_s
+            send_signal(process, signal.SIGTERM)
+        elif now_s - known.term_at_s > STOP_GRACE_S:
+            logger.warning("trader %s did not stop in time: killed", wanted.name, extra={"action": "trader_killed"})
+            send_signal(process, signal.SIGKILL)
+        await self._write(wanted, known, "draining", "", process.pid)
+
+    async def _relay(self, wanted: Wanted, known: Known, view: TraderView | None) -> None:
+        """Tell a trader to pause or resume when it does something else than desired."""
+        if view is None or (view.state == "paused") == (wanted.desired == "paused"):
+            return
+        verb = "pause" if wanted.desired == "paused" else "resume"
+        told, told_at_s = known.control
+        if verb == told and self._clock.monotonic() - told_at_s < CONTROL_AGAIN_S:
+            return
+        expires_us = self._clock.wall_us() + CONTROL_LIFE_US
+        control = Control(VERSION, secrets.token_hex(8), verb, "supervisor", expires_us)
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                await self._client.xadd(
+                    control_stream(str(wanted.id)), {FIELD: encode(control)}, maxlen=CONTROL_ENTRIES, approximate=True
+                )
+            known.control = (verb, self._clock.monotonic())
+        except REDIS_ERRORS as exc:
+            self._lost_redis(exc)
+
+    # What it writes down
+
+    async def _fail(self, wanted: Wanted, known: Known, reason: str) -> None:
+        logger.error("trader %s failed: %s", wanted.name, reason, extra={"action": "trader_failed"})
+        await self._write(wanted, known, "failed", reason, None)
+
+    async def _retire(self, wanted: Wanted, known: Known) -> None:
+        try:
+            await _in_thread(fleet.retire, wanted, CLOSED)
+        except DatabaseFault as exc:
+            logger.warning("database: %s", exc, extra={"action": "database_lost"})
+            return
+        await self._write(wanted, known, "stopped", CLOSED, None)
+
+    async def _write(self, wanted: Wanted, known: Known, state: str, reason: str, pid: int | None) -> None:
+        row = (state, reason, pid, known.restarts)
+        if row == known.written and wanted.state == state:
+            return
+        try:
+            await _in_thread(fleet.write_state, wanted.id, state=state, reason=reason, pid=pid, restarts=known.restarts)
+            known.written = row
+        except DatabaseFault as exc:
+            logger.warning("database: %s", exc, extra={"action": "database_lost"})
+
+    # Redis
+
+    async def _read_beats(self) -> None:
+        if not self._wanted or self._clock.monotonic() < self._redis_again_s:
+            return
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                values = await self._client.mget([beat_key("trader", str(wanted.id)) for wanted in self._wanted])
+        except REDIS_ERRORS as exc:
+            self._lost_redis(exc)
+            return
+        self._redis_misses = 0
+        beats = [decode_beat(value) for value in values if isinstance(value, bytes)]
+        self._views = {int(beat.name): (beat.pid, decode_trader_view(beat.detail)) for beat in beats if beat.detail}
+
+    def _lost_redis(self, error: Exception) -> None:
+        self._redis_misses += 1
+        wait_s = delay_s(self._redis_misses, first_s=0.5, most_s=5.0, jitter=random.random())
+        self._redis_again_s = self._clock.monotonic() + wait_s
+        if self._redis_misses == 1:
+            logger.warning("Redis does not answer: %s; traders go on", error, extra={"action": "redis_lost"})
+
+    async def _report(self) -> None:
+        living = [known for known in self._known.values() if known.process]
+        self._pulse.state = "running"
+        self._pulse.counters["traders_wanted"] = len(self._wanted)
+        self._pulse.counters["traders_living"] = len(living)
+        spawner_pulse = await asyncio.to_thread(self._ping_spawner)
+        self._pulse.counters["spawner_answers"] = int(spawner_pulse is not None)
+        if self._clock.monotonic() < self._redis_again_s:
+            return
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                await self._pulse.beat(self._client)
+                if spawner_pulse:
+                    await spawner_pulse.beat(self._client)
+                await logs.ship(self._client, role="supervisor", name="main")
+        except REDIS_ERRORS as exc:
+            self._lost_redis(exc)
+
+    def _ping_spawner(self) -> Pulse | None:
+        """Return the spawner's beat, written on its behalf: it opens no connection but its own socket.
+
+        The answer comes from the spawner's only loop, so it proves what a beat proves; none, no beat.
+        """
+        try:
+            answer = spawner.ask(self._home, spawner.Request(ping=True))
+        except KalshimmError:
+            return None
+        identity = ProcessIdentity.of(int(answer["pid"]))
+        if identity is None:
+            return None
+        pulse = Pulse(role="spawner", name="main", clock=self._clock)
+        pulse.identity, pulse.state, pulse.loops = identity, "running", int(answer["answered"])
+        pulse.counters = {"spawned": int(answer["spawned"])}
+        return pulse
+
+
+def _crash(path: Path, ended: Ended | None, forked: ProcessIdentity | None) -> str:
+    """Return why the last process of a trader counts as crashed, or an empty string.
+
+    Args:
+        forked: The process we knew a moment ago; it may have died before it wrote down who it is.
+    """
+    running = read_running(path)
+    if running is None:
+        return "it ended before it began; see its log" if forked else ""
+    if ended and ended.identity == running.identity:
+        return ended.reason if ended.code else ""
+    # A reboot ends every process without a word; that is nobody's fault.
+    return "it ended without a word" if running.identity.boot_id == boot_id() else ""
+
+
+async def _in_thread(
+    function: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs
+) -> Result:
+    """Run a database function in Django's thread, on a connection that still works."""
+
+    def call() -> Result:
+        close_old_connections()
+        return function(*args, **kwargs)
+
+    return await sync_to_async(call, thread_sensitive=True)()
+
+
+async def supervise(home: Path, redis_url: str, stop: asyncio.Event) -> None:
+    """Run the supervisor of `home`.
+
+    Raises:
+        AlreadyRunning: This home has one.
+    """
+    with exclusive(folder(home, "run") / "supervisor.lock", what="The supervisor of this home"):
+        client = streams.connect(redis_url)
+        try:
+            await Supervisor(home, redis_url, client=client, clock=SystemClock()).run(stop)
+        finally:
+            await client.aclose()
