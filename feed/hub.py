@@ -13,11 +13,12 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Protocol
+from typing import ParamSpec, Protocol, TypeVar
 
 import redis.asyncio as redis_async
 from channels.layers import get_channel_layer
 from django.conf import settings
+from django.db import connections
 from redis.exceptions import RedisError
 
 from feed.relay import group, watch_key
@@ -31,6 +32,8 @@ WATCH_TTL_S = 5  # the relay keeps quiet when nobody has said for this long that
 RETRY_S = 1.0
 
 Fragments = dict[str, str]
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 
 class Source(Protocol):
@@ -58,6 +61,21 @@ class Slot:
         self._filled.clear()
         taken, self._waiting = self._waiting, {}
         return "".join(taken.values())
+
+
+async def in_own_thread(read: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+    """Run a read of the database in a thread that leaves no connection behind.
+
+    Not in the thread that all sockets share: a database that hangs would silence every one of them.
+    """
+
+    def call() -> Result:
+        try:
+            return read(*args, **kwargs)
+        finally:
+            connections.close_all()
+
+    return await asyncio.to_thread(call)
 
 
 class Hub:

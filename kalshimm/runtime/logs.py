@@ -19,6 +19,11 @@ import redis.asyncio as redis_async
 from redis.exceptions import RedisError
 
 QUEUE_RECORDS = 5_000
+# Libraries that tell of every request, frame or task; from them only trouble is of interest.
+NOISY = (
+    *("asyncio", "daphne", "django.channels", "aiohttp.access", "kombu", "amqp", "picows"),
+    *("celery.beat", "celery.worker.strategy", "celery.app.trace"),
+)
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -113,7 +118,7 @@ def configure(*, debug: bool = False) -> None:
     root = logging.getLogger()
     root.handlers[:] = [stream, queue_handler]
     root.setLevel(logging.DEBUG if debug else logging.INFO)
-    for noisy in ("asyncio", "daphne", "django.channels", "aiohttp.access", "kombu", "amqp", "picows"):
+    for noisy in NOISY:
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 

@@ -1,0 +1,42 @@
+"""The Celery application: batch work that may wait, never anything trading needs."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from celery import Celery
+from celery.signals import setup_logging
+from django.conf import settings
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kalshimm.settings")
+
+app = Celery("kalshimm")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()
+
+CATALOG_EVERY_S = 10 if settings.KALSHI_ENV == "local" else 60
+BEAT_EVERY_S = 2
+
+# Each expires before its successor is due: after an outage runs never pile up.
+app.conf.beat_schedule = {
+    "refresh_catalog": {
+        "task": "feed.tasks.refresh_catalog",
+        "schedule": CATALOG_EVERY_S,
+        "options": {"expires": CATALOG_EVERY_S},
+    },
+    "beat": {
+        "task": "kalshimm.ops.tasks.beat",
+        "schedule": BEAT_EVERY_S,
+        "options": {"expires": BEAT_EVERY_S},
+    },
+}
+# The schedule is above and nowhere else: nothing to remember between two starts.
+app.conf.beat_schedule_filename = str(settings.KALSHIMM_HOME / "run" / "celerybeat-schedule")
+
+
+@setup_logging.connect  # type: ignore[untyped-decorator]  # celery ships no types
+def _configure_logs(**_: Any) -> None:
+    from kalshimm.runtime import logs  # Django must be set up by the time logging is
+
+    logs.configure(debug=settings.DEBUG)

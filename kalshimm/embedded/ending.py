@@ -1,0 +1,48 @@
+"""End a process that leads its own session: asked first, killed when it does not listen."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+
+from kalshimm.runtime.process import ProcessIdentity
+
+KILLED_WAIT_S = 2.0
+POLL_S = 0.02
+
+
+def end_process(identity: ProcessIdentity, grace_s: float, is_alive: Callable[[], bool] | None = None) -> bool:
+    """End a process that leads its own session; return False if it had to be killed.
+
+    Args:
+        is_alive: How to look; a parent passes its own, which also takes the exit status.
+    """
+    is_alive = is_alive or identity.lives
+    send(identity.pid, signal.SIGTERM, whole_session=False)
+    if _wait_until_gone(is_alive, grace_s):
+        return True
+    send(identity.pid, signal.SIGKILL, whole_session=True)
+    _wait_until_gone(is_alive, KILLED_WAIT_S)
+    return False
+
+
+def _wait_until_gone(is_alive: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while is_alive():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_S)
+    return True
+
+
+def send(pid: int, number: signal.Signals, *, whole_session: bool) -> None:
+    """Signal a process or the session it leads; one that has just ended is as good."""
+    try:
+        if whole_session:
+            os.killpg(pid, number)
+        else:
+            os.kill(pid, number)
+    except ProcessLookupError:
+        pass  # it ended by itself in this moment

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import pytest
+from django.contrib import admin
+from django.test import Client
+from django.urls import reverse
+
+from kalshimm.ops.models import AuditRow
+from tests.fixtures import fleet
+from traders.models import StrategySet, Trader
+
+pytestmark = pytest.mark.django_db
+CONFIGURATION = {"traders.strategyset", "traders.seriesrule", "traders.trader"}
+OWN_APPS = {"traders", "markets", "feed", "ops"}
+
+
+def own_models() -> list[str]:
+    return sorted(m._meta.label_lower for m in admin.site._registry if m._meta.app_label in OWN_APPS)
+
+
+@pytest.mark.parametrize("label", own_models())
+def test_every_list_opens(browser: Client, label: str) -> None:
+    fleet.seed()
+    app, model = label.split(".")
+    assert browser.get(reverse(f"admin:{app}_{model}_changelist")).status_code == 200
+
+
+@pytest.mark.parametrize("label", [label for label in own_models() if label not in CONFIGURATION])
+def test_what_the_system_writes_cannot_be_added_by_hand(browser: Client, label: str) -> None:
+    app, model = label.split(".")
+    assert browser.get(reverse(f"admin:{app}_{model}_add")).status_code == 403
+
+
+def add_strategy(browser: Client, params: str) -> str:
+    body = {"name": "careful", "placement": "join_best", "placement_params": params}
+    return browser.post(reverse("admin:traders_strategyset_add"), body).content.decode()
+
+
+def test_wrong_parameters_are_refused_with_the_field_named(browser: Client) -> None:
+    assert "count_cx" in add_strategy(browser, '{"count_cx": 0}')
+    assert not StrategySet.objects.exists()
+    assert not AuditRow.objects.exists()
+
+
+def test_a_change_leaves_an_audit_row_with_old_and_new(browser: Client) -> None:
+    add_strategy(browser, '{"count_cx": 500}')
+    added = AuditRow.objects.get()
+    assert (added.actor, added.action, added.subject) == ("operator", "admin_added", "strategy set careful")
+    trader = fleet.seed()[0]
+    body = {"name": trader.name, "market_ticker": trader.market_ticker, "strategy": trader.strategy_id}
+    browser.post(reverse("admin:traders_trader_change", args=[trader.pk]), {**body, "desired": "paused"})
+    changed = AuditRow.objects.filter(action="admin_changed").get()
+    assert changed.detail == {"to": {"desired": "paused"}, "was": {"desired": "running"}}
+
+
+def test_a_deleted_trader_leaves_an_audit_row(browser: Client) -> None:
+    trader = fleet.seed()[0]
+    browser.post(reverse("admin:traders_trader_delete", args=[trader.pk]), {"post": "yes"})
+    assert not Trader.objects.filter(pk=trader.pk).exists()
+    assert AuditRow.objects.get().action == "admin_deleted"
+
+
+def test_a_trader_needs_a_market_the_catalogue_knows(browser: Client) -> None:
+    strategy = StrategySet.objects.create(name="join-best")
+    body = {"name": "x", "market_ticker": "KXNONE-1", "strategy": strategy.pk, "desired": "running"}
+    answer = browser.post(reverse("admin:traders_trader_add"), body)
+    assert "The catalogue has no market" in answer.text
+
+
+def test_going_live_is_not_a_field_of_the_admin(browser: Client) -> None:
+    trader = fleet.seed()[0]
+    body = {"name": trader.name, "market_ticker": trader.market_ticker, "strategy": trader.strategy_id}
+    browser.post(
+        reverse("admin:traders_trader_change", args=[trader.pk]), {**body, "desired": "running", "mode": "live"}
+    )
+    trader.refresh_from_db()
+    assert trader.mode == "dry-run"
