@@ -19,9 +19,8 @@ from pathlib import Path
 from types import FrameType
 
 from kalshimm import env
-from kalshimm.embedded import home
 from kalshimm.errors import EXIT_USAGE, KalshimmError, NotReachable
-from kalshimm.runtime import logs
+from kalshimm.runtime import home, logs
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DJANGO_PACKAGES = (

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kalshimm import env
-from kalshimm.embedded import home
+from kalshimm.runtime import home
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env.load_dotenv(BASE_DIR / ".env")

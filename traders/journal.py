@@ -22,7 +22,7 @@ import msgspec
 import redis.asyncio as redis_async
 
 from feed.schema import ACK, FIELD, JOURNAL, FillState, JournalEntry, OrderState, decode_journal, encode
-from kalshimm.embedded.home import write_private
+from kalshimm.runtime.home import write_private
 from markets.core.units import Side
 from traders.core.inventory import Inventory
 from traders.core.orders import OrderStatus

@@ -38,12 +38,12 @@ from feed.schema import (
     encode,
     interest_member,
 )
-from kalshimm.embedded.home import write_private
 from kalshimm.errors import EXIT_FAILED, KalshimmError
 from kalshimm.runtime import logs, streams, worker
 from kalshimm.runtime.backoff import delay_s
 from kalshimm.runtime.clock import Clock, SystemClock
 from kalshimm.runtime.heartbeat import Pulse
+from kalshimm.runtime.home import write_private
 from kalshimm.runtime.process import ProcessIdentity
 from markets.core.units import Side, format_count, format_price, yes_price_cc
 from traders.brokers.paper import PaperBroker

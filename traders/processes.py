@@ -24,9 +24,9 @@ from typing import TypeVar
 import msgspec
 import psutil
 
-from kalshimm.embedded.home import folder, write_private
-from kalshimm.runtime.locks import FileLock
 from kalshimm.errors import AlreadyRunning
+from kalshimm.runtime.home import folder, write_private
+from kalshimm.runtime.locks import FileLock
 from kalshimm.runtime.process import ProcessIdentity
 
 logger = logging.getLogger(__name__)

@@ -27,8 +27,8 @@ from types import FrameType
 import msgspec
 import setproctitle
 
-from kalshimm.embedded.home import folder
 from kalshimm.errors import EXIT_FAILED, KalshimmError, NotReachable
+from kalshimm.runtime.home import folder
 from traders.processes import exclusive, trader_folder
 
 logger = logging.getLogger(__name__)

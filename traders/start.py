@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from kalshimm.embedded.home import write_private
 from kalshimm.errors import KalshimmError
+from kalshimm.runtime.home import write_private
 from markets.core.grid import PriceGrid, PriceRange
 from traders.core.inventory import Inventory
 from traders.core.registry import PLACEMENTS, ParamsError

@@ -31,12 +31,12 @@ from django.db import close_old_connections
 from redis.exceptions import RedisError
 
 from feed.schema import FIELD, VERSION, Control, TraderView, control_stream, decode_trader_view, encode
-from kalshimm.embedded.home import folder
 from kalshimm.errors import KalshimmError, NotReachable
 from kalshimm.runtime import logs, streams, worker
 from kalshimm.runtime.backoff import delay_s
 from kalshimm.runtime.clock import Clock, SystemClock
 from kalshimm.runtime.heartbeat import Pulse, beat_key, decode_beat
+from kalshimm.runtime.home import folder
 from kalshimm.runtime.process import ProcessIdentity, boot_id
 from traders import fleet, spawner
 from traders.core.restart import CrashHistory, GiveUp

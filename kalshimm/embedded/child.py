@@ -10,11 +10,10 @@ from pathlib import Path
 
 import msgspec
 
-from kalshimm.embedded import home
 from kalshimm.embedded.ending import end_process, send
 from kalshimm.embedded.processes import BASE_DIR, Part, RunFile
 from kalshimm.errors import KalshimmError
-from kalshimm.runtime import backoff
+from kalshimm.runtime import backoff, home
 from kalshimm.runtime.process import ProcessIdentity
 
 FIRST_DELAY_S = 0.5

@@ -8,10 +8,11 @@ import time
 
 import msgspec
 
-from kalshimm.embedded import home, launcher, processes
+from kalshimm.embedded import launcher, processes
 from kalshimm.embedded.launcher import Announcement
 from kalshimm.embedded.processes import Choice
 from kalshimm.errors import AlreadyRunning, KalshimmError
+from kalshimm.runtime import home
 
 POLL_S = 0.1
 WITHIN_S = launcher.READY_WITHIN_S + 60.0

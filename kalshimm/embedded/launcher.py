@@ -27,13 +27,14 @@ from types import FrameType
 import msgspec
 
 from kalshimm import env
-from kalshimm.embedded import home, ports, postgres, processes, readiness, stores, valkey
+from kalshimm.embedded import ports, postgres, processes, readiness, stores, valkey
 from kalshimm.embedded.child import Child
 from kalshimm.embedded.console import Console
 from kalshimm.embedded.ending import end_process
 from kalshimm.embedded.processes import Choice, Part, Proof, RunFile
 from kalshimm.embedded.stores import Stores
 from kalshimm.errors import EXIT_FAILED, AlreadyRunning, KalshimmError, NotReachable
+from kalshimm.runtime import home
 from kalshimm.runtime.locks import FileLock
 
 TICK_S = 0.1

@@ -21,9 +21,10 @@ from pathlib import Path
 import psutil
 import psycopg
 
-from kalshimm.embedded import account, binaries, home, ports
+from kalshimm.embedded import account, binaries, ports
 from kalshimm.embedded.account import Account
 from kalshimm.errors import HomeNotWritable, NotReachable
+from kalshimm.runtime import home
 
 logger = logging.getLogger(__name__)
 

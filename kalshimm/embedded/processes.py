@@ -12,7 +12,8 @@ from pathlib import Path
 
 import msgspec
 
-from kalshimm.embedded import home, ports
+from kalshimm.embedded import ports
+from kalshimm.runtime import home
 from kalshimm.runtime.process import ProcessIdentity
 
 BASE_DIR = Path(__file__).resolve().parent.parent.parent

@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from kalshimm.embedded import home, launcher, postgres, stores
+from kalshimm.embedded import launcher, postgres, stores
 from kalshimm.embedded.ending import end_process
 from kalshimm.embedded.launcher import StopTraders
 from kalshimm.embedded.processes import RunFile
 from kalshimm.errors import HomeNotWritable, KalshimmError
+from kalshimm.runtime import home
 
 UP_STOPS_WITHIN_S = 20.0
 POLL_S = 0.05

@@ -16,8 +16,9 @@ from pathlib import Path
 import msgspec
 
 from kalshimm import env
-from kalshimm.embedded import home, postgres, valkey
-from kalshimm.embedded.home import StoreAddresses
+from kalshimm.embedded import postgres, valkey
+from kalshimm.runtime import home
+from kalshimm.runtime.home import StoreAddresses
 from kalshimm.runtime.locks import FileLock
 
 START_WAIT_S = 180.0  # somebody else starts them, perhaps with a recovery

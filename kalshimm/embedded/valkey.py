@@ -17,9 +17,10 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from kalshimm.embedded import binaries, home, ports
+from kalshimm.embedded import binaries, ports
 from kalshimm.embedded.ending import end_process
 from kalshimm.errors import HomeNotWritable, NotReachable
+from kalshimm.runtime import home
 from kalshimm.runtime.process import ProcessIdentity
 
 START_TIMEOUT_S = 60.0  # a long log is read back first

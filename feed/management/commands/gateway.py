@@ -12,9 +12,9 @@ from django.core.management.base import BaseCommand
 
 from feed import venue
 from feed.gateway import Gateway
-from kalshimm.embedded.home import folder
 from kalshimm.runtime import worker
 from kalshimm.runtime.clock import SystemClock
+from kalshimm.runtime.home import folder
 from kalshimm.runtime.locks import exclusive
 
 

@@ -9,10 +9,10 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 
 from feed.writer import Writer
-from kalshimm.embedded.home import folder
 from kalshimm.runtime import worker
 from kalshimm.runtime.clock import SystemClock
 from kalshimm.runtime.database import conninfo
+from kalshimm.runtime.home import folder
 from kalshimm.runtime.locks import exclusive
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from kalshimm.embedded import home, postgres, stores, valkey
-from kalshimm.embedded.home import StoreAddresses
+from kalshimm.embedded import postgres, stores, valkey
 from kalshimm.embedded.processes import BASE_DIR, RunFile
+from kalshimm.runtime import home
+from kalshimm.runtime.home import StoreAddresses
 from kalshimm.runtime.process import ProcessIdentity
 from tests.fixtures.stack import eventually
 

@@ -11,9 +11,10 @@ import psycopg
 import pytest
 import redis
 
-from kalshimm.embedded import home, postgres, stores, valkey
-from kalshimm.embedded.home import StoreAddresses
+from kalshimm.embedded import postgres, stores, valkey
 from kalshimm.errors import HomeNotWritable, NotReachable
+from kalshimm.runtime import home
+from kalshimm.runtime.home import StoreAddresses
 
 
 def answers(addresses: StoreAddresses) -> bool:
