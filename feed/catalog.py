@@ -6,7 +6,9 @@ Idempotent: each row is the venue's latest word. Rows the venue no longer lists 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
+from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
@@ -44,8 +46,11 @@ class Catalogue(msgspec.Struct):
     programs: dict[str, wire.ProgramBody] = {}
 
 
-def refresh() -> Counts:
+def refresh(series: Sequence[str] = ()) -> Counts:
     """Read the venue's catalogue and store it.
+
+    Args:
+        series: Read only the events of these series, and no incentive programs: a short look at what rolls.
 
     Raises:
         VenueError: The venue cannot be read; the database is unchanged.
@@ -53,23 +58,26 @@ def refresh() -> Counts:
     now = timezone.now()
     known = set(Series.objects.values_list("ticker", flat=True))
     ending = set(Market.objects.filter(close_time__lt=now).exclude(status=FINAL).values_list("ticker", flat=True))
-    return store(asyncio.run(_read(known, ending)), now)
+    if series:
+        ending &= set(Market.objects.filter(event__series__in=series).values_list("ticker", flat=True))
+    return store(asyncio.run(_read(known, ending, series)), now)
 
 
-async def _read(known_series: set[str], ending: set[str]) -> Catalogue:
+async def _read(known_series: set[str], ending: set[str], only: Sequence[str]) -> Catalogue:
     """Read all that is not settled, and the last word on the markets that have closed since we looked."""
     found = Catalogue({}, {}, {}, {})
     async with Rest(venue.environment(), venue.signer(), SystemClock()) as rest:
-        for status in STATUSES:
-            async for event in rest.events(status=status):
+        for status, series in itertools.product(STATUSES, only or ("",)):
+            async for event in rest.events(status=status, series_ticker=series):
                 found.events[event.event_ticker] = event
                 found.markets.update((market.ticker, market) for market in event.markets or ())
         for market in await rest.markets(sorted(ending - found.markets.keys())):
             found.markets[market.ticker] = market
         for ticker in sorted({event.series_ticker for event in found.events.values()} - known_series):
             found.series[ticker] = await rest.series(ticker)
-        async for program in rest.incentive_programs():
-            found.programs[program.id] = program
+        if not only:
+            async for program in rest.incentive_programs():
+                found.programs[program.id] = program
     return found
 
 

@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging
+from celery.signals import setup_logging, worker_ready
 from django.conf import settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kalshimm.settings")
@@ -15,7 +15,9 @@ app = Celery("kalshimm")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 
-CATALOG_EVERY_S = 10 if settings.KALSHI_ENV == "local" else 60
+# The real venue lists tens of thousands of markets; what rolls is read more often, by itself.
+CATALOG_EVERY_S = 10 if settings.KALSHI_ENV == "local" else 900
+ROLLING_EVERY_S = 10
 BEAT_EVERY_S = 2
 
 # Each expires before its successor is due: after an outage runs never pile up.
@@ -25,6 +27,11 @@ app.conf.beat_schedule = {
         "schedule": CATALOG_EVERY_S,
         "options": {"expires": CATALOG_EVERY_S},
     },
+    "refresh_rolling_series": {
+        "task": "traders.tasks.refresh_rolling_series",
+        "schedule": ROLLING_EVERY_S,
+        "options": {"expires": ROLLING_EVERY_S},
+    },
     "beat": {
         "task": "kalshimm.ops.tasks.beat",
         "schedule": BEAT_EVERY_S,
@@ -33,6 +40,12 @@ app.conf.beat_schedule = {
 }
 # The schedule is above and nowhere else: nothing to remember between two starts.
 app.conf.beat_schedule_filename = str(settings.KALSHIMM_HOME / "run" / "celerybeat-schedule")
+
+
+@worker_ready.connect  # type: ignore[untyped-decorator]  # celery ships no types
+def _refresh_catalog_now(**_: Any) -> None:
+    """Read the catalogue at once: the schedule's first turn comes only after its first period."""
+    app.send_task("feed.tasks.refresh_catalog", expires=CATALOG_EVERY_S)
 
 
 @setup_logging.connect  # type: ignore[untyped-decorator]  # celery ships no types

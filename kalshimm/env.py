@@ -98,7 +98,8 @@ def database(url: str) -> dict[str, object]:
     name = parts.path.lstrip("/")
     if not name or not parts.hostname:
         raise ConfigurationError("DATABASE_URL", f"{expected}; the host or the database name is missing")
-    options = dict(pair.partition("=")[::2] for pair in parts.query.split("&") if pair)
+    # A server that does not answer must not hold a page or a command for ever.
+    options = {"connect_timeout": "5"} | dict(pair.partition("=")[::2] for pair in parts.query.split("&") if pair)
     return {
         "ENGINE": "kalshimm.db",
         "NAME": unquote(name),

@@ -68,3 +68,10 @@ def test_a_venue_that_does_not_answer_leaves_the_database_as_it_was(
     with pytest.raises(Disconnected):
         catalog.refresh()
     assert Market.objects.count() == before
+
+
+def test_a_short_look_reads_only_the_series_it_is_asked_for(venue: None) -> None:
+    counts = catalog.refresh(["KXBTC15M"])
+    assert set(Series.objects.values_list("ticker", flat=True)) == {"KXBTC15M"}
+    assert counts.programs == 0
+    assert Market.objects.filter(status="active").exists()

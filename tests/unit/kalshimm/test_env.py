@@ -68,7 +68,7 @@ def test_a_database_url_becomes_django_settings() -> None:
         "PASSWORD": "p@ss",
         "HOST": "db.local",
         "PORT": 5433,
-        "OPTIONS": {"sslmode": "disable"},
+        "OPTIONS": {"connect_timeout": "5", "sslmode": "disable"},
     }
 
 

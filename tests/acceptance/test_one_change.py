@@ -1,0 +1,171 @@
+"""One change of one book, from the exchange to the table and to the page; and a rolling market's handover."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from http.cookiejar import CookieJar
+from typing import Any
+
+import psycopg
+import pytest
+from websockets.sync.client import ClientConnection, connect
+
+from kalshimm.runtime import home
+from markets.core.units import format_price, parse_price
+from tests.fixtures.stack import Stack
+
+ODD_COUNT = "137.13"  # no flow of the scenario has this size, so wherever it shows, it is ours
+ODD_CX = 13_713
+PAGE_DEADLINE_S = 20.0
+MIN_SPREAD_CC = 200
+
+
+class Page:
+    """The socket of a logged-in overview, as a browser keeps it."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self._socket = socket
+
+    def next(self) -> str:
+        """Wait for the next push, and say that it is shown."""
+        pushed = str(self._socket.recv(timeout=PAGE_DEADLINE_S))
+        self._socket.send("shown")
+        return pushed
+
+    def shows(self, text: str, *, within_s: float = PAGE_DEADLINE_S) -> bool:
+        deadline = time.monotonic() + within_s
+        while time.monotonic() < deadline:
+            if text in self.next():
+                return True
+        return False
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    running = Stack()
+    try:
+        running.start_detached("--scenario", "brisk")
+        yield running
+    finally:
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def page(stack: Stack) -> Iterator[Page]:
+    told = stack.announced()
+    assert told is not None
+    cookies = CookieJar()
+    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(cookies))
+    browser.open(str(told["login_url"])).close()
+    headers = {"Cookie": "; ".join(f"{cookie.name}={cookie.value}" for cookie in cookies)}
+    address = f"{stack.url.replace('http', 'ws')}/ws/overview"
+    with connect(address, additional_headers=headers, origin=stack.url, proxy=None) as socket:  # type: ignore[arg-type]
+        yield Page(socket)
+
+
+def exchange_of(stack: Stack) -> dict[str, str]:
+    return json.loads(stack.part("exchange").line)
+
+
+def get(address: str) -> Any:
+    with urllib.request.urlopen(address) as answer:
+        return json.loads(answer.read())
+
+
+def rows(stack: Stack, query: str, *values: object) -> list[tuple[Any, ...]]:
+    addresses = home.running_stores(stack.home)
+    assert addresses is not None
+    with psycopg.connect(addresses.database_url) as connection:
+        return list(connection.execute(query, values).fetchall())  # type: ignore[arg-type]
+
+
+def a_gap_to_bid_in(stack: Stack) -> tuple[str, int] | None:
+    """Return a lasting market that a trader quotes and a price one cent above its best bid, if the spread has room."""
+    told = exchange_of(stack)
+    query = "SELECT market_ticker FROM traders_trader WHERE series_rule_id IS NULL AND state = 'quoting'"
+    for (ticker,) in rows(stack, query):
+        market = get(f"{told['rest']}/markets/{ticker}")["market"]
+        bid, ask = parse_price(market["yes_bid_dollars"]), parse_price(market["yes_ask_dollars"])
+        if 1_000 <= bid <= 8_000 and ask - bid >= MIN_SPREAD_CC:
+            return ticker, bid + 100
+    return None
+
+
+def place_as_outsider(stack: Stack, ticker: str, price_cc: int) -> None:
+    body = {
+        "ticker": ticker,
+        "side": "bid",
+        "count": ODD_COUNT,
+        "price": format_price(price_cc),
+        "time_in_force": "good_till_canceled",
+        "self_trade_prevention_type": "maker",
+        "client_order_id": str(uuid.uuid4()),
+    }
+    request = urllib.request.Request(
+        f"{exchange_of(stack)['control']}/orders",
+        data=json.dumps(body).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request) as answer:
+        assert answer.status == 201
+
+
+def test_the_fleet_quotes_and_its_numbers_move(stack: Stack, page: Page) -> None:
+    (traders,) = rows(
+        stack, "SELECT count(*), count(DISTINCT market_ticker) FROM traders_trader WHERE mode = 'dry-run'"
+    )
+    assert traders[0] >= 7
+    first = page.next()
+    deadline = time.monotonic() + PAGE_DEADLINE_S
+    while page.next() == first:
+        assert time.monotonic() < deadline, "the page does not move"
+
+
+def test_one_book_change_reaches_the_table_and_the_page(stack: Stack, page: Page) -> None:
+    deadline = time.monotonic() + 60
+    seen = False
+    while not seen:
+        assert time.monotonic() < deadline, f"no trader ever stood behind the {ODD_COUNT} contracts on the page"
+        found = a_gap_to_bid_in(stack)
+        if found is None:
+            page.next()
+            continue
+        ticker, price_cc = found
+        place_as_outsider(stack, ticker, price_cc)
+        # The trader joins the new best bid behind these contracts. Somebody may take them first: then once more.
+        seen = page.shows(f"≈{ODD_COUNT}", within_s=8)
+    stored = rows(
+        stack,
+        "SELECT d.price_cc, d.side FROM markets_book_delta d JOIN markets_marketkey m ON m.id = d.market"
+        " WHERE m.ticker = %s AND d.delta_cx = %s",
+        ticker,
+        ODD_CX,
+    )
+    assert (price_cc, 0) in stored
+    orders = rows(
+        stack, "SELECT price_cc FROM traders_order WHERE ticker = %s AND side = 0 AND mode = 'dry-run'", ticker
+    )
+    assert (price_cc,) in orders
+
+
+def test_a_rolling_market_closes_and_its_successor_appears(stack: Stack, page: Page) -> None:
+    query = "SELECT name FROM traders_trader WHERE series_rule_id IS NOT NULL AND state = 'quoting' ORDER BY id DESC"
+    deadline = time.monotonic() + PAGE_DEADLINE_S
+    while not (quoting := rows(stack, query)):
+        assert time.monotonic() < deadline, "no trader on the rolling series"
+        page.next()
+    first = quoting[0][0]
+    assert page.shows(first)
+    deadline = time.monotonic() + 45
+    while not (successors := [name for (name,) in rows(stack, query) if name > first]):
+        assert time.monotonic() < deadline, f"nobody came after {first}"
+        page.next()
+    assert page.shows(successors[0])
+    ended = "SELECT 1 FROM traders_trader WHERE name = %s AND state = 'stopped' AND state_reason = 'market closed'"
+    while not rows(stack, ended, first):
+        assert time.monotonic() < deadline, f"{first} goes on after its market has closed"
+        page.next()

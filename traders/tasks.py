@@ -1,0 +1,14 @@
+from __future__ import annotations
+
+from celery import shared_task
+
+from feed.tasks import refresh_catalog
+from traders.models import SeriesRule
+
+
+@shared_task  # type: ignore[untyped-decorator]  # celery ships no types
+def refresh_rolling_series() -> None:
+    """Look at the series that rules follow, whose markets come and go faster than the whole catalogue is read."""
+    series = list(SeriesRule.objects.filter(is_active=True).values_list("series_ticker", flat=True))
+    if series:
+        refresh_catalog(series)
