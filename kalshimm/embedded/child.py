@@ -51,6 +51,8 @@ class Child:
         self.part = part
         self.home = home_folder
         self.attempts = 0
+        self.exit_code = 0  # of its last death; negative for a signal
+        self.last_line = ""
         self.identity: ProcessIdentity | None = None
         self.tail = LogTail(home.folder(home_folder, "log") / f"{part.name}.log")
         self._say = say
@@ -127,6 +129,7 @@ class Child:
             code = self._popen.poll()
             if code is None:
                 return None
+            self.exit_code = code
             return f"exit {code}" if code >= 0 else signal.Signals(-code).name
         assert self.identity is not None
         return None if self.identity.lives() else "an exit that only its former launcher could see"

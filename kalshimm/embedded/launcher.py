@@ -41,7 +41,7 @@ TICK_S = 0.1
 LOOK_EVERY_S = 1.0
 STEP_TIMEOUT_S = 120.0
 READY_WITHIN_S = 120.0
-DEATHS_WHILE_STARTING = 5  # more are no bad luck
+DEATHS_WHILE_STARTING = 3
 STOP_TOTAL_S = 9.5  # Ctrl-C to the last process, with half a second to spare of the ten promised
 TRADERS_GRACE_S = 1.5
 STORES_SHARE_S = 1.5
@@ -56,7 +56,7 @@ class StopAsked(Exception):
 
 
 class StepFailed(KalshimmError):
-    """A command that prepares the stack failed; leaves with that command's own exit code."""
+    """A part that must work for the stack to start does not; leaves with that part's own exit code."""
 
     def __init__(self, name: str, exit_code: int, last_line: str) -> None:
         self.exit_code = exit_code if exit_code > 0 else EXIT_FAILED
@@ -330,9 +330,8 @@ class Launcher:
             self._relay(child)
             child.watch()
             if is_starting and child.attempts >= DEATHS_WHILE_STARTING:
-                raise KalshimmError(
-                    f"{child.part.name} died {child.attempts} times while starting; see {child.tail.path}."
-                )
+                self._relay(child)  # its last words
+                raise StepFailed(child.part.name, child.exit_code, child.last_line)
         if time.monotonic() - self._looked_at >= LOOK_EVERY_S:
             self._looked_at = time.monotonic()
             self._look_after_stores()
@@ -342,6 +341,7 @@ class Launcher:
     def _relay(self, child: Child) -> None:
         for line in child.tail.lines():
             self.console.relay(child.part.name, line)
+            child.last_line = line or child.last_line
             if child.part.proof is Proof.LINE and processes.venue_of_line(line) is not None:
                 child.keep_line(line)
 

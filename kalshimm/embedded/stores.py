@@ -14,13 +14,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
+import psycopg
+import redis
 
 from kalshimm import env
 from kalshimm.embedded import postgres, valkey
+from kalshimm.errors import NotReachable
 from kalshimm.runtime import home
 from kalshimm.runtime.home import StoreAddresses
 from kalshimm.runtime.locks import FileLock
 
+GIVEN_ANSWERS_S = 5
 START_WAIT_S = 180.0  # somebody else starts them, perhaps with a recovery
 STOP_POSTGRES_S = 5.0
 STOP_VALKEY_S = 3.0
@@ -66,6 +70,8 @@ def ensure(home_folder: Path, *, lasting: bool = False, durable: bool = True) ->
         NotReachable: A store cannot be started; nothing that was started for this call is left running.
     """
     given_database, given_redis = env.secret("DATABASE_URL"), env.secret("REDIS_URL")
+    if lasting:
+        _require_given(given_database, given_redis)
     if given_database and given_redis and not lasting:
         return Stores(home_folder, StoreAddresses(given_database, given_redis), (), ())
     embedded = tuple(n for n, given in (("postgres", given_database), ("valkey", given_redis)) if not given)
@@ -110,6 +116,26 @@ def stop_left_over(home_folder: Path) -> list[str]:
         return []
     with _starting(home_folder).held(within_s=START_WAIT_S):
         return _stop_all(home_folder, postgres_s=STOP_POSTGRES_S, valkey_s=STOP_VALKEY_S)
+
+
+def _require_given(database_url: str | None, redis_url: str | None) -> None:
+    """Raise NotReachable for a given store that does not answer, before anything is started on top of it."""
+    if database_url:
+        env.database(database_url)
+        try:
+            psycopg.connect(database_url, connect_timeout=GIVEN_ANSWERS_S).close()
+        except psycopg.OperationalError as exc:
+            raise NotReachable(f"PostgreSQL does not answer ({_one_line(exc)}); check DATABASE_URL.") from exc
+    if redis_url:
+        try:
+            with redis.Redis.from_url(env.redis_url(redis_url), socket_connect_timeout=GIVEN_ANSWERS_S) as client:
+                client.ping()
+        except (redis.RedisError, OSError) as exc:
+            raise NotReachable(f"Redis does not answer ({_one_line(exc)}); check REDIS_URL.") from exc
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".?")
 
 
 def _starting(home_folder: Path) -> FileLock:

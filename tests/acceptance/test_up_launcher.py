@@ -6,14 +6,17 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import urllib.request
 from collections.abc import Iterator
 from http.cookiejar import CookieJar
+from pathlib import Path
 
 import pytest
 
 from kalshimm.embedded import postgres
-from tests.fixtures.stack import NAMES, Stack, eventually
+from tests.fixtures.stack import NAMES, ROOT, Stack, eventually
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +90,25 @@ def test_a_missing_recording_is_a_usage_error(idle: Stack) -> None:
     assert done.returncode == 2
     assert "/nowhere/at/all.ndjson does not exist" in done.stderr
     assert_nothing_was_started(idle)
+
+
+def test_a_broken_recording_is_said_in_a_sentence_and_leaves_nothing(idle: Stack, tmp_path: Path) -> None:
+    recording = tmp_path / "cut.ndjson"
+    recording.write_text('{"type":"orderbook_snap')
+    done = idle.manage("up", "--replay", str(recording))
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(f"exchange failed: {recording}, line 1: expected one JSON object")
+    assert not idle.processes()
+
+
+def test_a_given_store_that_does_not_answer_is_said_before_anything_starts(idle: Stack, free_port: int) -> None:
+    environment = idle.environment | {"REDIS_URL": f"redis://127.0.0.1:{free_port}/0"}
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "manage.py"), "up"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 3
+    assert "check REDIS_URL" in done.stderr.splitlines()[-1]
+    assert not idle.processes()
 
 
 def test_a_killed_part_is_started_again_and_said(stack: Stack) -> None:

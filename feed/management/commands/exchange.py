@@ -15,6 +15,7 @@ from feed.exchange.replayed import replay_into
 from feed.exchange.scenarios import SCENARIOS, populate
 from feed.exchange.server import LocalExchange, Ready, serve
 from feed.exchange.world import World
+from feed.recording import read_frames
 from kalshimm.errors import ConfigurationError
 from kalshimm.runtime import worker
 from kalshimm.runtime.clock import SystemClock
@@ -39,6 +40,10 @@ class Command(BaseCommand):
             raise ConfigurationError("--port", f"expected 0 to 65535, found {options['port']}")
         if options["speed"] <= 0:
             raise ConfigurationError("--speed", f"expected more than 0, found {options['speed']}")
+        for path in options["replay"]:
+            # Read to its end: a broken recording is better refused now than found out in the middle of the day.
+            for _ in read_frames(path):
+                pass
         key_dir = options["key_dir"] or settings.KALSHIMM_HOME / "exchange"
 
         async def run(stop: asyncio.Event) -> None:
