@@ -10,7 +10,8 @@ from typing import Annotated
 
 import msgspec
 
-from markets.core.units import DOLLAR_CC, Side, format_count, format_price
+from markets.core.units import Side, yes_price_cc
+from markets.formatting import contracts, price
 from traders.core.registry import placement
 from traders.core.types import MarketView, Quote, Quotes, TraderState
 
@@ -53,10 +54,9 @@ def _side(view: MarketView, state: TraderState, params: Params, side: Side) -> t
     held = state.position_cx if side is Side.YES else -state.position_cx
     room = params.max_position_cx - held
     if room <= 0:
-        return None, f"{name} held: position {format_count(state.position_cx)} is at its limit"
-    price = view.grid.at_or_below(side, best)
-    if price is None:
-        return None, f"{name}: {format_price(best)} lies below the first step of the grid"
+        return None, f"{name} held: position {contracts(state.position_cx)} is at its limit"
+    rest_at = view.grid.at_or_below(side, best)
+    if rest_at is None:
+        return None, f"{name} held: the best price lies below the first step of the grid"
     count = min(params.count_cx, room)
-    shown = price if side is Side.YES else DOLLAR_CC - price
-    return Quote(side, price, count), f"joins best {name} {format_price(shown)} for {format_count(count)}"
+    return Quote(side, rest_at, count), f"joins best {name} {price(yes_price_cc(side, rest_at))} × {contracts(count)}"
