@@ -4,7 +4,8 @@ The one path of market data, live and recorded: session → books → rows. No s
 What gathers here is taken by `take` and sent on by whoever owns the connection.
 
 A book is invalid until its snapshot, after a gap of its subscription, after a frame of its own that cannot be used,
-after a level below zero, and when it is crossed past its time stamp; only a fresh snapshot makes it valid again.
+after a level below zero, when it is crossed past its time stamp, and when its subscription is over; only a fresh
+snapshot makes it valid again. Snapshots are asked for at once, and again with growing pauses until one is good.
 """
 
 from __future__ import annotations
@@ -17,15 +18,23 @@ import msgspec
 from feed import schema
 from feed.kalshi import session as wire
 from feed.schema import TimeSource
+from kalshimm.runtime.backoff import delay_s
 from markets.core.book import NegativeLevel, OrderBook
 
 CROSSED_FOR_US = 250_000  # a book still crossed after this is broken, whatever the time stamps say
+# Lifecycle events that say what a market is; the others say what was changed about it.
+STATUS_WORDS = frozenset({"created", "activated", "deactivated", "determined", "settled"})
+ASK_AGAIN_FIRST_S = 1.0
+ASK_AGAIN_MOST_S = 30.0
+GOOD_FOR_US = 10_000_000  # a book that was valid this long is asked for at once when it breaks
 
 
 class MarketBook:
     """One market's book with what must be known to believe it. Times in microseconds."""
 
     __slots__ = (
+        "ask_again_us",
+        "asked",
         "book",
         "crossed_resynced",
         "crossed_since_us",
@@ -40,6 +49,7 @@ class MarketBook:
         "status",
         "ticker",
         "time_us",
+        "valid_since_us",
         "volume_cx",
     )
 
@@ -47,7 +57,10 @@ class MarketBook:
         self.ticker = ticker
         self.book = OrderBook()
         self.is_valid = False
+        self.valid_since_us = 0
         self.is_leased = False
+        self.asked = 0
+        self.ask_again_us = 0
         self.sid = 0
         self.generation = 0
         self.seq = 0
@@ -65,18 +78,22 @@ class Taken(msgspec.Struct, frozen=True):
     """What gathered since the last time.
 
     `rows` for the tape; `events` by ticker for the book streams of leased markets; `changed` tickers whose latest
-    state differs; `snapshots_wanted` by sid; `is_feed_changed` when a generation moved.
+    state differs; `snapshots_wanted`, each (sid, tickers) for one request; `leased` and `gone`, the tickers whose book
+    stream begins to live and whose market is over here; `is_feed_changed` when a generation moved.
     """
 
     rows: list[schema.TapeRow]
     events: dict[str, list[schema.BookEvent]]
     changed: set[str]
-    snapshots_wanted: dict[int, set[str]]
+    snapshots_wanted: list[tuple[int, list[str]]]
+    leased: set[str]
+    gone: set[str]
     is_feed_changed: bool
 
     @property
     def is_empty(self) -> bool:
-        return not (self.rows or self.events or self.changed or self.snapshots_wanted or self.is_feed_changed)
+        gathered = (self.rows, self.events, self.changed, self.snapshots_wanted, self.leased, self.gone)
+        return not (any(gathered) or self.is_feed_changed)
 
 
 class Books:
@@ -93,22 +110,38 @@ class Books:
         self.markets: dict[str, MarketBook] = {}
         self.counters: Counter[str] = Counter()
         self.last_lag_ms: int | None = None
+        self.refusals: Counter[str] = Counter()  # by ticker, or by channel where a whole subscription was refused
         self._last_us = 0
         self._crossed: dict[str, MarketBook] = {}
+        self._asking: dict[str, MarketBook] = {}
         self._reset()
 
     def _reset(self) -> None:
         self._rows: list[schema.TapeRow] = []
         self._events: dict[str, list[schema.BookEvent]] = {}
         self._changed: set[str] = set()
-        self._wanted: dict[int, set[str]] = {}
+        self._wanted: list[str] = []
+        self._wanted_again: list[str] = []
+        self._leased: set[str] = set()
+        self._gone: set[str] = set()
         self._feed_changed = False
 
     def take(self) -> Taken:
         """Return what has gathered, and begin anew."""
-        taken = Taken(self._rows, self._events, self._changed, self._wanted, self._feed_changed)
+        taken = Taken(
+            self._rows, self._events, self._changed, self._requests(), self._leased, self._gone, self._feed_changed
+        )
         self._reset()
         return taken
+
+    def _requests(self) -> list[tuple[int, list[str]]]:
+        """Return the requests for snapshots as (sid, tickers)."""
+        subscription = self.session.of_channel(wire.BOOK_CHANNEL)
+        if subscription is None:
+            return []
+        first = sorted(ticker for ticker in set(self._wanted) if ticker in subscription.markets)
+        again = sorted(ticker for ticker in set(self._wanted_again) if ticker in subscription.markets)
+        return [(subscription.sid, tickers) for tickers in (first, *([ticker] for ticker in again)) if tickers]
 
     def generations(self) -> dict[int, int]:
         """Return the generation that each book subscription's books must carry to be valid."""
@@ -152,7 +185,7 @@ class Books:
                 self.counters["refused"] += 1
                 self._refused(event, received_us)
             case wire.Confirmed():
-                self._feed_changed = True
+                self._confirmed(event, received_us)
             case wire.Ignored():
                 self.counters["ignored"] += 1
 
@@ -181,13 +214,13 @@ class Books:
             self.counters["deltas_without_book"] += 1
             return
         if market.crossed_since_us is not None and time_us != market.time_us:
-            self._crossed_for_good(market)
+            self._crossed_for_good(market, received_us)
             return
         try:
             market.book.apply(event.side, event.price_cc, event.delta_cx)
         except NegativeLevel as exc:
             self.counters["negative_levels"] += 1
-            self._invalidate(market, f"negative level: {exc}", time_us, resync=True)
+            self._invalidate(market, f"negative level: {exc}", received_us, resync=True)
             return
         market.seq, market.time_us = event.seq, time_us
         if market.book.is_crossed:
@@ -212,7 +245,8 @@ class Books:
         market.book.replace(event.yes, event.no)
         market.sid, market.seq, market.time_us = event.sid, event.seq, time_us
         market.generation = self.session.subscriptions[event.sid].generation
-        market.is_valid = True
+        market.is_valid, market.valid_since_us = True, received_us
+        self._asking.pop(event.ticker, None)
         self._uncross(market)
         self._changed.add(event.ticker)
         if market.book.is_crossed:
@@ -267,7 +301,7 @@ class Books:
         time_us, source = self._time(None, event.sending_ms, received_us)
         self._rows.append(schema.LifecycleRow(time_us, source, event.ticker, event.event_type, event.body))
         market = self.markets.get(event.ticker)
-        if market is not None:
+        if market is not None and event.event_type in STATUS_WORDS:
             market.status = event.event_type
             self._changed.add(event.ticker)
 
@@ -276,15 +310,15 @@ class Books:
     def _gap(self, event: wire.Gap, received_us: int) -> None:
         self.counters["gaps"] += 1
         self._gap_row("sequence gap", event.sid, event.expected, event.received, received_us)
-        if event.channel not in (wire.BOOK_CHANNEL, "") or event.sid not in self.generations():
+        if event.sid not in self.generations():
             return  # lost prints cannot be asked for again: the gap row is all there is
         self._feed_changed = True
         for ticker in event.markets:
             market = self.market(ticker)
-            market.is_valid = False
+            market.is_valid = False  # readers learn it from the feed's new generation
             self._uncross(market)
             self._changed.add(ticker)
-        self._want(event.sid, event.markets)
+            self._want(market, received_us)
 
     def _removed(self, event: wire.Removed, received_us: int) -> None:
         self._feed_changed = True
@@ -296,8 +330,27 @@ class Books:
         for ticker in event.markets:
             self._invalidate(self.market(ticker), event.reason or "unsubscribed", received_us, resync=False)
 
-    def _refused(self, event: wire.Refused, received_us: int) -> None:
+    def _confirmed(self, event: wire.Confirmed, received_us: int) -> None:
+        """A subscription holds exactly these markets now: the others of it are over."""
+        self._feed_changed = True
+        for ticker in event.markets:
+            self.refusals.pop(ticker, None)
+        self.refusals.pop(event.channel, None)
         if event.channel != wire.BOOK_CHANNEL:
+            return
+        for ticker in [t for t, m in self.markets.items() if m.sid == event.sid and t not in event.markets]:
+            self._invalidate(self.markets[ticker], "unsubscribed", received_us, resync=False)
+            del self.markets[ticker]
+            self._changed.discard(ticker)
+            self._gone.add(ticker)
+
+    def _refused(self, event: wire.Refused, received_us: int) -> None:
+        """Note what the venue does not give; asking again, and when, is for the owner of the connection."""
+        if event.action == "get_snapshot":
+            return  # `tick` asks again
+        meant = event.tickers if event.action == "add_markets" else (event.channel,)
+        self.refusals.update(meant)
+        if event.channel != wire.BOOK_CHANNEL or all(self.refusals[key] > 1 for key in meant):
             return
         reason = f"refused by the venue: {event.code} {event.message}"
         self._gap_row(reason, event.sid, 0, 0, received_us)
@@ -309,20 +362,31 @@ class Books:
         time_us, source = self._time(None, None, received_us)
         self._rows.append(schema.MalformedRow(time_us, source, event.ticker, event.reason, event.frame))
         if event.ticker:
-            self._invalidate(self.market(event.ticker), f"malformed frame: {event.reason}", time_us, resync=True)
+            self._invalidate(self.market(event.ticker), f"malformed frame: {event.reason}", received_us, resync=True)
 
-    def _crossed_for_good(self, market: MarketBook) -> None:
+    def _crossed_for_good(self, market: MarketBook, now_us: int) -> None:
         self.counters["crossed_books"] += 1
         again = market.crossed_resynced
         market.crossed_resynced = True
         reason = "crossed again after a fresh snapshot: paused" if again else "crossed past its time stamp"
-        self._invalidate(market, reason, market.time_us, resync=not again)
+        self._invalidate(market, reason, now_us, resync=not again)
 
     def tick(self, now_us: int) -> None:
-        """Judge books that have stayed crossed too long. Call at least each 250 ms."""
+        """Judge books that have stayed crossed too long, and ask again for those still without a good snapshot.
+
+        Call at least each 250 ms.
+        """
         for market in list(self._crossed.values()):
             if market.crossed_since_us is not None and now_us - market.crossed_since_us >= CROSSED_FOR_US:
-                self._crossed_for_good(market)
+                self._crossed_for_good(market, now_us)
+        for market in self._asking.values():
+            if now_us >= market.ask_again_us:
+                # Once more together; after that singly, for one may spoil the others.
+                self._ask(market, now_us, self._wanted if market.asked < 2 else self._wanted_again)
+
+    def began(self, now_us: int) -> None:
+        """Note that this connection's history begins here: whatever came before it is another's, or missing."""
+        self._gap_row("connection began", 0, 0, 0, now_us)
 
     def disconnected(self, reason: str, now_us: int) -> None:
         """Every book is invalid: its connection is gone."""
@@ -339,23 +403,36 @@ class Books:
             if market.is_leased and market.is_valid:
                 self.publish_snapshot(market, now_us)
 
-    def _invalidate(self, market: MarketBook, reason: str, time_us: int, *, resync: bool) -> None:
+    def _invalidate(self, market: MarketBook, reason: str, now_us: int, *, resync: bool) -> None:
         market.is_valid = False
         self._uncross(market)
         self._changed.add(market.ticker)
         if market.is_leased:
-            self._events.setdefault(market.ticker, []).append(schema.BookStatus(time_us, False, reason))
+            self._events.setdefault(market.ticker, []).append(schema.BookStatus(now_us, False, reason))
         if resync:
             self.counters["resyncs"] += 1
-            self._want(market.sid, {market.ticker})
+            self._want(market, now_us)
+        else:
+            self._asking.pop(market.ticker, None)
 
     def _uncross(self, market: MarketBook) -> None:
         market.crossed_since_us = None
         self._crossed.pop(market.ticker, None)
 
-    def _want(self, sid: int, tickers: frozenset[str] | set[str]) -> None:
-        if tickers and sid in self.session.subscriptions:
-            self._wanted.setdefault(sid, set()).update(tickers)
+    def _want(self, market: MarketBook, now_us: int) -> None:
+        """Ask for a snapshot: at once for a book that was good for a while, else when its pause is over."""
+        was_good = market.valid_since_us and now_us - market.valid_since_us >= GOOD_FOR_US
+        if was_good or not market.asked:
+            market.asked = 0
+            self._ask(market, now_us, self._wanted)
+        self._asking[market.ticker] = market
+
+    @staticmethod
+    def _ask(market: MarketBook, now_us: int, queue: list[str]) -> None:
+        queue.append(market.ticker)
+        market.asked += 1
+        pause_s = delay_s(market.asked, first_s=ASK_AGAIN_FIRST_S, most_s=ASK_AGAIN_MOST_S, jitter=0.0)
+        market.ask_again_us = now_us + int(pause_s * 1_000_000)
 
     def _gap_row(self, reason: str, sid: int, expected: int, received: int, received_us: int) -> None:
         time_us, source = self._time(None, None, received_us)
@@ -369,7 +446,12 @@ class Books:
         if market.is_leased == is_leased:
             return
         market.is_leased = is_leased
-        if is_leased and market.is_valid:
+        if not is_leased:
+            # A newcomer walks back to the last snapshot: it must also find that the stream ended there.
+            self._events.setdefault(ticker, []).append(schema.BookStatus(now_us, False, "no longer leased"))
+            return
+        self._leased.add(ticker)
+        if market.is_valid:
             self.publish_snapshot(market, now_us)
 
     def publish_snapshot(self, market: MarketBook, now_us: int) -> None:

@@ -14,6 +14,7 @@ import asyncio
 import logging
 import random
 import secrets
+from collections import Counter
 
 from channels.layers import BaseChannelLayer
 from redis.exceptions import RedisError
@@ -40,6 +41,11 @@ RECONNECT_MOST_S = 30.0
 MARKET_CHANNELS = (BOOK_CHANNEL, "trade", "ticker")
 LIFECYCLE_CHANNEL = "market_lifecycle_v2"
 RETRY_REDIS_S = 0.25
+STEADY_S = 10.0  # a connection that lasted this long was a good one: the next attempt comes soon
+ALERT_ATTEMPTS = 5
+REFUSED_FIRST_S = 2.0
+REFUSED_MOST_S = 300.0
+ANSWER_TICKS = 40  # of 250 ms: a command unanswered for longer has lost its answer
 
 
 class Gateway:
@@ -66,11 +72,13 @@ class Gateway:
         self._relay = Relay(self._redis, layer)
         self._pulse = Pulse(role="gateway", name=environment.name, clock=clock)
         self._interest: dict[str, bool] = {}  # ticker → leased
-        self._refused: dict[str, float] = {}  # ticker → monotonic time until which it is not asked for again
+        self._refused: dict[str, float] = {}  # ticker or channel → monotonic time until which it is not asked for
+        self._refusals_seen: Counter[str] = Counter()
         self._connection: socket.Connection | None = None
         self._books: Books | None = None
         self._state, self._reason = "connecting", ""
         self._last_frame = clock.monotonic()
+        self._connected_at = clock.monotonic()
         self._dirty = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -88,6 +96,7 @@ class Gateway:
             await self._goodbye()
 
     async def _goodbye(self) -> None:
+        self._gather()  # the gap row of our own leaving
         self._publisher.add_feed(self._feed_state())
         await self._publisher.send()
         await self._pulse.retire(self._redis)
@@ -99,18 +108,33 @@ class Gateway:
     async def _stay_connected(self, stop: asyncio.Event) -> None:
         attempt = 0
         while not stop.is_set():
-            try:
-                await self._connect()
-                attempt = 0
-                reason = await self._until_closed(stop)
-            except VenueError as exc:
-                reason = str(exc)
-            self._disconnected(reason)
-            attempt += 1
+            reason = await self._one_connection(stop)
+            if stop.is_set():
+                return
+            attempt = 1 if self._clock.monotonic() - self._connected_at >= STEADY_S else attempt + 1
             wait = delay_s(attempt, first_s=RECONNECT_FIRST_S, most_s=RECONNECT_MOST_S, jitter=random.random())
-            if not stop.is_set():
-                logger.warning("no feed: %s Next attempt in %.1f s.", reason, wait, extra={"action": "feed_lost"})
+            fields = {"action": "feed_lost"} | ({"alert": "FEED_DOWN"} if attempt >= ALERT_ATTEMPTS else {})
+            logger.warning("no feed: %s Attempt %d follows in %.1f s.", reason, attempt, wait, extra=fields)
             await wait_or_stop(stop, wait)
+
+    async def _one_connection(self, stop: asyncio.Event) -> str:
+        """Connect and stay until the connection ends or `stop`; return why it ended."""
+        self._connected_at = self._clock.monotonic()
+        connecting = asyncio.create_task(self._connect(), name="connect")
+        stopping = asyncio.create_task(stop.wait(), name="stop")
+        try:
+            await asyncio.wait({connecting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not connecting.done():
+                return "stopped."
+            await connecting
+            reason = await self._until_closed(stop)
+        except VenueError as exc:
+            reason = str(exc)
+        finally:
+            connecting.cancel()
+            stopping.cancel()
+        self._disconnected(reason)
+        return reason
 
     async def _connect(self) -> None:
         self._state = "connecting"
@@ -123,9 +147,13 @@ class Gateway:
         self._books = Books(conn, Session())
         self._last_frame = self._clock.monotonic()
         self._connection = await socket.connect(self._adapter, self._environment.ws_url, headers, self)
+        self._connected_at = self._clock.monotonic()
         self._state, self._reason = "connected", ""
         self._refused.clear()
+        self._refusals_seen.clear()
         logger.info("connected to %s", self._environment.ws_url, extra={"action": "feed_connected", "conn": conn})
+        # Whatever ended before, and however, the history between then and now is missing.
+        self._books.began(self._clock.wall_us())
         for frame in self._books.session.subscribe(LIFECYCLE_CHANNEL):
             self._connection.send(frame)
         self._subscribe()
@@ -157,6 +185,7 @@ class Gateway:
             self._books.disconnected(reason, self._clock.wall_us())
             self._pulse.count("disconnects")
         self._state, self._reason, self._connection = "disconnected", reason, None
+        self._gather()  # now: the next connection brings books of its own
         self._dirty.set()
 
     def on_frame(self, data: bytes | memoryview) -> None:
@@ -196,8 +225,11 @@ class Gateway:
             return
         books, session = self._books, self._books.session
         now_us, now = self._clock.wall_us(), self._clock.monotonic()
+        self._note_refusals(books, now)
         wanted = {t for t in self._interest if self._refused.get(t, 0.0) <= now}
         for channel in MARKET_CHANNELS:
+            if self._refused.get(channel, 0.0) > now:
+                continue
             for frame in self._channel_commands(session, channel, wanted):
                 self._connection.send(frame)
         for ticker, is_leased in self._interest.items():
@@ -205,6 +237,15 @@ class Gateway:
         for ticker, market in books.markets.items():
             if market.is_leased and ticker not in self._interest:
                 books.lease(ticker, is_leased=False, now_us=now_us)
+
+    def _note_refusals(self, books: Books, now: float) -> None:
+        """Leave alone for a growing while what the venue has refused since we last looked."""
+        for key, times in books.refusals.items():
+            if times > self._refusals_seen[key]:
+                wait = delay_s(times, first_s=REFUSED_FIRST_S, most_s=REFUSED_MOST_S, jitter=random.random())
+                self._refused[key] = now + wait
+                logger.warning("%s refused, left alone for %.0f s", key, wait, extra={"action": "subscription_refused"})
+        self._refusals_seen = Counter(books.refusals)
 
     @staticmethod
     def _channel_commands(session: Session, channel: str, wanted: set[str]) -> list[bytes]:
@@ -257,7 +298,7 @@ class Gateway:
         taken = self._books.take()
         if taken.is_empty:
             return
-        for sid, tickers in taken.snapshots_wanted.items():
+        for sid, tickers in taken.snapshots_wanted:
             if self._connection is not None and sid in self._books.session.subscriptions:
                 for frame in self._books.session.get_snapshot(sid, tickers):
                     self._connection.send(frame)
@@ -297,6 +338,7 @@ class Gateway:
         """Judge crossed books by the clock, and show readers that we live."""
         if self._books is not None:
             self._books.tick(self._clock.wall_us())
+            self._books.session.give_up(ANSWER_TICKS)
         # Through the queue like everything else: an older state must not overtake a newer one.
         self._publisher.add_feed(self._feed_state())
         self._dirty.set()
@@ -314,6 +356,7 @@ class Gateway:
         pulse.last_event = self._reason
         if books is not None:
             pulse.counters |= dict(books.counters)
+            pulse.counters |= {"duplicates": books.session.duplicates, "strays": books.session.strays}
             pulse.counters["books_valid"] = sum(m.is_valid for m in books.markets.values())
             pulse.counters["books_wanted"] = len(self._interest)
         await pulse.beat(self._redis)

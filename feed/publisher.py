@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 ROWS_AN_ENTRY = 50
 BACKLOG_COMMANDS = 20_000  # about a million rows while Redis is away
 FEED_ENTRIES = 1_000
+GONE_STREAM_S = 600  # of a market nobody wants any more: markets that roll would fill the store
 BOOK_STREAM_ENTRIES = 5_000  # at least the last two snapshots, one each 1,000 deltas
 
 Command = tuple[Any, ...]
@@ -83,8 +84,12 @@ class Publisher:
     def add(self, books: Books, taken: Taken) -> None:
         """Queue what gathered: tape first, then books, then lists."""
         self._backlog += tape_commands(schema.TAPE, books.conn, taken.rows)
+        self._backlog += [("PERSIST", schema.book_stream(ticker)) for ticker in sorted(taken.leased)]
         self._backlog += book_commands(taken.events)
         self._backlog += state_commands(books, taken.changed)
+        for ticker in sorted(taken.gone):
+            self._backlog.append(("HDEL", schema.MARKETS, ticker))
+            self._backlog.append(("EXPIRE", schema.book_stream(ticker), GONE_STREAM_S))
 
     def add_feed(self, state: schema.FeedState) -> None:
         """Queue the connection's state behind the book events that it concerns."""

@@ -110,7 +110,10 @@ def read_frames(path: Path) -> Iterator[RecordedFrame]:
     reader = _Reader(path)
     for number, line in enumerate(_lines(path), start=1):
         if line and not line.isspace():
-            yield reader.read(number, line)
+            try:
+                yield reader.read(number, line)
+            except (msgspec.MsgspecError, UnicodeDecodeError, TypeError) as exc:
+                raise BadRecording(path, number, f"does not hold what its kind of line does ({exc}).") from exc
 
 
 class _Reader:

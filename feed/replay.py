@@ -23,12 +23,14 @@ from feed.publisher import tape_commands
 from feed.recording import RecordedFrame, connection_identity, identity, read_frames
 from feed.sinks.tape import TapeSink
 from feed.writer import StreamWriter
+from kalshimm.errors import NotReachable
 from kalshimm.runtime import streams
 from kalshimm.runtime.clock import Clock
 
 logger = logging.getLogger(__name__)
 
 FRAMES_A_TURN = 2_000
+WRITER_SILENT_MAX_S = 30.0
 STREAM_ENTRIES_MAX = 2_000  # some 100,000 rows: the reader waits for the writer here
 
 TABLES = ("deltas", "snapshots", "tickers", "trades")
@@ -119,7 +121,12 @@ class Replay:
         finally:
             stop.set()
             await writing
+            left = await self._redis.xlen(stream)
             await self._forget(stream)
+        if left:
+            raise NotReachable(
+                f"{path.name}: the database went away with {left} stream entries unstored; replay again."
+            )
         for table in TABLES:
             self.result.rows[table] += writer.stored[table]
 
@@ -134,7 +141,7 @@ class Replay:
                     books = Books(identity_, Session(use_yes_price=self._use_yes_price, adopt=True))
                 _receive(books, frame)
                 seen += bool(frame.frame)
-                if frame.line % FRAMES_A_TURN == 0:
+                if frame.frame and seen % FRAMES_A_TURN == 0:
                     await self._send(stream, books)
                     await self._wait_for_writer(stream, writing)
                     self._tell(path, seen)
@@ -158,10 +165,17 @@ class Replay:
 
     async def _wait_for_writer(self, stream: str, writing: asyncio.Task[None]) -> None:
         """Hold the reader back while the writer is far behind."""
-        while await self._redis.xlen(stream) > STREAM_ENTRIES_MAX:
+        give_up = time.monotonic() + WRITER_SILENT_MAX_S
+        before = length = await self._redis.xlen(stream)
+        while length > STREAM_ENTRIES_MAX:
             if writing.done():
                 await writing  # raises what ended it
+            if length < before:
+                before, give_up = length, time.monotonic() + WRITER_SILENT_MAX_S
+            if time.monotonic() > give_up:
+                raise NotReachable(f"Nothing was stored for {WRITER_SILENT_MAX_S:.0f} s; is the database away?")
             await asyncio.sleep(0.01)
+            length = await self._redis.xlen(stream)
 
     async def _forget(self, stream: str) -> None:
         """Take away the stream and its watermark: the next replay of this file begins at its beginning."""

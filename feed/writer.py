@@ -23,7 +23,7 @@ from feed import schema
 from feed.sinks.base import Entry, Sink
 from feed.sinks.journal import JournalSink
 from feed.sinks.log import LogSink
-from feed.sinks.tape import GAPS, MALFORMED, TapeSink, gap_row
+from feed.sinks.tape import GAPS, MALFORMED, TapeSink, digest63, gap_row
 from kalshimm.errors import NotReachable
 from kalshimm.runtime import database, logs, streams
 from kalshimm.runtime.backoff import delay_s
@@ -38,6 +38,7 @@ GATHER_S = 0.2  # a quiet stream is committed soon; a busy one by the row
 BLOCK_MS = 500
 RETRY_FIRST_S = 0.2
 RETRY_MOST_S = 5.0
+STORES_AWAY = (RedisError, psycopg.OperationalError, psycopg.InterfaceError, NotReachable, OSError)
 
 SET_WATERMARK = """
 INSERT INTO feed_watermark (stream, generation, entry_id, updated_at) VALUES (%s, %s, %s, now())
@@ -71,20 +72,19 @@ class StreamWriter:
         self.watermark = "0-0"
         self.stored: Counter[str] = Counter()
         self.commits = 0
+        self._attempt = 0  # since the last commit
 
     async def run(self, stop: asyncio.Event) -> None:
         """Write until stopped; when asked to stop, store what is still on the stream first."""
-        attempt = 0
         while True:
             try:
                 await self._prepare()
-                attempt = 0
                 await self._write_until(stop)
                 return
-            except (RedisError, psycopg.OperationalError, psycopg.InterfaceError, NotReachable, OSError) as exc:
+            except STORES_AWAY as exc:
                 await self._close()
-                attempt += 1
-                wait = delay_s(attempt, first_s=RETRY_FIRST_S, most_s=RETRY_MOST_S, jitter=0.0)
+                self._attempt += 1
+                wait = delay_s(self._attempt, first_s=RETRY_FIRST_S, most_s=RETRY_MOST_S, jitter=0.0)
                 logger.warning(
                     "%s waits %.1f s for its stores: %s", self._sink.stream, wait, exc, extra={"action": "writer_waits"}
                 )
@@ -95,6 +95,7 @@ class StreamWriter:
         """Connect, and find where this generation of the store was read to."""
         await self._close()
         self._connection = await database.connect(self._dsn)
+        await self._sink.load(self._connection)
         self._generation = await streams.generation(self._redis, schema.GENERATION)
         key = (self._sink.stream, self._generation)
         row = await (await self._connection.execute(GET_WATERMARK, key)).fetchone()
@@ -137,25 +138,40 @@ class StreamWriter:
         if not answer:
             return []
         _stream, found = answer[0] if isinstance(answer, list) else next(iter(answer.items()))
-        return [Entry(entry_id.decode(), fields[schema.FIELD]) for entry_id, fields in found]
+        return [Entry(entry_id.decode(), fields.get(schema.FIELD, b"")) for entry_id, fields in found]
 
     async def _commit(self, entries: list[Entry]) -> None:
-        """Store a batch and the watermark in one transaction, then trim and acknowledge."""
-        assert self._connection is not None
+        """Store a batch and the watermark in one transaction; what cannot be stored is found by halving."""
         rows, poisoned = self._decode(entries)
+        try:
+            await self._store(entries[-1].id, rows, poisoned)
+        except STORES_AWAY:
+            raise
+        except (psycopg.Error, OverflowError, ValueError, TypeError) as exc:
+            if len(entries) == 1:
+                await self._store(entries[0].id, [], [_poison(self._sink.stream, entries[0], exc)])
+                return
+            middle = len(entries) // 2
+            await self._commit(entries[:middle])
+            await self._commit(entries[middle:])
+
+    async def _store(self, last_id: str, rows: list[Any], poisoned: list[tuple[Any, ...]]) -> None:
+        """Store rows and move the watermark to `last_id`, whole or not at all; then trim and tell."""
+        assert self._connection is not None
         try:
             async with self._connection.transaction():
                 stored = await self._sink.store(self._connection, rows) if rows else Counter[str]()
                 if poisoned:
-                    await database.copy_new(self._connection, MALFORMED, poisoned)
-                await self._connection.execute(SET_WATERMARK, (self._sink.stream, self._generation, entries[-1].id))
+                    stored["poisoned"] += await database.copy_new(self._connection, MALFORMED, poisoned)
+                await self._connection.execute(SET_WATERMARK, (self._sink.stream, self._generation, last_id))
         except BaseException:
             self._sink.rolled_back()
             raise
         self._sink.committed()
-        self.watermark = entries[-1].id
+        self.watermark = last_id
         self.stored += stored
         self.commits += 1
+        self._attempt = 0
         await self._trim()
         if self._on_commit is not None:
             self._on_commit(stored)
@@ -168,12 +184,7 @@ class StreamWriter:
             try:
                 rows += self._sink.decode(entry)
             except (msgspec.MsgspecError, ValueError) as exc:
-                logger.error(
-                    "entry %s of %s set aside: %s", entry.id, self._sink.stream, exc, extra={"action": "entry_poisoned"}
-                )
-                now = datetime.fromtimestamp(int(entry.id.partition("-")[0]) / 1_000, tz=UTC)
-                reason = f"{self._sink.stream} {entry.id}: {exc}"
-                poisoned.append((now, None, reason, entry.payload, hash(entry.id) >> 1))
+                poisoned.append(_poison(self._sink.stream, entry, exc))
         return rows, poisoned
 
     async def _note_gap(self, reason: str) -> None:
@@ -185,6 +196,14 @@ class StreamWriter:
     async def _trim(self) -> None:
         milliseconds, _, number = self.watermark.partition("-")
         await self._redis.xtrim(self._sink.stream, minid=f"{milliseconds}-{int(number) + 1}", approximate=False)
+
+
+def _poison(stream: str, entry: Entry, problem: Exception) -> tuple[Any, ...]:
+    """Return the row of the malformed table that keeps an entry nobody can store, and say so."""
+    text = " ".join(str(problem).replace("\x00", "\\0").split())
+    logger.error("entry %s of %s set aside: %s", entry.id, stream, text, extra={"action": "entry_poisoned"})
+    time = datetime.fromtimestamp(int(entry.id.partition("-")[0]) / 1_000, tz=UTC)
+    return (time, None, f"{stream} {entry.id}: {text}", entry.payload, digest63(entry.id.encode() + entry.payload))
 
 
 class Writer:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from kalshimm.errors import ConfigurationError
 
@@ -99,7 +99,7 @@ def database(url: str) -> dict[str, object]:
     if not name or not parts.hostname:
         raise ConfigurationError("DATABASE_URL", f"{expected}; the host or the database name is missing")
     # A server that does not answer must not hold a page or a command for ever.
-    options = {"connect_timeout": "5"} | dict(pair.partition("=")[::2] for pair in parts.query.split("&") if pair)
+    options = {"connect_timeout": "5"} | dict(parse_qsl(parts.query))
     return {
         "ENGINE": "kalshimm.db",
         "NAME": unquote(name),

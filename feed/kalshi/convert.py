@@ -12,6 +12,7 @@ from markets.core.units import DOLLAR_CC, Side, parse_count, parse_price
 
 SIDES = {"yes": Side.YES, "no": Side.NO}
 REMEMBERED_COUNTS = 50_000
+COUNT_MAX_CX = 10**15
 
 
 class PriceMemo(dict[str, int]):
@@ -33,6 +34,8 @@ class CountMemo(dict[str, int]):
 
     def __missing__(self, text: str) -> int:
         value = parse_count(text)
+        if abs(value) > COUNT_MAX_CX:
+            raise ValueError(f"no market holds {text} contracts")
         if len(self) >= REMEMBERED_COUNTS:
             self.clear()
         self[text] = value
@@ -75,4 +78,4 @@ def optional_price_cc(text: str | None) -> int | None:
 
 
 def optional_count_cx(text: str | None) -> int | None:
-    return None if text is None else parse_count(text)
+    return None if text is None else COUNTS[text]

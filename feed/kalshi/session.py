@@ -138,8 +138,9 @@ class Gap(msgspec.Struct, frozen=True):
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """The venue refused a command; `tickers` are those that were meant, as far as known."""
+    """The venue refused a command (`action`); `tickers` are those that were meant, as far as known."""
 
+    action: str
     code: int
     message: str
     sid: int
@@ -181,6 +182,7 @@ class _Pending(msgspec.Struct):
     tickers: tuple[str, ...]
     action: str
     sid: int = 0
+    waited: int = 0
 
 
 class Session:
@@ -221,14 +223,16 @@ class Session:
         """Return the frames that ask for fresh snapshots of markets of a book subscription."""
         return self._update(sid, "get_snapshot", sorted(tickers))
 
-    def unsubscribe(self, sid: int) -> list[bytes]:
-        subscription = self.subscriptions[sid]
-        command_id = self._remember(_Pending(subscription.channel, (), "unsubscribe", sid))
-        return [commands.unsubscribe(command_id, sid)]
-
     def is_pending(self, channel: str, action: str) -> bool:
         """Whether a command of this kind still awaits its answer."""
         return any(p.channel == channel and p.action == action for p in self._pending.values())
+
+    def give_up(self, age: int) -> None:
+        """Forget commands that `age` calls of this have not seen answered: their answers are lost."""
+        for command_id, pending in list(self._pending.items()):
+            pending.waited += 1
+            if pending.waited > age:
+                del self._pending[command_id]
 
     def of_channel(self, channel: str) -> Subscription | None:
         return next((s for s in self.subscriptions.values() if s.channel == channel), None)
@@ -292,18 +296,18 @@ class Session:
         verdict = self._sequence(frame.sid, frame.seq, BOOK_CHANNEL)
         if verdict is False:
             return ()
-        if verdict is not True:
-            return (verdict,)  # the delta itself is lost with its book
+        before = () if verdict is True else (verdict,)
         msg = frame.msg
         side = SIDES[msg.side]
         try:
             price_cc = PRICES[msg.price_dollars]
             delta_cx = COUNTS[msg.delta_fp]
         except ValueError as exc:
-            return (Malformed(msg.market_ticker, str(exc), bytes(data)),)
+            return (*before, Malformed(msg.market_ticker, str(exc), bytes(data)))
         if self.use_yes_price and side is Side.NO:
             price_cc = DOLLAR_CC - price_cc
         return (
+            *before,
             BookDelta(
                 frame.sid,
                 frame.seq or 0,
@@ -318,11 +322,12 @@ class Session:
         )
 
     def _snapshot(self, frame: frames.Snapshot, data: bytes | memoryview) -> tuple[Event, ...]:
+        pending = self._pending.get(frame.id)  # one command, a snapshot for each of its markets
         verdict = self._sequence(frame.sid, frame.seq, BOOK_CHANNEL)
-        if verdict is False:
+        # Whether the answer to get_snapshot takes a number is not documented: without one it is no duplicate.
+        if verdict is False and (pending is None or frame.sid not in self.subscriptions):
             return ()
-        before = () if verdict is True else (verdict,)
-        self._pending.pop(frame.id, None)
+        before = () if isinstance(verdict, bool) else (verdict,)
         msg = frame.msg
         try:
             event: Event = BookSnapshot(
@@ -425,7 +430,10 @@ class Session:
         pending = self._pending.pop(frame.id, None)
         if subscription is None or pending is None:
             return before
-        if pending.action == "add_markets":
+        told = _told_markets(frame.msg)
+        if told is not None:
+            subscription.markets = told
+        elif pending.action == "add_markets":  # `skip_ticker_ack` leaves the list out
             subscription.markets |= set(pending.tickers)
         elif pending.action == "delete_markets":
             subscription.markets -= set(pending.tickers)
@@ -449,7 +457,8 @@ class Session:
         named = (*msg.market_tickers, *([msg.market_ticker] if msg.market_ticker else []))
         tickers = named or (pending.tickers if pending else ())
         sid = frame.sid or (pending.sid if pending else 0)
-        refused = Refused(msg.code, msg.msg, sid, channel, tuple(tickers))
+        action = pending.action if pending else ""
+        refused = Refused(action, msg.code, msg.msg, sid, channel, tuple(tickers))
         if msg.code in TERMINAL_ERRORS:
             return (refused, *self._drop(sid, f"error {msg.code}: {msg.msg}"))
         if known is not None and frame.seq is not None:
@@ -477,3 +486,12 @@ class Session:
             ticker = ""
         is_book = envelope.type in ("orderbook_snapshot", "orderbook_delta")
         return (*before, Malformed(ticker if is_book else "", reason, data))
+
+
+def _told_markets(msg: msgspec.Raw) -> set[str] | None:
+    """Return the full list that an `ok` confirms, or None when it carries none."""
+    try:
+        told = frames.decode_ok_msg(msg).market_tickers
+    except msgspec.MsgspecError:
+        return None
+    return None if told is None else set(told)

@@ -64,7 +64,8 @@ async def connect(adapter: str, url: str, headers: Mapping[str, str], handler: H
     """
     opener = {"picows": _open_picows, "websockets": _open_websockets}[adapter]
     try:
-        return await opener(url, headers, handler)
+        async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):  # the TCP connect included
+            return await opener(url, headers, handler)
     except (OSError, TimeoutError) as exc:
         raise Disconnected(f"No WebSocket at {url} ({exc or type(exc).__name__}).") from exc
 
@@ -162,12 +163,14 @@ class _WebsocketsConnection:
         self._writing = asyncio.create_task(self._write(), name="websockets-write")
 
     def send(self, data: bytes) -> None:
-        self._outbox.put_nowait(data)
+        if not self._writing.done():
+            self._outbox.put_nowait(data)
 
     async def _read(self, handler: Handler) -> str:
         try:
-            async for message in self._socket:
-                handler.on_frame(message.encode() if isinstance(message, str) else message)
+            while True:
+                # Bytes as they came: what is not UTF-8 is for the session to judge, not a reason to hang up.
+                handler.on_frame(await self._socket.recv(decode=False))
         except ConnectionClosed:
             pass  # how it ended stands in the close code below
         return f"closed by the venue with code {self._socket.close_code}"

@@ -26,6 +26,10 @@ class Sink(Protocol):
 
     stream: str
 
+    async def load(self, connection: AsyncConnection) -> None:
+        """Called with each new connection, before anything is stored on it."""
+        ...
+
     def decode(self, entry: Entry) -> Sequence[Any]:
         """Return the entry's rows. Raises msgspec.MsgspecError or ValueError for one that cannot be read."""
         ...

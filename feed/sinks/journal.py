@@ -74,6 +74,11 @@ class JournalSink:
             await cursor.executemany(RAISE_MARK, list(self._fresh.items()))
         return stored
 
+    async def load(self, connection: AsyncConnection) -> None:
+        """Take over what earlier writers have stored: traders wait for its acknowledgement."""
+        cursor = await connection.execute("SELECT trader, number FROM traders_journalmark")
+        self.acknowledged = dict(await cursor.fetchall())
+
     def committed(self) -> None:
         for trader, number in self._fresh.items():
             self.acknowledged[trader] = max(number, self.acknowledged.get(trader, 0))

@@ -24,15 +24,20 @@ class LogSink:
 
     stream = LOG_STREAM
 
+    async def load(self, connection: AsyncConnection) -> None:
+        """Nothing is remembered."""
+
     def decode(self, entry: Entry) -> Sequence[tuple[Any, ...]]:
         r = decode_log(entry.payload)
         if r.version != LOG_VERSION:
             raise ValueError(f"log version {r.version}, expected {LOG_VERSION}")
-        message = r.message.replace("\x00", "\\0")  # PostgreSQL's text holds no NUL
+        # PostgreSQL's text holds no NUL, and its JSON no \\u0000.
+        message = r.message.replace("\x00", "\\0")
+        fields = {k: v.replace("\x00", "\\0") if isinstance(v, str) else v for k, v in r.fields.items()}
         return (
             (
                 to_time(r.time_us), entry.id, r.role[:32], r.name[:64], r.pid, r.level[:10], r.logger[:128], message,
-                Jsonb(r.fields),
+                Jsonb(fields),
             ),
         )  # fmt: skip
 

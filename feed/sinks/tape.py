@@ -56,6 +56,11 @@ def to_time(time_us: int) -> datetime:
     return _EPOCH + timedelta(microseconds=time_us)
 
 
+def digest63(data: bytes) -> int:
+    """Return 63 bits over `data`, the same in every process."""
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big") >> 1
+
+
 class Dictionary:
     """Small numbers for long names, filled in the transaction that first uses them."""
 
@@ -97,6 +102,9 @@ class TapeSink:
         self.stream = stream
         self._markets = Dictionary("markets_marketkey", "ticker", "varchar")
         self._connections = Dictionary("feed_connection", "identity", "int8")
+
+    async def load(self, connection: AsyncConnection) -> None:
+        """Nothing is known before it is asked for."""
 
     def decode(self, entry: Entry) -> Sequence[_Rows]:
         decoded = schema.decode_tape(entry.payload)
@@ -156,11 +164,10 @@ def _gap(r: schema.GapRow, _market: int, conn: int) -> tuple[Any, ...]:
 
 
 def _malformed(r: schema.MalformedRow, _market: int, conn: int) -> tuple[Any, ...]:
-    digest = int.from_bytes(hashlib.blake2b(r.frame, digest_size=8).digest(), "big") >> 1
-    return (to_time(r.time_us), conn, r.reason, r.frame, digest)
+    return (to_time(r.time_us), conn, r.reason.replace("\x00", "\\0"), r.frame, digest63(r.frame))
 
 
-# Lifecycle rows have no table yet: the catalogue is read from REST; they stay on the stream for its readers.
+# Lifecycle rows have no table: the catalogue, read from REST, holds what they say.
 _MAKE: dict[type, Callable[[Any, int, int], tuple[Any, ...]]] = {
     schema.DeltaRow: _delta,
     schema.SnapshotRow: _snapshot,

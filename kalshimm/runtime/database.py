@@ -1,4 +1,4 @@
-"""PostgreSQL for workers: an async pool, and binary COPY into a table."""
+"""PostgreSQL for workers: one connection, and binary COPY into a table."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from typing import Any
 import msgspec
 import psycopg
 from psycopg import sql
-from psycopg_pool import AsyncConnectionPool
 
 from kalshimm.errors import NotReachable
 
 AsyncConnection = psycopg.AsyncConnection[Any]
 
 CONNECT_TIMEOUT_S = 5
-POOL_WAIT_S = 10.0
 STATEMENT_TIMEOUT = "60s"
 
 
@@ -27,9 +25,12 @@ def conninfo(settings: dict[str, Any]) -> str:
         password=settings["PASSWORD"],
         host=settings["HOST"],
         port=settings["PORT"],
-        connect_timeout=CONNECT_TIMEOUT_S,
-        application_name="kalshimm",
-        options=f"-c statement_timeout={STATEMENT_TIMEOUT}",
+        **{
+            "connect_timeout": CONNECT_TIMEOUT_S,
+            "application_name": "kalshimm",
+            "options": f"-c statement_timeout={STATEMENT_TIMEOUT}",
+            **settings.get("OPTIONS", {}),
+        },
     )
 
 
@@ -43,19 +44,6 @@ async def connect(dsn: str) -> AsyncConnection:
         return await psycopg.AsyncConnection.connect(dsn, autocommit=True)
     except psycopg.OperationalError as exc:
         raise NotReachable(f"PostgreSQL does not answer ({exc}); check DATABASE_URL.") from exc
-
-
-def pool(dsn: str, *, most: int) -> AsyncConnectionPool:
-    """Return a closed pool of checked connections; open it inside the loop that uses it."""
-    return AsyncConnectionPool(
-        dsn,
-        min_size=1,
-        max_size=most,
-        timeout=POOL_WAIT_S,
-        open=False,
-        check=AsyncConnectionPool.check_connection,
-        kwargs={"autocommit": True},
-    )
 
 
 class Table(msgspec.Struct, frozen=True):

@@ -25,7 +25,3 @@ def update(command_id: int, sid: int, action: str, tickers: Sequence[str]) -> by
     """Change one subscription: `add_markets`, `delete_markets` or `get_snapshot`."""
     params = {"sids": [sid], "action": action, "market_tickers": list(tickers)}
     return _encode({"id": command_id, "cmd": "update_subscription", "params": params})
-
-
-def unsubscribe(command_id: int, sid: int) -> bytes:
-    return _encode({"id": command_id, "cmd": "unsubscribe", "params": {"sids": [sid]}})

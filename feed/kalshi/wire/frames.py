@@ -6,17 +6,22 @@ notice. Source: asyncapi.yaml 3.34; facts.md section 12.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 Level = tuple[str, str]
+# Beyond these a value is damage, and would be refused further on, where it can no longer be told from which frame.
+Millis = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799_000)]  # up to the year 9999
+MarketTicker = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+TradeId = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+Sequence = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 
 
 class SnapshotMsg(msgspec.Struct, frozen=True):
     """A side without levels has its key left out."""
 
-    market_ticker: str
+    market_ticker: MarketTicker
     yes_dollars_fp: list[Level] = []
     no_dollars_fp: list[Level] = []
 
@@ -24,16 +29,16 @@ class SnapshotMsg(msgspec.Struct, frozen=True):
 class DeltaMsg(msgspec.Struct, frozen=True):
     """`delta_fp` is a signed change; `client_order_id` only when an order of this account caused it."""
 
-    market_ticker: str
+    market_ticker: MarketTicker
     price_dollars: str
     delta_fp: str
     side: Literal["yes", "no"]
-    ts_ms: int | None = None
+    ts_ms: Millis | None = None
     client_order_id: str | None = None
 
 
 class TickerMsg(msgspec.Struct, frozen=True):
-    market_ticker: str
+    market_ticker: MarketTicker
     price_dollars: str | None = None
     yes_bid_dollars: str | None = None
     yes_ask_dollars: str | None = None
@@ -42,17 +47,17 @@ class TickerMsg(msgspec.Struct, frozen=True):
     last_trade_size_fp: str | None = None
     volume_fp: str | None = None
     open_interest_fp: str | None = None
-    ts_ms: int | None = None
+    ts_ms: Millis | None = None
 
 
 class TradeMsg(msgspec.Struct, frozen=True):
-    trade_id: str
-    market_ticker: str
+    trade_id: TradeId
+    market_ticker: MarketTicker
     yes_price_dollars: str
     count_fp: str
     taker_outcome_side: Literal["yes", "no"]
     is_block_trade: bool = False
-    ts_ms: int | None = None
+    ts_ms: Millis | None = None
 
 
 class SubscribedMsg(msgspec.Struct, frozen=True):
@@ -71,9 +76,9 @@ class Frame(msgspec.Struct, frozen=True, tag_field="type"):
     """What every frame may carry at the top."""
 
     sid: int = 0
-    seq: int | None = None
+    seq: Sequence | None = None
     id: int = 0
-    sending_ts_ms: int | None = None
+    sending_ts_ms: Millis | None = None
 
 
 class Snapshot(Frame, frozen=True, tag="orderbook_snapshot", kw_only=True):
@@ -102,6 +107,12 @@ class Ok(Frame, frozen=True, tag="ok", kw_only=True):
     msg: msgspec.Raw = msgspec.Raw(b"null")
 
 
+class OkMsg(msgspec.Struct, frozen=True):
+    """The full list of a subscription's markets after an update; missing when it was asked to be left out."""
+
+    market_tickers: list[str] | None = None
+
+
 class Unsubscribed(Frame, frozen=True, tag="unsubscribed", kw_only=True):
     pass
 
@@ -113,7 +124,7 @@ class CommandError(Frame, frozen=True, tag="error", kw_only=True):
 class LifecycleHead(msgspec.Struct, frozen=True):
     """What is common to market_lifecycle_v2 messages; the rest differs by event type."""
 
-    market_ticker: str
+    market_ticker: MarketTicker
     event_type: str
 
 
@@ -126,7 +137,7 @@ class Envelope(msgspec.Struct, frozen=True):
 
     type: str = ""
     sid: int = 0
-    seq: int | None = None
+    seq: Sequence | None = None
     msg: msgspec.Raw = msgspec.Raw(b"null")
 
 
@@ -138,6 +149,7 @@ KnownFrame = Delta | Snapshot | Ticker | Trade | Lifecycle | Ok | Subscribed | U
 
 decode_frame = msgspec.json.Decoder(KnownFrame).decode
 decode_envelope = msgspec.json.Decoder(Envelope).decode
+decode_ok_msg = msgspec.json.Decoder(OkMsg).decode
 decode_any_msg = msgspec.json.Decoder(AnyMsg).decode
 decode_lifecycle_head = msgspec.json.Decoder(LifecycleHead).decode
 
