@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from typing import TypeVar
 
 import msgspec
 from django.db import transaction
@@ -23,6 +24,9 @@ from markets.core.units import parse_count, parse_price
 from markets.models import Event, IncentiveProgram, Market, Series
 
 logger = logging.getLogger(__name__)
+
+Body = TypeVar("Body", wire.MarketBody, wire.ProgramBody)
+Row = TypeVar("Row", Market, IncentiveProgram)
 
 STATUSES = ("unopened", "open", "closed")
 FINAL = "finalized"
@@ -73,8 +77,12 @@ async def _read(known_series: set[str], ending: set[str], only: Sequence[str]) -
                 found.markets.update((market.ticker, market) for market in event.markets or ())
         for market in await rest.markets(sorted(ending - found.markets.keys())):
             found.markets[market.ticker] = market
-        for ticker in sorted({event.series_ticker for event in found.events.values()} - known_series):
-            found.series[ticker] = await rest.series(ticker)
+        listed = {event.series_ticker for event in found.events.values()}
+        if only:
+            for ticker in sorted(listed - known_series):
+                found.series[ticker] = await rest.series(ticker)
+        else:
+            found.series = {body.ticker: body for body in await rest.all_series() if body.ticker in listed}
         if not only:
             async for program in rest.incentive_programs():
                 found.programs[program.id] = program
@@ -107,12 +115,23 @@ def store(found: Catalogue, now: datetime) -> Counts:
         )
         for body in found.events.values()
     ]
-    markets = [_market(body, now) for body in found.markets.values()]
-    programs = [_program(body, now) for body in found.programs.values()]
+    markets = _usable(_market, found.markets.values(), now)
+    programs = _usable(_program, found.programs.values(), now)
     with transaction.atomic():
         for rows in (series, events, markets, programs):
             _upsert(rows)
     return Counts(len(series), len(events), len(markets), len(programs))
+
+
+def _usable(make: Callable[[Body, datetime], Row], bodies: Iterable[Body], now: datetime) -> list[Row]:
+    """Return the rows of the bodies that make sense; one that does not is said and left out, not all of them."""
+    rows = []
+    for body in bodies:
+        try:
+            rows.append(make(body, now))
+        except ValueError as exc:
+            logger.warning("left out of the catalogue: %s: %s", body, exc, extra={"action": "catalogue_row_unusable"})
+    return rows
 
 
 def _market(body: wire.MarketBody, now: datetime) -> Market:

@@ -13,6 +13,7 @@ from django.db import DatabaseError
 from django.http import HttpRequest
 
 from feed.hub import Hub, Slot, in_own_thread
+from kalshimm.runtime.worker import set_within
 
 logger = logging.getLogger(__name__)
 
@@ -80,9 +81,7 @@ class TopicConsumer(AsyncWebsocketConsumer):
             html = await slot.take()
             self._taken.clear()
             await self.send(text_data=html)
-            try:
-                await asyncio.wait_for(self._taken.wait(), self._take_max_s)
-            except TimeoutError:
+            if not await set_within(self._taken, self._take_max_s):
                 return CLOSE_TOO_SLOW
 
     async def _guard(self) -> int:

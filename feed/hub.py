@@ -23,6 +23,7 @@ from redis.exceptions import RedisError
 
 from feed.relay import group, watch_key
 from kalshimm.runtime import streams
+from kalshimm.runtime.worker import set_within
 
 logger = logging.getLogger(__name__)
 
@@ -119,20 +120,16 @@ class Hub:
         source = self._make_source(client)
         clock = asyncio.get_running_loop().time
         try:
-            while True:
+            while self._slots:
                 started = clock()
                 self._changed.clear()
                 await self._step(client, source)
                 await asyncio.sleep(max(0.0, started + AT_MOST_EVERY_S - clock()))
-                await self._changed_before(started + AT_LEAST_EVERY_S - clock())
+                await set_within(self._changed, max(0.0, started + AT_LEAST_EVERY_S - clock()))
         finally:
             listener.cancel()
             await asyncio.gather(listener, return_exceptions=True)
             await client.aclose()
-
-    async def _changed_before(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), max(0.0, seconds))
 
     async def _step(self, client: redis_async.Redis, source: Source) -> None:
         """Render once and hand out; whatever goes wrong, the next turn tries again and the pages age."""

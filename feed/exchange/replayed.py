@@ -124,12 +124,16 @@ class Replay:
         self._next_frame()
 
     def _next_frame(self) -> None:
-        frame = next(self._frames, None)
+        try:
+            frame = next(self._frames, None)
+            decoded = _decode(frame.frame) if frame is not None and frame.frame else None
+        except (BadRecording, msgspec.MsgspecError) as exc:
+            self._break_off(exc)
+            return
         if frame is None:
             logger.info("recording played", extra={"action": "replayed", "recording": str(self._path)})
             self._next_file()
             return
-        decoded = _decode(frame.frame) if frame.frame else None
         recorded_us = frame.recv_us or (decoded.msg.at_us if decoded else None)
         if recorded_us is not None:
             if self._start_us is None:
@@ -160,9 +164,17 @@ class Replay:
                 self._recorder_event(frame.event)
             elif decoded is not None:
                 self._apply(frame, decoded)
-        except ValueError as exc:
-            raise BadRecording(self._path, frame.line, f"does not fit the book before it ({exc}).") from exc
+        except (ValueError, KeyError, TypeError) as exc:
+            self._break_off(BadRecording(self._path, frame.line, f"does not fit what came before it ({exc!r})"))
+            return
         self._next_frame()
+
+    def _break_off(self, problem: Exception) -> None:
+        """Say what is wrong and go on with the next recording: half a book must not pass for a whole one."""
+        logger.error("recording broken off: %s", problem, extra={"action": "replay_broken"})
+        for market in list(self._world.markets.values()):
+            self._clear(market)
+        self._next_file()
 
     def _recorder_event(self, event: dict[str, Any]) -> None:
         if event["event_type"] == "watch_market" and event.get("close_time"):

@@ -81,6 +81,10 @@ class Rest:
         answer = await self._get(f"/series/{ticker}", {}, wire.SeriesAnswer)
         return answer.series
 
+    async def all_series(self) -> list[wire.SeriesBody]:
+        """Return every series: the venue does not page this list."""
+        return (await self._get("/series", {}, wire.SeriesList)).series
+
     async def incentive_programs(self, *, status: str = "all") -> AsyncIterator[wire.ProgramBody]:
         """Yield incentive programs, page by page."""
         query = {"status": status, "limit": str(PROGRAMS_PAGE)}

@@ -428,11 +428,13 @@ class Session:
             verdict = self._sequence(frame.sid, frame.seq, subscription.channel)
         before = () if isinstance(verdict, bool) else (verdict,)
         pending = self._pending.pop(frame.id, None)
-        if subscription is None or pending is None:
+        if subscription is None:
             return before
         told = _told_markets(frame.msg)
         if told is not None:
             subscription.markets = told
+        elif pending is None:
+            return before
         elif pending.action == "add_markets":  # `skip_ticker_ack` leaves the list out
             subscription.markets |= set(pending.tickers)
         elif pending.action == "delete_markets":

@@ -80,12 +80,20 @@ class QueueHandler(logging.Handler):
         if len(self._records) >= QUEUE_RECORDS:
             self.dropped += 1
             return
-        self._records.append(to_record(record))
+        try:
+            self._records.append(to_record(record))
+        except Exception:  # noqa: BLE001  # a broken log call must not break who made it
+            self.handleError(record)
 
     def take(self) -> list[Record]:
-        """Return and forget what has gathered."""
-        taken = list(self._records)
-        self._records.clear()
+        """Return and forget what has gathered, and how many were dropped meanwhile as a record of its own."""
+        taken = [self._records.popleft() for _ in range(len(self._records))]
+        if self.dropped:
+            fields = {"action": "log_records_dropped", "count": self.dropped}
+            taken.append(
+                Record(time.time_ns() // 1_000, "WARNING", __name__, f"{self.dropped} log records dropped", fields)
+            )
+            self.dropped = 0
         return taken
 
     def put_back(self, records: list[Record]) -> None:
@@ -122,6 +130,15 @@ def configure(*, debug: bool = False) -> None:
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
+def _encode(entry: LogEntry) -> bytes:
+    """Return the entry as msgpack; what msgpack does not hold (huge integers, lone surrogates) goes as its repr."""
+    try:
+        return msgspec.msgpack.encode(entry)
+    except (OverflowError, UnicodeEncodeError):
+        plain = {str(k): ascii(v) for k, v in entry.fields.items()}
+        return msgspec.msgpack.encode(msgspec.structs.replace(entry, message=ascii(entry.message), fields=plain))
+
+
 async def ship(client: redis_async.Redis, *, role: str, name: str) -> None:
     """Send what has gathered to the log stream; with Redis away it is kept for the next call."""
     records = queue_handler.take()
@@ -130,7 +147,7 @@ async def ship(client: redis_async.Redis, *, role: str, name: str) -> None:
     pipeline = client.pipeline(transaction=False)
     for r in records:
         entry = LogEntry(LOG_VERSION, r.time_us, role, name, os.getpid(), r.level, r.logger, r.message, r.fields)
-        pipeline.xadd(LOG_STREAM, {b"d": msgspec.msgpack.encode(entry)}, maxlen=LOG_STREAM_ENTRIES, approximate=True)
+        pipeline.xadd(LOG_STREAM, {b"d": _encode(entry)}, maxlen=LOG_STREAM_ENTRIES, approximate=True)
     try:
         await pipeline.execute()
     except (RedisError, OSError, TimeoutError):

@@ -69,10 +69,6 @@ class OrderBook:
         """Return all contracts on `side` at prices better than `price_cc`."""
         return sum(size for price, size in self.levels[side].items() if price > price_cc)
 
-    def ladder(self, side: int) -> list[tuple[int, int]]:
-        """Return (price_cc, count_cx) pairs of `side`, best first."""
-        return sorted(self.levels[side].items(), reverse=True)
-
     @property
     def yes_bid_cc(self) -> int | None:
         return self.best_cc[Side.YES] or None

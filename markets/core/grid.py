@@ -84,11 +84,6 @@ class PriceGrid:
             raise ValueError(f"{price_cc} is not on the grid")
         return prices[at + steps] if 0 <= at + steps < len(prices) else None
 
-    def steps_between(self, side: Side, low_cc: int, high_cc: int) -> int:
-        """Return the number of grid steps from `low_cc` up to `high_cc` (both tradable, low ≤ high)."""
-        prices = self.prices_cc(side)
-        return bisect_left(prices, high_cc) - bisect_left(prices, low_cc)
-
 
 CENT_GRID = PriceGrid([PriceRange(0, DOLLAR_CC, 100)])
 TAPERED_DECI_CENT_GRID = PriceGrid(

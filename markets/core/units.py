@@ -72,15 +72,6 @@ def parse_count(text: str) -> int:
     return _parse(text, 2, "count")
 
 
-def parse_dollars(text: str) -> int:
-    """Return micro-dollars of a money string with up to six decimals.
-
-    Raises:
-        ValueError: Not a plain decimal, or finer than a micro-dollar.
-    """
-    return _parse(text, 6, "amount")
-
-
 def format_price(price_cc: int) -> str:
     """Return the wire form of a price: always four decimals."""
     sign, value = ("-", -price_cc) if price_cc < 0 else ("", price_cc)

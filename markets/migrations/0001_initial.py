@@ -96,7 +96,7 @@ class Migration(migrations.Migration):
                 ('category', models.CharField(blank=True, max_length=64)),
                 ('frequency', models.CharField(blank=True, max_length=32)),
                 ('fee_type', models.CharField(blank=True, max_length=64)),
-                ('fee_multiplier', models.CharField(blank=True, help_text='As the venue writes it; exact text.', max_length=16)),
+                ('fee_multiplier', models.CharField(blank=True, help_text='As the venue writes it; exact text.', max_length=32)),
                 ('seen_at', models.DateTimeField(help_text='When the catalogue last showed it.')),
             ],
             options={

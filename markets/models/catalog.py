@@ -15,7 +15,7 @@ class Series(models.Model):
     category = models.CharField(max_length=64, blank=True)
     frequency = models.CharField(max_length=32, blank=True)
     fee_type = models.CharField(max_length=64, blank=True)
-    fee_multiplier = models.CharField(max_length=16, blank=True, help_text="As the venue writes it; exact text.")
+    fee_multiplier = models.CharField(max_length=32, blank=True, help_text="As the venue writes it; exact text.")
     seen_at = models.DateTimeField(help_text="When the catalogue last showed it.")
 
     class Meta:

@@ -10,7 +10,11 @@ from collections.abc import Iterator, Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("kalshimm", deadline=None)
+hypothesis.settings.load_profile("kalshimm")
 
 FORBIDDEN = ("django", "channels", "redis", "psycopg", "aiohttp")
 

@@ -63,6 +63,10 @@ class SeriesAnswer(msgspec.Struct, frozen=True):
     series: SeriesBody
 
 
+class SeriesList(msgspec.Struct, frozen=True):
+    series: list[SeriesBody]
+
+
 class ProgramBody(msgspec.Struct, frozen=True):
     """`period_reward` is in centi-cents."""
 

@@ -9,7 +9,7 @@ import pytest
 
 from feed import catalog
 from feed.kalshi.errors import Disconnected
-from markets.core.units import Side
+from markets.core.units import Side, parse_price
 from markets.models import Event, IncentiveProgram, Market, Series
 
 pytestmark = pytest.mark.django_db
@@ -35,9 +35,25 @@ def test_it_stores_what_the_venue_lists(venue: None) -> None:
 def test_a_second_look_adds_only_what_is_new(venue: None) -> None:
     catalog.refresh()
     before = set(Market.objects.exclude(event__series__frequency="fifteen_min").values_list("ticker", flat=True))
-    again = catalog.refresh()
+    Series.objects.update(fee_type="stale")
+    catalog.refresh()
     after = set(Market.objects.exclude(event__series__frequency="fifteen_min").values_list("ticker", flat=True))
-    assert (again.series, after) == (0, before)
+    assert after == before
+    assert not Series.objects.filter(fee_type="stale").exists(), "each row is the venue's latest word"
+
+
+def test_one_market_nobody_can_read_does_not_hide_the_others(venue: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    odd = []
+
+    def parse(text: str) -> int:
+        odd.append(text)
+        if len(odd) == 1:
+            raise ValueError("price must be a decimal string")
+        return parse_price(text)
+
+    monkeypatch.setattr("feed.catalog.parse_price", parse)
+    counts = catalog.refresh()
+    assert Market.objects.count() == counts.markets >= 24
 
 
 @pytest.mark.timeout(90)

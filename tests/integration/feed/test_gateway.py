@@ -34,10 +34,15 @@ class Venue:
         self._socket: ServerConnection | None = None
         self._sids: dict[int, str] = {}
         self._seq: dict[int, int] = {}
+        self._markets: dict[int, set[str]] = {}
+        self.hang_up = False
+        self.refuse: set[str] = set()
 
     async def serve(self, connection: ServerConnection) -> None:
         self.connections += 1
-        self._socket, self._sids, self._seq = connection, {}, {}
+        self._socket, self._sids, self._seq, self._markets = connection, {}, {}, {}
+        if self.hang_up:
+            await connection.close(1013)
         try:
             async for message in connection:
                 await self._command(json.loads(message))
@@ -48,14 +53,21 @@ class Venue:
         self.commands.append(command)
         params = command["params"]
         tickers = params.get("market_tickers", [])
+        if self.refuse & set(tickers):
+            msg = {"code": 26, "msg": "market limit", "market_tickers": sorted(self.refuse & set(tickers))}
+            await self.send(type="error", id=command["id"], msg=msg)
+            return
         if command["cmd"] == "subscribe":
             sid = len(self._sids) + 1
             self._sids[sid] = params["channels"][0]
+            self._markets[sid] = set(tickers)
             await self.send(type="subscribed", id=command["id"], msg={"channel": self._sids[sid], "sid": sid})
         else:
             sid = params["sids"][0]
             if params["action"] != "get_snapshot":
-                await self.numbered(sid, type="ok", id=command["id"], msg={"market_tickers": tickers})
+                held = self._markets.setdefault(sid, set())
+                held ^= set(tickers)
+                await self.numbered(sid, type="ok", id=command["id"], msg={"market_tickers": sorted(held)})
         if self._sids[sid] == "orderbook_delta" and params.get("action") != "delete_markets":
             for ticker in tickers:
                 await self.snapshot(sid, ticker)
@@ -123,9 +135,9 @@ class Stage:
         value = self.redis.hget(schema.MARKETS, ticker)
         return schema.decode_market(value) if value else None
 
-    async def until(self, what: Callable[[], T | bool | None], why: str) -> T:
+    async def until(self, what: Callable[[], T | bool | None], why: str, *, within_s: float = DEADLINE_S) -> T:
         """Wait until `what` gives something, looking each 10 ms."""
-        give_up = time.monotonic() + DEADLINE_S
+        give_up = time.monotonic() + within_s
         while not (found := what()):
             assert time.monotonic() < give_up, f"never: {why}"
             await asyncio.sleep(0.01)
@@ -172,7 +184,7 @@ async def test_a_wanted_market_gets_its_book_stream(stage: Stage) -> None:
     feed = await stage.until(stage.feed, "feed state")
     assert (feed.conn, feed.state) == (snapshot.conn, "connected")
     assert feed.generations == {snapshot.sid: snapshot.generation}
-    assert [type(row).__name__ for row in stage.tape()] == ["SnapshotRow", "DeltaRow"]
+    assert [type(row).__name__ for row in stage.tape()] == ["GapRow", "SnapshotRow", "DeltaRow"]
 
 
 async def test_a_market_wanted_for_the_tape_alone_has_no_book_stream(stage: Stage) -> None:
@@ -200,17 +212,17 @@ async def test_a_holder_that_stopped_renewing_is_forgotten(stage: Stage) -> None
 async def test_B4_a_gap_spoils_the_books_and_heals_by_get_snapshot(stage: Stage) -> None:
     stage.want("M-1")
     stage.want("M-2")
-    before = (await stage.valid("M-1"), await stage.valid("M-2"))
+    await stage.valid("M-1")
+    await stage.valid("M-2")
     await stage.venue.delta("M-1", skip=3)
     asked = await stage.until(lambda: stage.venue.asked("get_snapshot"), "fresh snapshots asked for")
     assert asked[0]["market_tickers"] == ["M-1", "M-2"]
     await stage.until(lambda: (f := stage.feed()) is not None and 2 in f.generations.values(), "a new generation")
     await stage.valid("M-1")
-    gaps = [row for row in stage.tape() if isinstance(row, schema.GapRow)]
+    gaps = [row for row in stage.tape() if isinstance(row, schema.GapRow) and row.reason == "sequence gap"]
     assert [(g.expected, g.received) for g in gaps] == [(3, 6)]
     healed = [e for e in stage.book("M-2") if isinstance(e, schema.BookSnapshot)]
     assert [e.generation for e in healed] == [1, 2]
-    assert all(state.is_valid for state in before)
 
 
 async def test_B8_malformed_frames_are_kept_and_the_gateway_goes_on(stage: Stage) -> None:
@@ -235,7 +247,60 @@ async def test_B1_after_a_cut_every_book_is_invalid_until_its_new_snapshot(stage
     await stage.valid("M-1")
     snapshots = [e for e in stage.book("M-1") if isinstance(e, schema.BookSnapshot)]
     assert snapshots[-1].conn != first.conn
-    assert any(isinstance(row, schema.GapRow) for row in stage.tape())
+    reasons = [row.reason for row in stage.tape() if isinstance(row, schema.GapRow)]
+    assert reasons[0] == reasons[-1] == "connection began"
+    assert "closed" in reasons[1]
+
+
+async def test_B14_a_venue_that_hangs_up_at_once_is_tried_with_growing_pauses(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage.venue.hang_up = True
+    stage.want("M-1")
+    await stage.until(lambda: stage.venue.connections >= 1, "a first connection")
+    stage.venue.cut()
+    await stage.until(lambda: "Attempt 3" in caplog.text, "a third attempt", within_s=30)
+    waits = [float(record.args[2]) for record in caplog.records if record.msg.startswith("no feed")]  # type: ignore[index, arg-type]
+    assert waits[2] > waits[0]
+
+
+async def test_B13_a_refused_market_leaves_the_others_and_is_not_asked_for_again_at_once(stage: Stage) -> None:
+    stage.want("M-1")
+    await stage.valid("M-1")
+    stage.venue.refuse = {"M-2"}
+    stage.want("M-2")
+    await stage.until(lambda: stage.venue.asked("add_markets"), "the market is asked for")
+    stage.want("M-3")
+    await stage.valid("M-3")
+    channels = 3  # book, trade and ticker each ask once
+    assert len([p for p in stage.venue.asked("add_markets") if "M-2" in p["market_tickers"]]) <= channels
+    refused = [row for row in stage.tape() if isinstance(row, schema.GapRow) and "market limit" in row.reason]
+    assert len(refused) == 1
+
+
+async def test_B1_what_was_not_yet_published_when_the_connection_ended_is_not_lost(stage: Stage) -> None:
+    stage.want("M-1")
+    await stage.valid("M-1")
+    stage.redis.client_pause(1_500, all=False)  # writes wait, as with a slow store
+    for number in range(200):
+        await stage.venue.delta("M-1", price_dollars=f"0.{1000 + number}")
+    stage.venue.cut()
+    await stage.until(lambda: stage.venue.connections == 2, "the gateway comes back")
+    await stage.until(lambda: len([r for r in stage.tape() if isinstance(r, schema.DeltaRow)]) == 200, "all rows")
+
+
+async def test_a_market_nobody_wants_any_more_leaves_nothing_behind(stage: Stage) -> None:
+    stage.want("M-1")
+    await stage.valid("M-1")
+    stage.redis.zrem(schema.INTEREST, "M-1|trader:1")
+    await stage.until(lambda: stage.state("M-1") is None, "no latest state")
+    assert stage.redis.ttl(schema.book_stream("M-1")) > 0
+    last = stage.book("M-1")[-1]
+    assert isinstance(last, schema.BookStatus)
+    assert not last.is_valid
+    stage.want("M-1")
+    await stage.valid("M-1")
+    assert stage.redis.ttl(schema.book_stream("M-1")) == -1
 
 
 async def test_D1_what_happened_while_redis_was_away_is_published_afterwards(stage: Stage) -> None:

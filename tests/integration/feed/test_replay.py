@@ -10,6 +10,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from feed.replay import Replay
+from kalshimm.errors import NotReachable
+from kalshimm.runtime.clock import SystemClock
+
 Manage = Callable[..., subprocess.CompletedProcess[str]]
 
 FRAMES = [
@@ -40,11 +44,11 @@ def test_it_reports_what_it_saw_and_stores_it(manage: Manage, database_url: str,
     path.write_text("\n".join(FRAMES))
     result = replay(manage, database_url, path)
     expected = {
-        "files": 1, "frames": 4, "deltas": 1, "snapshots": 1, "tickers": 0, "trades": 0, "connections": 1, "gaps": 1,
+        "files": 1, "frames": 4, "deltas": 2, "snapshots": 1, "tickers": 0, "trades": 0, "connections": 1, "gaps": 1,
         "negative_levels": 0, "crossed_books": 0,
     }  # fmt: skip
     assert {name: result[name] for name in expected} == expected
-    assert result["rows"] == {"deltas": 1, "snapshots": 1, "tickers": 0, "trades": 0}
+    assert result["rows"] == {"deltas": 2, "snapshots": 1, "tickers": 0, "trades": 0}
     assert rows(database_url, "SELECT expected, received FROM feed_feedgap") == [(3, 4)]
     again = replay(manage, database_url, path)
     assert again["rows"] == {"deltas": 0, "snapshots": 0, "tickers": 0, "trades": 0}
@@ -68,6 +72,34 @@ def test_a_broken_recording_is_one_sentence_and_keeps_what_came_before(
     assert "line 3: expected one JSON object a line" in run.stderr.splitlines()[-1]
     assert "Traceback" not in run.stderr
     assert len(rows(database_url, "SELECT 1 FROM markets_book_snapshot")) == 1
+
+
+def test_blank_lines_between_frames_do_not_keep_everything_in_memory(
+    manage: Manage, database_url: str, tmp_path: Path
+) -> None:
+    """Frames of a turn are counted, not lines: with a blank line behind each, a turn would never have ended."""
+    path = tmp_path / "a.ndjson"
+    deltas = [FRAMES[3].replace('"seq":2', f'"seq":{n}').replace("-2.50", "0.01") for n in range(2, 6_002)]
+    path.write_text("\n\n".join([*FRAMES[:2], *deltas]))
+    result = replay(manage, database_url, path)
+    assert (result["deltas"], result["gaps"]) == (6_000, 0)
+    assert result["rows"]["deltas"] == 6_000  # type: ignore[index]
+
+
+async def test_D8_a_replay_whose_database_goes_away_says_so(
+    redis_url: str, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.ndjson"
+    path.write_text("\n".join(FRAMES))
+
+    async def away(*_: object) -> None:
+        raise psycopg.OperationalError("server closed the connection unexpectedly")
+
+    monkeypatch.setattr("feed.writer.StreamWriter._store", away)
+    monkeypatch.setattr("feed.writer.RETRY_FIRST_S", 0.01)
+    runner = Replay(redis_url=redis_url, dsn=database_url, clock=SystemClock())
+    with pytest.raises(NotReachable, match="unstored; replay again"):
+        await runner.run([path])
 
 
 def test_a_recording_that_is_not_there_is_a_usage_error(manage: Manage, database_url: str) -> None:

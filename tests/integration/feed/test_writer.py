@@ -151,6 +151,51 @@ async def test_D7_an_entry_nobody_can_read_is_set_aside_and_the_stream_goes_on(
     assert "tape version 99" in reasons[1]
 
 
+@pytest.mark.parametrize(
+    "poison",
+    [
+        pytest.param({"fields": {b"other": b"x"}}, id="no payload"),
+        pytest.param(
+            {"rows": [schema.DeltaRow(10**15 * 1_000, 0, "M-1", 9, 0, 4_200, 1)]}, id="a time past the calendar"
+        ),
+        pytest.param({"rows": [schema.DeltaRow(BEFORE, 0, "A\0", 9, 0, 4_200, 1)]}, id="a NUL in a ticker"),
+        pytest.param({"rows": [schema.DeltaRow(BEFORE, 0, "A" * 200, 9, 0, 4_200, 1)]}, id="a ticker too long"),
+        pytest.param({"rows": [schema.DeltaRow(BEFORE, 0, "M-1", 9, 0, 4_200, 2**63)]}, id="a count too large"),
+        pytest.param({"rows": [schema.GapRow(BEFORE, 0, "", "NUL \0", 0, 0, 0)]}, id="a NUL in a reason"),
+    ],
+)
+async def test_D7_an_entry_no_table_takes_is_found_by_halving_and_nothing_good_is_lost_with_it(
+    bench: Bench, redis_client: redis.Redis, poison: dict[str, Any]
+) -> None:
+    publish(redis_client, [a_delta(n) for n in range(1, 301)])
+    if "rows" in poison:
+        entry = schema.TapeEntry(schema.VERSION, CONN, poison["rows"])
+        redis_client.xadd(schema.TAPE, {schema.FIELD: schema.encode(entry)})
+    else:
+        redis_client.xadd(schema.TAPE, poison["fields"])
+    publish(redis_client, [a_delta(n) for n in range(301, 601)])
+    writer = await bench.drain(TapeSink(schema.TAPE))
+    assert await bench.count("markets_book_delta") == 600
+    assert await bench.count("feed_malformedframe") == 1
+    assert writer.stored["poisoned"] == 1
+    assert redis_client.xlen(schema.TAPE) == 0
+
+
+async def test_D7_a_journal_line_no_table_takes_is_set_aside_too(bench: Bench, redis_client: redis.Redis) -> None:
+    for number, reason in ((1, "good"), (2, "NUL \0"), (3, "good")):
+        redis_client.xadd(schema.JOURNAL, {schema.FIELD: a_line(number, schema.Decision(reason, {}, 1))})
+    await bench.drain(JournalSink())
+    assert await bench.count("traders_decision") == 2
+
+
+async def test_acknowledgements_outlive_the_writer(bench: Bench, redis_client: redis.Redis) -> None:
+    redis_client.xadd(schema.JOURNAL, {schema.FIELD: a_line(7, schema.Decision("x", {}, 1))})
+    await bench.drain(JournalSink())
+    another = JournalSink()
+    await bench.drain(another)
+    assert another.acknowledged == {3: 7}
+
+
 def a_line(number: int, body: schema.JournalBody, *, trader: int = 3) -> bytes:
     line = schema.JournalEntry(schema.VERSION, trader, number, BEFORE + number, "paper", "dry-run", "M-1", body)
     return schema.encode(line)
@@ -181,7 +226,9 @@ async def test_journal_lines_become_orders_fills_and_decisions_once(bench: Bench
 
 
 async def test_log_records_are_stored_with_their_fields(bench: Bench, redis_client: redis.Redis) -> None:
-    entry = LogEntry(LOG_VERSION, BEFORE, "gateway", "local", 7, "INFO", "feed", "with a \x00 in it", {"ticker": "M-1"})
+    entry = LogEntry(
+        LOG_VERSION, BEFORE, "gateway", "local", 7, "INFO", "feed", "with a \x00 in it", {"ticker": "M-1", "n": "\x00"}
+    )
     redis_client.xadd(LOG_STREAM, {b"d": schema.encode(entry)})
     await bench.drain(LogSink())
     assert await bench.rows("SELECT role, message, fields->>'ticker' FROM ops_service_log") == [

@@ -57,11 +57,12 @@ def test_B4_a_gap_spoils_every_market_of_the_subscription_until_its_own_snapshot
     delta(books, 9)
     taken = books.take()
     assert [m.is_valid for m in books.markets.values()] == [False, False]
-    assert taken.snapshots_wanted == {1: {"M-1", "M-2"}}
+    assert taken.snapshots_wanted == [(1, ["M-1", "M-2"])]
     assert taken.is_feed_changed
     assert books.generations() == {1: 2}
-    (gap,) = taken.rows
+    gap, lost = taken.rows
     assert isinstance(gap, schema.GapRow)
+    assert isinstance(lost, schema.DeltaRow), "on the tape it is not lost"
     assert (gap.expected, gap.received) == (3, 9)
     snapshot(books, 10, "M-2")
     assert [books.market(t).is_valid for t in ("M-1", "M-2")] == [False, True]
@@ -84,7 +85,7 @@ def test_B8_a_malformed_frame_spoils_only_its_own_market() -> None:
     taken = books.take()
     assert [books.market(t).is_valid for t in ("M-1", "M-2")] == [False, True]
     assert isinstance(taken.rows[0], schema.MalformedRow)
-    assert taken.snapshots_wanted == {1: {"M-1"}}
+    assert taken.snapshots_wanted == [(1, ["M-1"])]
 
 
 def test_B8_a_level_below_zero_spoils_the_book_and_is_counted() -> None:
@@ -92,7 +93,7 @@ def test_B8_a_level_below_zero_spoils_the_book_and_is_counted() -> None:
     delta(books, 2, delta_fp="-20.01")
     assert not books.market("M-1").is_valid
     assert books.counters["negative_levels"] == 1
-    assert books.take().snapshots_wanted == {1: {"M-1"}}
+    assert books.take().snapshots_wanted == [(1, ["M-1"])]
 
 
 def test_B12_a_book_crossed_within_one_time_stamp_is_in_mid_update() -> None:
@@ -109,7 +110,7 @@ def test_B12_a_book_still_crossed_at_the_next_time_stamp_is_broken() -> None:
     delta(books, 2, ts_ms=5, price_dollars="0.4500")
     delta(books, 3, ts_ms=6)
     assert books.counters["crossed_books"] == 1
-    assert books.take().snapshots_wanted == {1: {"M-1"}}
+    assert books.take().snapshots_wanted == [(1, ["M-1"])]
 
 
 def test_B12_a_book_crossed_for_long_is_broken_without_another_message() -> None:
@@ -130,7 +131,7 @@ def test_B12_a_fresh_snapshot_that_is_crossed_too_pauses_the_market() -> None:
     books.tick(NOW + CROSSED_FOR_US)
     taken = books.take()
     assert not books.market("M-1").is_valid
-    assert taken.snapshots_wanted == {}
+    assert taken.snapshots_wanted == []
 
 
 def test_B1_a_lost_connection_spoils_every_book_and_leaves_a_gap_row() -> None:
@@ -199,3 +200,75 @@ def test_what_is_lost_on_the_way_is_noted_and_repeated_whole() -> None:
     taken = books.take()
     assert [type(row) for row in taken.rows] == [schema.GapRow]
     assert [type(event) for event in taken.events["M-1"]] == [schema.BookSnapshot]
+
+
+def test_B8_a_malformed_first_snapshot_is_asked_for_again() -> None:
+    books = Books(7, Session())
+    books.session.subscribe(BOOK_CHANNEL, ["M-1"])
+    receive(books, type="subscribed", id=1, msg={"channel": BOOK_CHANNEL, "sid": 1})
+    msg = {"market_ticker": "M-1", "yes_dollars_fp": [["oops", "1.00"]]}
+    receive(books, type="orderbook_snapshot", sid=1, seq=1, msg=msg)
+    assert books.take().snapshots_wanted == [(1, ["M-1"])]
+
+
+def test_B13_a_snapshot_that_never_comes_is_asked_for_with_growing_pauses() -> None:
+    books = a_feed("M-1", "M-2")
+    delta(books, 9)
+    requests = [books.take().snapshots_wanted]
+    for second in range(1, 61):
+        books.tick(NOW + second * 1_000_000)
+        requests.append(books.take().snapshots_wanted)
+    asked = [(second, wanted) for second, wanted in enumerate(requests) if wanted]
+    assert [second for second, _ in asked] == [0, 1, 3, 7, 15, 31]
+    assert asked[1][1] == [(1, ["M-1", "M-2"])], "once more together"
+    assert asked[2][1] == [(1, ["M-1"]), (1, ["M-2"])], "then singly: one may spoil the other"
+
+
+def test_B8_a_book_that_keeps_breaking_is_not_asked_for_without_end() -> None:
+    books = a_feed()
+    asked = 0
+    for number in range(2, 202, 2):
+        delta(books, number, price_dollars="oops")
+        asked += len(books.take().snapshots_wanted)
+        snapshot(books, number + 1)
+    assert asked == 1
+
+
+def test_a_book_whose_lease_ended_is_told_to_be_over_on_its_stream() -> None:
+    books = a_feed()
+    books.lease("M-1", is_leased=True, now_us=NOW)
+    books.take()
+    books.lease("M-1", is_leased=False, now_us=NOW)
+    (event,) = books.take().events["M-1"]
+    assert event == schema.BookStatus(NOW, False, "no longer leased")
+
+
+def test_a_book_that_is_unsubscribed_is_forgotten_and_invalid_when_wanted_again() -> None:
+    books = a_feed("M-1", "M-2")
+    books.session.delete_markets(1, ["M-1"])
+    receive(books, type="ok", id=2, sid=1, seq=3, msg={"market_tickers": ["M-2"]})
+    taken = books.take()
+    assert (taken.gone, set(books.markets)) == ({"M-1"}, {"M-2"})
+    books.lease("M-1", is_leased=True, now_us=NOW)
+    assert books.take().events == {}, "no snapshot of a book nobody keeps"
+
+
+def test_B13_a_refused_market_is_noted_once_and_counted() -> None:
+    books = a_feed()
+    for command in (2, 3):
+        books.session.add_markets(1, ["M-9"])
+        receive(books, type="error", id=command, msg={"code": 26, "msg": "market limit"})
+    assert [row.reason for row in books.take().rows] == ["refused by the venue: 26 market limit"]
+    assert books.refusals == {"M-9": 2}
+    receive(books, type="ok", id=4, sid=1, seq=2, msg={"market_tickers": ["M-1", "M-9"]})
+    assert books.refusals == {}
+
+
+def test_a_lifecycle_message_that_changes_a_detail_leaves_the_status() -> None:
+    books = a_feed()
+    books.session.subscribe("market_lifecycle_v2")
+    receive(books, type="subscribed", id=2, msg={"channel": "market_lifecycle_v2", "sid": 2})
+    for number, word in enumerate(("deactivated", "metadata_updated"), start=1):
+        body = {"market_ticker": "M-1", "event_type": word}
+        receive(books, type="market_lifecycle_v2", sid=2, seq=number, msg=body)
+    assert books.state("M-1").status == "deactivated"

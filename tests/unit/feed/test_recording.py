@@ -104,6 +104,9 @@ def test_a_cut_file_is_refused(tmp_path: Path, suffix: str, pack: object) -> Non
         ('{"raw":"{"}', "`raw` is no wire frame"),
         (envelope("brand_new", {}), "unknown event type 'brand_new'"),
         (envelope("ticker", {}), "before its channel was subscribed"),
+        ('{"type":"subscribed","sid":1,"msg":{}}', "does not hold what its kind of line does"),
+        ('{"event_type":"ws_connected"}', "does not hold what its kind of line does"),
+        ('{"event_type":"watch_market","payload_json":[1]}', "does not hold what its kind of line does"),
     ],
 )
 def test_a_line_that_means_nothing_is_named(tmp_path: Path, line: str, problem: str) -> None:

@@ -2,7 +2,18 @@ from __future__ import annotations
 
 import logging
 
-from kalshimm.runtime.logs import QUEUE_RECORDS, LineFormatter, QueueHandler, to_record
+import pytest
+
+from kalshimm.runtime.logs import (
+    LOG_VERSION,
+    QUEUE_RECORDS,
+    LineFormatter,
+    LogEntry,
+    QueueHandler,
+    _encode,
+    decode_log,
+    to_record,
+)
 
 
 def a_record(message: str = "subscribed %s", **extra: object) -> logging.LogRecord:
@@ -23,7 +34,20 @@ def test_a_full_queue_drops_and_counts_instead_of_blocking() -> None:
     handler = QueueHandler()
     for _ in range(QUEUE_RECORDS + 2):
         handler.emit(a_record())
-    assert (len(handler.take()), handler.dropped) == (QUEUE_RECORDS, 2)
+    taken = handler.take()
+    assert len(taken) == QUEUE_RECORDS + 1
+    assert taken[-1].fields == {"action": "log_records_dropped", "count": 2}
+
+
+def test_a_broken_log_call_does_not_break_its_caller(capsys: pytest.CaptureFixture[str]) -> None:
+    QueueHandler().handle(logging.LogRecord("tests", logging.INFO, __file__, 1, "%d", ("x",), None))
+    assert "Logging error" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", [2**70, "\ud800"])
+def test_what_msgpack_does_not_hold_is_shipped_as_its_repr(value: object) -> None:
+    entry = LogEntry(LOG_VERSION, 1, "r", "n", 1, "INFO", "l", f"got {value}", {"value": value})
+    assert decode_log(_encode(entry)).fields == {"value": ascii(value)}
 
 
 def test_records_that_could_not_be_sent_keep_their_order() -> None:

@@ -14,7 +14,6 @@ from feed.exchange.replayed import replay_into
 from feed.exchange.wire import rfc3339
 from feed.exchange.world import SECOND_US, World
 from feed.recording import read_frames
-from kalshimm.errors import BadRecording
 from markets.core.book import OrderBook
 from markets.core.units import DOLLAR_CC, Side, parse_count, parse_price
 
@@ -157,10 +156,20 @@ def test_a_market_that_goes_on_in_the_next_recording_closes_as_that_one_says(tmp
     assert world.markets[TICKER].status == "closed"
 
 
-def test_a_delta_that_does_not_fit_names_file_and_line(tmp_path: Path) -> None:
-    world = a_replay(tmp_path, delta(1, "yes", "0.4000", "-99.00"))
-    with pytest.raises(BadRecording, match="line 2"):
-        world.advance(NOW_US + SECOND_US)
+@pytest.mark.parametrize(
+    "damage", [{"delta_fp": "-99.00"}, {"side": "maybe"}, {"price_dollars": "NaN"}, {"market_ticker": None}]
+)
+def test_a_frame_that_does_not_fit_ends_the_recording_and_names_file_and_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: dict[str, Any]
+) -> None:
+    line = json.loads(delta(1, "yes", "0.4000", "1.00"))
+    sound = json.loads(line["raw"])
+    sound["msg"] |= damage
+    world = a_replay(tmp_path, json.dumps(line | {"raw": json.dumps(sound)}))
+    world.advance(NOW_US + 5 * SECOND_US)
+    assert "recording broken off" in caplog.text
+    assert not world.markets[TICKER].is_tradable
+    world.advance(NOW_US + 10 * SECOND_US)
 
 
 @pytest.mark.recorded

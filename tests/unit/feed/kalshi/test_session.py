@@ -7,8 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from feed.books import Books
 from feed.kalshi import session as wire
 from feed.kalshi.session import BOOK_CHANNEL, Session
+from feed.kalshi.wire import frames
+from feed.publisher import tape_commands
 from markets.core.units import Side
 
 
@@ -98,8 +101,9 @@ def test_B4_a_gap_is_shown_with_every_market_of_its_subscription() -> None:
     session = a_session("M-1", "M-2")
     session.receive(snapshot(1))
     session.receive(snapshot(2, ticker="M-2"))
-    (gap,) = session.receive(delta(5))
+    gap, lost = session.receive(delta(5))
     assert isinstance(gap, wire.Gap)
+    assert isinstance(lost, wire.BookDelta), "kept for the tape"
     assert (gap.expected, gap.received, gap.markets) == (3, 5, {"M-1", "M-2"})
     assert session.subscriptions[1].generation == 2
 
@@ -129,11 +133,11 @@ def test_B6_a_lower_number_is_a_gap() -> None:
     session = a_session()
     for number in (1, 2, 3):
         session.receive(delta(number))
-    assert kinds(session.receive(delta(2))) == ["Gap"]
+    assert kinds(session.receive(delta(2))) == ["Gap", "BookDelta"]
 
 
 def test_a_subscription_that_does_not_begin_at_one_has_a_gap() -> None:
-    assert kinds(a_session().receive(delta(3))) == ["Gap"]
+    assert kinds(a_session().receive(delta(3))) == ["Gap", "BookDelta"]
 
 
 def test_an_ok_takes_a_number_of_its_subscription() -> None:
@@ -197,8 +201,36 @@ def test_B8_an_unknown_type_is_ignored_but_takes_its_number() -> None:
     assert kinds(session.receive(delta(3))) == ["BookDelta"]
 
 
+HOSTILE = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.lists(st.text()),
+    st.sampled_from(["1e9", "99999999999999999999.00", "0.42", "NaN", "\x00", "A" * 300, 10**19, -1, 2**63]),
+)  # fmt: skip
+FIELDS = ["market_ticker", "price_dollars", "delta_fp", "side", "ts_ms", "yes_dollars_fp", "trade_id", "count_fp",
+          "yes_price_dollars", "taker_outcome_side", "volume_fp", "code", "msg", "channel", "event_type"]  # fmt: skip
+KINDS = [*frames.KNOWN_TYPES, "brand_new"]
+
+
+@given(
+    kind=st.sampled_from(KINDS),
+    head=st.dictionaries(st.sampled_from(["sid", "seq", "id", "sending_ts_ms"]), HOSTILE),
+    msg=st.dictionaries(st.sampled_from(FIELDS), HOSTILE),
+    good=st.booleans(),
+)
+def test_B8_nothing_the_venue_may_send_raises_on_its_way_to_the_tape(
+    kind: str, head: dict[str, Any], msg: dict[str, Any], good: bool
+) -> None:
+    """Hostile values in frames of every type, through session and books into the entries that are published."""
+    session = a_session()
+    books = Books(1, session)
+    sound = {"market_ticker": "M-1", "price_dollars": "0.42", "delta_fp": "1.00", "side": "yes", "trade_id": "t",
+             "yes_price_dollars": "0.42", "count_fp": "1.00", "taker_outcome_side": "yes"}  # fmt: skip
+    body = {"type": kind, "sid": 1, "seq": 1, "msg": (sound if good else {}) | msg} | head
+    books.receive(json.dumps(body).encode(), 1)
+    assert all(isinstance(command[-1], bytes) for command in tape_commands("tape", 1, books.take().rows))
+
+
 @given(st.binary(max_size=200))
-def test_nothing_the_venue_may_send_raises(data: bytes) -> None:
+def test_B8_nothing_at_all_raises(data: bytes) -> None:
     a_session().receive(data)
 
 
@@ -219,10 +251,9 @@ def test_B13_a_refusal_names_what_was_meant() -> None:
     assert session.subscriptions[1].markets == {"M-1"}
 
 
-def test_frames_after_an_unsubscribe_are_strays() -> None:
+def test_frames_of_a_subscription_that_is_over_are_strays() -> None:
     session = a_session()
-    session.unsubscribe(1)
-    session.receive(b'{"id":2,"sid":1,"seq":1,"type":"unsubscribed"}')
+    session.receive(b'{"sid":1,"seq":1,"type":"unsubscribed"}')
     assert session.receive(delta(2)) == ()
     assert session.strays == 1
 
@@ -230,4 +261,36 @@ def test_frames_after_an_unsubscribe_are_strays() -> None:
 def test_a_recording_that_begins_later_is_taken_up() -> None:
     session = Session(adopt=True)
     assert kinds(session.receive(snapshot(41))) == ["BookSnapshot"]
-    assert kinds(session.receive(delta(43))) == ["Gap"]
+    assert kinds(session.receive(delta(43))) == ["Gap", "BookDelta"]
+
+
+def test_only_what_an_ok_lists_counts_as_subscribed() -> None:
+    session = a_session()
+    session.add_markets(1, ["M-2", "M-3"])
+    session.receive(b'{"id":2,"sid":1,"seq":1,"type":"ok","msg":{"market_tickers":["M-1","M-3"]}}')
+    assert session.subscriptions[1].markets == {"M-1", "M-3"}
+
+
+def test_an_ok_without_its_list_confirms_what_was_asked() -> None:
+    session = a_session()
+    session.add_markets(1, ["M-2"])
+    session.receive(b'{"id":2,"sid":1,"seq":1,"type":"ok"}')
+    assert session.subscriptions[1].markets == {"M-1", "M-2"}
+
+
+def test_a_snapshot_asked_for_may_come_without_a_number_of_its_own() -> None:
+    session = a_session()
+    session.receive(snapshot(1))
+    session.get_snapshot(1, ["M-1"])
+    asked = json.loads(snapshot(1)) | {"id": 2}
+    assert kinds(session.receive(json.dumps(asked).encode())) == ["BookSnapshot"]
+    assert session.receive(snapshot(1)) == ()
+
+
+def test_a_command_whose_answer_is_lost_is_given_up() -> None:
+    session = a_session()
+    session.add_markets(1, ["M-2"])
+    session.give_up(1)
+    assert session.is_pending(BOOK_CHANNEL, "add_markets")
+    session.give_up(1)
+    assert not session.is_pending(BOOK_CHANNEL, "add_markets")

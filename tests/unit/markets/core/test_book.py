@@ -76,7 +76,6 @@ def test_a_snapshot_with_an_empty_level_is_refused() -> None:
         a_book({4_200: 0})
 
 
-def test_better_size_and_ladder_look_from_the_best_down() -> None:
+def test_better_size_is_what_stands_above_a_price() -> None:
     book = a_book({6_200: 300, 6_100: 200, 6_000: 300})
     assert book.better_cx(Side.YES, 6_000) == 500
-    assert book.ladder(Side.YES) == [(6_200, 300), (6_100, 200), (6_000, 300)]

@@ -45,12 +45,12 @@ def test_a_tapered_grid_is_fine_at_the_edges_and_coarse_between() -> None:
 
 
 @given(grids, sides, st.data())
-def test_steps_are_counted_as_they_are_taken(grid: PriceGrid, side: Side, data: st.DataObject) -> None:
+def test_steps_lead_from_one_tradable_price_to_another(grid: PriceGrid, side: Side, data: st.DataObject) -> None:
     tradable = grid.prices_cc(side)
     low = data.draw(st.integers(0, len(tradable) - 1))
     high = data.draw(st.integers(low, len(tradable) - 1))
-    assert grid.steps_between(side, tradable[low], tradable[high]) == high - low
     assert grid.step(side, tradable[low], high - low) == tradable[high]
+    assert grid.step(side, tradable[high], low - high) == tradable[low]
 
 
 def test_a_step_off_the_grid_is_none() -> None:

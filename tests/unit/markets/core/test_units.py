@@ -11,7 +11,6 @@ from markets.core.units import (
     format_dollars,
     format_price,
     parse_count,
-    parse_dollars,
     parse_price,
     yes_price_cc,
 )
@@ -27,9 +26,11 @@ def test_a_count_survives_its_wire_form(count_cx: int) -> None:
     assert parse_count(format_count(count_cx)) == count_cx
 
 
-@given(st.integers(-(10**15), 10**15))
-def test_an_amount_survives_its_wire_form(value_ud: int) -> None:
-    assert parse_dollars(format_dollars(value_ud)) == value_ud
+@pytest.mark.parametrize(
+    ("value_ud", "text"), [(0, "0.000000"), (1, "0.000001"), (-17_500, "-0.017500"), (12_000_000, "12.000000")]
+)
+def test_an_amount_has_six_decimals_on_the_wire(value_ud: int, text: str) -> None:
+    assert format_dollars(value_ud) == text
 
 
 @pytest.mark.parametrize(
