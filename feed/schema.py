@@ -272,7 +272,7 @@ class Decision(msgspec.Struct, frozen=True, array_like=True, tag=2):
 
 
 class StateChange(msgspec.Struct, frozen=True, array_like=True, tag=3):
-    """A trader's state word changed: starting, quoting, paused, draining, stopped, failed."""
+    """A trader's state word changed: starting, quoting, paused, draining, stopped."""
 
     state: str
     reason: str
@@ -303,7 +303,7 @@ class JournalEntry(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Control(msgspec.Struct, frozen=True, array_like=True):
-    """A command to one trader. `verb`: pause, resume, stop."""
+    """A command to one trader. `verb`: pause, resume. Stopping is a signal, so that it needs no store."""
 
     version: int
     command_id: str

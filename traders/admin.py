@@ -57,7 +57,11 @@ class SeriesRuleAdmin(AuditedAdmin):
 
 @admin.register(Trader)
 class TraderAdmin(AuditedAdmin):
-    """Mode is shown, not offered: going live is not a field to tick."""
+    """Mode is shown, not offered: going live is not a field to tick.
+
+    A trader keeps its market: its journal and position are of that one. Another strategy is taken up by the
+    supervisor, which starts the trader anew.
+    """
 
     form = TraderForm
     list_display = ("name", "market_ticker", "strategy", "mode", "desired", "state", "state_reason")
@@ -65,6 +69,15 @@ class TraderAdmin(AuditedAdmin):
     list_select_related = ("strategy",)
     search_fields = ("name", "market_ticker")
     readonly_fields = ("mode", "state", "state_reason", "pid", "restarts", "created_at")
+
+    def get_readonly_fields(self, request: Any, obj: Any = None) -> Any:
+        return (*self.readonly_fields, "market_ticker") if obj else self.readonly_fields
+
+    def get_deleted_objects(self, objs: Any, request: Any) -> Any:
+        """Refuse to delete what runs: without its row nobody could pause it."""
+        deleted, counts, needed, protected = super().get_deleted_objects(objs, request)
+        running = [f"trader {obj} runs as process {obj.pid}; stop it first" for obj in objs if obj.pid is not None]
+        return deleted, counts, needed, [*protected, *running]
 
     def get_fieldsets(self, request: Any, obj: Any = None) -> Any:
         wanted = (None, {"fields": TraderForm.Meta.fields})

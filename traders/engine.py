@@ -80,10 +80,11 @@ class Engine:
         self.view.on_feed(feed, now.monotonic_s)
 
     def on_events(self, events: Sequence[BookEvent]) -> list[JournalBody]:
-        """Apply market events in order; the moment a book breaks, nothing stays resting on it."""
+        """Apply market events in order, each once; the moment a book breaks, nothing stays resting on it."""
         bodies: list[JournalBody] = []
         for event in events:
-            self.view.on_event(event)
+            if not self.view.on_event(event):
+                continue
             if self.view.broken:
                 bodies += self._book(self._broker.cancel_all(f"book lost: {self.view.broken}"))
             else:
@@ -110,7 +111,8 @@ class Engine:
         """Look at the market once and act; also called when nothing came, because time alone can end a quote."""
         if self.state in ("draining", "stopped"):
             return []
-        if self._is_mid_update(now):
+        must_cancel = bool(self._paused_by) or self.is_closed(now)  # whatever the book looks like
+        if self._is_mid_update(now) and not must_cancel:
             return []
         is_valid = not self.view.why_invalid(now.monotonic_s)
         bodies = self._change_state(self._next_state(is_valid=is_valid), "")
@@ -124,7 +126,7 @@ class Engine:
 
     def _wanted(self, now: Now) -> Quotes:
         """Return what should rest; anything in doubt means nothing should."""
-        if now.wall_us >= self._setup.close_time_us:
+        if self.is_closed(now):
             return Quotes((), CLOSED)
         if self._paused_by:
             return Quotes((), f"paused by {self._paused_by}")

@@ -4,7 +4,9 @@
                                       │
                                       └── valid only while `why_invalid` finds nothing (design.md section 4)
 
-`FeedView` is the rule, fed with entries and the reader's own clock; `StreamReader` fetches the entries.
+`FeedView` is the rule, fed with entries and the reader's own clock; `StreamReader` fetches the entries. The gateway
+repeats what it could not prove sent, so an entry may come twice: deltas and snapshots count once by their sequence
+number, prints by their id.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from feed.schema import (
     BookEvent,
     BookSnapshot,
     BookStatus,
+    BookTrade,
     Control,
     FeedState,
     book_stream,
@@ -41,6 +44,7 @@ Entries = list[tuple[bytes, dict[bytes, bytes]]]  # what Redis answers; its clie
 LAG_MAX_MS = 5_000
 READ_ENTRIES = 1_000
 WALK_BACK_ENTRIES = 200
+PRINTS_KEPT = 1_000  # far more than one round trip of the gateway holds of one market
 READER_PAUSE_MAX_S = 2.0  # after a longer pause of our own the stream may have been trimmed past us
 
 
@@ -55,6 +59,8 @@ class FeedView:
         self.book = OrderBook()
         self.time_us = 0
         self._snapshot: BookSnapshot | None = None
+        self._seq = 0  # last one that the book contains
+        self._prints: dict[str, None] = {}  # newest ids, oldest first
         self.broken = "waiting for the first snapshot"
         self._feed: FeedState | None = None
         self._feed_at_s = 0.0
@@ -67,8 +73,36 @@ class FeedView:
         """Distrust the book until the next snapshot."""
         self.broken = reason
 
-    def on_event(self, event: BookEvent) -> None:
-        """Apply one event; without a book to apply it to, only a snapshot counts."""
+    def on_event(self, event: BookEvent) -> bool:
+        """Apply one event, and return whether it is news; one that is repeated changes nothing.
+
+        Without a book to apply it to, only a snapshot counts.
+        """
+        if self._is_repeated(event):
+            return False
+        self._apply(event)
+        return True
+
+    def _is_repeated(self, event: BookEvent) -> bool:
+        if isinstance(event, BookTrade):
+            return self._is_known_print(event.trade_id)
+        if self.broken:
+            return False
+        if isinstance(event, BookDelta):
+            return 0 < event.seq <= self._seq  # 0 is a message without a number
+        return (
+            isinstance(event, BookSnapshot) and _origin(event) == _origin(self._snapshot) and 0 < event.seq < self._seq
+        )
+
+    def _is_known_print(self, trade_id: str) -> bool:
+        if trade_id in self._prints:
+            return True
+        self._prints[trade_id] = None
+        if len(self._prints) > PRINTS_KEPT:
+            del self._prints[next(iter(self._prints))]
+        return False
+
+    def _apply(self, event: BookEvent) -> None:
         self.time_us = max(self.time_us, event.time_us)
         if isinstance(event, BookStatus):
             if not event.is_valid:
@@ -77,9 +111,10 @@ class FeedView:
         try:
             if isinstance(event, BookSnapshot):
                 self.book.replace(event.yes, event.no)
-                self._snapshot, self.broken = event, ""
+                self._snapshot, self._seq, self.broken = event, event.seq, ""
             elif isinstance(event, BookDelta) and not self.broken:
                 self.book.apply(event.side, event.price_cc, event.delta_cx)
+                self._seq = event.seq or self._seq
         except NegativeLevel as exc:
             self.lose(f"not the exchange's book any more: {exc}")
 
@@ -192,6 +227,11 @@ class StreamReader:
     async def _is_cut(self, entry_id: bytes) -> bool:
         oldest = cast(Entries, await self._client.xrange(self._book, count=1))
         return bool(oldest) and entry_id != b"0-0" and _order(oldest[0][0]) > _order(entry_id)
+
+
+def _origin(snapshot: BookSnapshot | None) -> tuple[int, int, int] | None:
+    """Return what sequence numbers count in: connection, subscription, generation."""
+    return (snapshot.conn, snapshot.sid, snapshot.generation) if snapshot else None
 
 
 def _events(value: bytes) -> list[BookEvent]:

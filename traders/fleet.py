@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 from django.db import transaction
+from django.db.models import Q
 
+from feed.schema import OrderState
 from kalshimm.ops.services import audit
 from markets.core.grid import PriceRange
 from markets.core.units import Side
 from markets.models import Market
 from traders.core.inventory import Inventory
-from traders.models import Desired, Fill, JournalMark, Mode, SeriesRule, Trader
+from traders.core.orders import OrderStatus
+from traders.journal import Checkpoint
+from traders.models import Desired, Fill, JournalMark, Mode, Order, SeriesRule, Trader
 from traders.series import RollingMarket, markets_to_trade, trader_name
 
 ACTOR = "supervisor"
@@ -46,9 +51,14 @@ def microseconds(moment: datetime) -> int:
     return round(moment.timestamp() * 1_000_000)
 
 
-def read_wanted() -> list[Wanted]:
-    """Return every trader that should run or that may still run, with its market."""
-    traders = list(Trader.objects.select_related("strategy").exclude(desired=Desired.STOPPED, state="stopped"))
+def read_wanted(living: Collection[int]) -> list[Wanted]:
+    """Return every trader that should run, or that runs or may run all the same, with its market.
+
+    Args:
+        living: Ids of the traders that have a process, whatever their rows say.
+    """
+    is_over = Q(desired=Desired.STOPPED, state="stopped")
+    traders = list(Trader.objects.select_related("strategy").filter(~is_over | Q(pk__in=living)))
     tickers = {trader.market_ticker for trader in traders}
     markets = Market.objects.in_bulk(tickers)
     return [_wanted(trader, markets.get(trader.market_ticker)) for trader in traders]
@@ -70,13 +80,28 @@ def _wanted(trader: Trader, market: Market | None) -> Wanted:
     )
 
 
-def read_stored(trader: int) -> tuple[int, Inventory]:
-    """Return the last stored journal number of a trader, and what its stored fills amount to."""
+def read_stored(trader: int) -> Checkpoint:
+    """Return what the stored lines of a trader's journal amount to."""
     mark = JournalMark.objects.filter(trader=trader).first()
     inventory = Inventory()
     for side, price_cc, count_cx in Fill.objects.filter(trader=trader).values_list("side", "price_cc", "count_cx"):
         inventory = inventory.after(Side(side), price_cc, count_cx)
-    return (mark.number if mark else 0), inventory
+    resting = Order.objects.filter(trader=trader, status=OrderStatus.RESTING.value).order_by("journal_number")
+    return Checkpoint(mark.number if mark else 0, inventory, tuple(map(_order_state, resting)))
+
+
+def _order_state(order: Order) -> OrderState:
+    return OrderState(
+        client_order_id=order.client_order_id,
+        order_id=order.order_id,
+        side=order.side,
+        price_cc=order.price_cc,
+        placed_cx=order.placed_cx,
+        filled_cx=order.filled_cx,
+        remaining_cx=order.remaining_cx,
+        status=order.status,
+        reason=order.reason,
+    )
 
 
 def write_state(trader: int, *, state: str, reason: str, pid: int | None, restarts: int) -> None:

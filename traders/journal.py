@@ -16,6 +16,7 @@ import os
 import struct
 import zlib
 from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -34,6 +35,7 @@ RECORD_MOST = 1_000_000  # a longer length is damage, not a record
 COMPACT_BYTES = 256_000  # below this the file is not worth rewriting
 SEND_AT_ONCE = 200
 IN_FLIGHT_MOST = 2_000  # sent and not acknowledged: with no writer the file keeps the rest, not Redis
+CHECKPOINT_VERSION = 1
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
@@ -43,7 +45,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
     inventory: Inventory = Inventory()
     open_orders: tuple[OrderState, ...] = ()
     control_id: str = "0-0"
-    version: int = 1
+    version: int = CHECKPOINT_VERSION
 
     def after(self, entry: JournalEntry) -> Checkpoint:
         """Return the checkpoint one line later; a line it already contains changes nothing."""
@@ -56,6 +58,18 @@ class Checkpoint(msgspec.Struct, frozen=True):
             orders = _with_order(orders, entry.body)
         return msgspec.structs.replace(self, number=entry.number, inventory=inventory, open_orders=orders)
 
+    def after_all(self, entries: Iterable[JournalEntry]) -> Checkpoint:
+        kept = self
+        for entry in entries:
+            kept = kept.after(entry)
+        return kept
+
+    def or_newer(self, stored: Checkpoint) -> Checkpoint:
+        """Return what the database knows where it is ahead of the files: they were restored, or lost in a power cut."""
+        if stored.number <= self.number:
+            return self
+        return msgspec.structs.replace(stored, control_id=self.control_id)
+
 
 def _with_order(orders: tuple[OrderState, ...], order: OrderState) -> tuple[OrderState, ...]:
     others = tuple(o for o in orders if o.client_order_id != order.client_order_id)
@@ -66,12 +80,16 @@ def load_checkpoint(path: Path) -> Checkpoint | None:
     """Return the checkpoint, or None when there is none.
 
     Raises:
-        msgspec.MsgspecError: The file is not a checkpoint; it is replaced atomically, so somebody else wrote it.
+        msgspec.MsgspecError: The file is not a checkpoint of our version; it is replaced atomically, so somebody else
+            wrote it.
     """
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Checkpoint)
+        kept = msgspec.json.decode(path.read_bytes(), type=Checkpoint)
     except FileNotFoundError:
         return None
+    if kept.version != CHECKPOINT_VERSION:
+        raise msgspec.ValidationError(f"checkpoint of version {kept.version}, expected {CHECKPOINT_VERSION}")
+    return kept
 
 
 def read_records(content: bytes) -> tuple[list[JournalEntry], int]:

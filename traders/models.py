@@ -40,6 +40,8 @@ class StrategySet(models.Model):
     def clean(self) -> None:
         from django.core.exceptions import ValidationError
 
+        if self.placement_params is None:  # a form's empty field
+            self.placement_params = {}
         if self.placement not in PLACEMENTS:
             known = ", ".join(sorted(PLACEMENTS))
             raise ValidationError({"placement": f"There is no placement {self.placement!r}; known: {known}."})

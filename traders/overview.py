@@ -27,15 +27,14 @@ NO_RATE = "Unknown: reward rates come with the rewards scorer"
 FEED_WORDS = {"connected": "ok", "connecting": "warn"}  # any other word: the connection is down
 
 QUOTING = ("quoting", "one-sided")
-WORDS = {
-    # state word of a trader → glyph (shape), see `.g` in app.css
-    "quoting": "ok",
+GLYPHS = {
+    # state word of a trader that beats and does not quote → glyph (shape), see `.g` in app.css
     "paused": "hold",
     "starting": "work",
     "draining": "work",
     "stopped": "off",
-    "failed": "bad",
 }
+FROZEN = "silent"  # the supervisor's word for a process that lives and does not beat
 
 
 class StoredTrader(msgspec.Struct, frozen=True):
@@ -278,7 +277,7 @@ def _trader_row(
         return _row_without_view(trader, name, beat, problem, now_us)
     age_ms = _age_ms(beat, now_us)
     is_silent = age_ms > BEAT_STALE_MS
-    glyph, word = (("unknown", "unknown") if problem else ("bad", "silent")) if is_silent else _condition(view)
+    glyph, word = _condition_silent(trader, problem) if is_silent else _condition(view)
     return TraderRow(
         id=trader.id,
         name=trader.name,
@@ -287,7 +286,7 @@ def _trader_row(
         glyph=glyph,
         word=word,
         beat_age_ms=age_ms,
-        why=f"{'last known' if problem else 'no beat any more; last'}: {view.why}" if is_silent else view.why,
+        why=_why_silent(trader, view, problem) if is_silent else view.why,
         is_heard=not is_silent,
         is_stale=is_silent or not view.book_is_valid,
         void="",
@@ -338,7 +337,7 @@ def _row_without_view(trader: StoredTrader, market: str, beat: Beat | None, prob
 def _condition(view: schema.TraderView) -> tuple[str, str]:
     """Return glyph and word of a trader that beats."""
     if view.state != "quoting":
-        return WORDS.get(view.state, "unknown"), view.state
+        return GLYPHS.get(view.state, "unknown"), view.state
     if not view.book_is_valid:
         return "warn", "book stale"
     sides = {quote.side for quote in view.quotes}
@@ -347,12 +346,31 @@ def _condition(view: schema.TraderView) -> tuple[str, str]:
     return ("hold", "one-sided") if sides else ("hold", "no quotes")
 
 
+def _condition_silent(trader: StoredTrader, problem: str) -> tuple[str, str]:
+    """Return glyph and word of a trader that no longer beats."""
+    if problem:
+        return "unknown", "unknown"
+    if trader.state == "failed":
+        return "bad", "failed"
+    return ("unknown" if trader.state == FROZEN else "bad"), "silent"
+
+
+def _why_silent(trader: StoredTrader, view: schema.TraderView, problem: str) -> str:
+    if problem:
+        return f"last known: {view.why}"
+    if trader.state in ("failed", FROZEN) and trader.state_reason:
+        return trader.state_reason
+    return f"no beat any more; last: {view.why}"
+
+
 def _condition_unheard(trader: StoredTrader, beat: Beat | None, problem: str) -> tuple[str, str, str]:
     """Return glyph, word and reason of a trader of which nothing but its row is known."""
     if problem:
         return "unknown", "unknown", problem
     if trader.state == "failed":
-        return "bad", "failed", "it failed; the supervisor starts it again"
+        return "bad", "failed", "it failed, and stays so until somebody starts it again"
+    if trader.state == FROZEN:
+        return "unknown", "silent", "its process lives and does not beat"
     if beat is not None:
         return "work", "starting", "it beats, and has said nothing of its orders yet"
     if trader.state in ("stopped", "starting"):

@@ -44,6 +44,7 @@ from kalshimm.runtime.backoff import delay_s
 from kalshimm.runtime.clock import Clock, SystemClock
 from kalshimm.runtime.heartbeat import Pulse
 from kalshimm.runtime.home import write_private
+from kalshimm.runtime.locks import exclusive
 from kalshimm.runtime.process import ProcessIdentity
 from markets.core.units import Side, format_count, format_price, yes_price_cc
 from traders.brokers.paper import PaperBroker
@@ -51,7 +52,7 @@ from traders.core.orders import OrderStatus
 from traders.engine import CLOSED, Engine, Now
 from traders.feedview import Batch, StreamReader
 from traders.journal import Checkpoint, Journal, load_checkpoint
-from traders.processes import Ended, Running, exclusive, trader_folder, write_ended, write_running
+from traders.processes import Ended, Running, trader_folder, write_ended, write_running
 from traders.start import Start, read_start
 
 logger = logging.getLogger(__name__)
@@ -84,21 +85,19 @@ class TraderProcess:
         self._client = client
         self._clock = clock
         self._kept = load_checkpoint(path / "checkpoint.json")
-        kept = self._kept or Checkpoint(number=start.stored_number, inventory=start.stored)
-        self._journal = Journal(path / "journal", first_number=kept.number)
-        for entry in self._journal.entries():
-            kept = kept.after(entry)
-        self._state = kept
+        kept = self._kept or Checkpoint()
+        self._journal = Journal(path / "journal", first_number=max(kept.number, start.stored.number))
+        kept = self._state = kept.after_all(self._journal.entries()).or_newer(start.stored)
+        self._journal.acknowledge(start.stored.number)
         broker = PaperBroker(lambda: str(uuid.uuid4()))
         self.engine = Engine(start.setup(), broker, inventory=kept.inventory, is_paused=start.is_paused)
         self._reader = StreamReader(client, trader=start.trader, ticker=start.ticker, control_id=kept.control_id)
         self._pulse = Pulse(role="trader", name=str(start.trader), clock=clock)
         self._changed = asyncio.Event()
-        self._done = asyncio.Event()
+        self._closed = asyncio.Event()
         # Looked at by every loop, because a cancel alone can be lost: the Redis client sends inside `wait_for`, which
         # before Python 3.12 swallows a cancel that arrives together with the result.
         self._is_over = False
-        self._reason = ""
         self._due: dict[str, float] = {}
 
     def now(self) -> Now:
@@ -106,6 +105,7 @@ class TraderProcess:
 
     async def run(self, stop: asyncio.Event) -> str:
         """Trade until stopped or the market closes; return why it ended."""
+        self._checkpoint()  # what was taken from the database must stand in the file before a line follows it
         self._recover_orders()
         async with asyncio.TaskGroup() as tasks:
             running = [
@@ -115,9 +115,9 @@ class TraderProcess:
                 tasks.create_task(self._keep(), name="keep"),
             ]
             asked = asyncio.ensure_future(stop.wait())
-            closed = asyncio.ensure_future(self._done.wait())
+            closed = asyncio.ensure_future(self._closed.wait())
             await asyncio.wait([asked, closed, *running], return_when=asyncio.FIRST_COMPLETED)
-            reason = self._reason or "asked to stop"
+            reason = CLOSED if self._closed.is_set() else "asked to stop"
             self._write(self.engine.drain(reason))
             self._is_over = True
             for task in (asked, closed, *running):
@@ -191,8 +191,6 @@ class TraderProcess:
             self._write(self.engine.pause(control.issuer, now))
         elif control.verb == "resume":
             self._write(self.engine.resume(now))
-        elif control.verb == "stop":
-            self._end(f"stopped by {control.issuer}")
         else:
             refusal = f"unknown command {control.verb!r}"
         self._write([CommandAnswer(control.command_id, not refusal, refusal)])
@@ -208,12 +206,8 @@ class TraderProcess:
             now = self.now()
             self._write(self.engine.decide(now))
             if self.engine.is_closed(now):
-                self._end(CLOSED)
+                self._closed.set()
             await asyncio.sleep(WATCH_S)
-
-    def _end(self, reason: str) -> None:
-        self._reason = self._reason or reason
-        self._done.set()
 
     # report
 
@@ -232,7 +226,7 @@ class TraderProcess:
                 await self._back_off(attempt)
                 continue
             await asyncio.sleep(REPORT_GAP_S)
-            await _wait(self._changed, REPORT_S - REPORT_GAP_S)
+            await worker.set_within(self._changed, REPORT_S - REPORT_GAP_S)
 
     async def _report_once(self) -> None:
         await self._at_most_each(LEASE_EVERY_S, "lease", self._renew_lease)
@@ -328,15 +322,6 @@ class TraderProcess:
         self._journal.close()
 
 
-async def _wait(event: asyncio.Event, seconds: float) -> None:
-    """Wait for `event`, at most so long. Not `wait_for`: before Python 3.12 it swallows a cancel that comes with it."""
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        return
-
-
 async def _trade(start: Start, path: Path, stop: asyncio.Event) -> str:
     client = streams.connect(start.redis_url, block_s=READ_BLOCK_MS / 1_000)
     try:
@@ -345,8 +330,11 @@ async def _trade(start: Start, path: Path, stop: asyncio.Event) -> str:
         await client.aclose()
 
 
-def main(home: Path, trader: int) -> None:
+def main(home: Path, trader: int, begun: Callable[[], None] = lambda: None) -> None:
     """Run the trader `trader` of `home` until it is stopped or its market closes; its last act is exit.json.
+
+    Args:
+        begun: Called once process.json names this process.
 
     Raises:
         CannotStart: Its start file is missing or cannot be followed.
@@ -360,6 +348,7 @@ def main(home: Path, trader: int) -> None:
         identity = ProcessIdentity.own()
         (path / "exit.json").unlink(missing_ok=True)
         write_running(path, Running(identity, start.instance))
+        begun()
         ended = Ended(identity, start.instance, 0, "stopped", "")
 
         async def run(stop: asyncio.Event) -> None:

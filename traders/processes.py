@@ -2,7 +2,7 @@
 
 traders/<id>/  start.json       what to do, written by the supervisor before each start
                lock             held as long as the process lives: one process a trader
-               process.json     who runs (boot, pid, start time, instance)
+               process.json     who runs (boot, pid, start time, instance), written before anything is done
                exit.json        how it ended, the last thing a process writes; missing after a crash
                journal          numbered record (traders.journal)
                checkpoint.json  what the compacted journal amounted to
@@ -11,20 +11,17 @@ traders/<id>/  start.json       what to do, written by the supervisor before eac
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import select
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 import psutil
 
-from kalshimm.errors import AlreadyRunning
 from kalshimm.runtime.home import folder, write_private
 from kalshimm.runtime.locks import FileLock
 from kalshimm.runtime.process import ProcessIdentity
@@ -55,26 +52,6 @@ def trader_folder(home: Path, trader: int) -> Path:
     return folder(home, "traders", str(trader))
 
 
-@contextlib.contextmanager
-def exclusive(path: Path, *, what: str) -> Iterator[None]:
-    """Hold the lock file `path` for the time of the block; the kernel frees it however the process ends.
-
-    Args:
-        what: What is locked, in words, for the message.
-
-    Raises:
-        AlreadyRunning: Somebody else holds it.
-    """
-    lock = FileLock(path)
-    if not lock.try_acquire():
-        raise AlreadyRunning(what, lock.read_pid())
-    try:
-        lock.write(str(os.getpid()))
-        yield
-    finally:
-        lock.release()
-
-
 def write_running(path: Path, running: Running) -> None:
     write_private(path / "process.json", msgspec.json.encode(running))
 
@@ -103,10 +80,20 @@ def _read(path: Path, kind: type[Kind]) -> Kind | None:
         return None
 
 
-def forget(path: Path) -> None:
-    """Remove the traces of an ended process, before the next start."""
-    for name in ("process.json", "exit.json"):
-        (path / name).unlink(missing_ok=True)
+def forget(path: Path) -> bool:
+    """Remove the traces of an ended process; False when a process holds the trader's lock, for then they are its own.
+
+    Removed without the lock, the word of a process that has just begun would be lost, and nobody would find it again.
+    """
+    lock = FileLock(path / "lock")
+    if not lock.try_acquire():
+        return False
+    try:
+        for name in ("process.json", "exit.json"):
+            (path / name).unlink(missing_ok=True)
+    finally:
+        lock.release()
+    return True
 
 
 def living(home: Path) -> dict[int, ProcessIdentity]:

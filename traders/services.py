@@ -24,6 +24,15 @@ ROLLING_FREQUENCY = "fifteen_min"
 OPEN = "active"
 
 
+VERBS = {
+    # what a person asks for → what is desired then, and of whom it is taken; of anybody else it changes nothing
+    "start": (Desired.RUNNING, (Desired.PAUSED, Desired.STOPPED)),
+    "stop": (Desired.STOPPED, (Desired.RUNNING, Desired.PAUSED)),
+    "pause": (Desired.PAUSED, (Desired.RUNNING,)),
+    "resume": (Desired.RUNNING, (Desired.PAUSED,)),
+}
+
+
 class RefusedChange(KalshimmError):
     """A change of the fleet that cannot be made; the message says why and what would do."""
 
@@ -63,22 +72,45 @@ def _first_problem(error: ValidationError) -> str:
 
 
 @transaction.atomic
-def set_desired(traders: Iterable[Trader], desired: str, *, actor: str) -> list[Trader]:
+def steer(traders: Iterable[Trader], verb: str, *, actor: str) -> list[Trader]:
     """Say what the traders shall do; return those for which that is a change.
 
-    Asking for a run also releases a trader that had failed.
+    Nothing but a start makes a stopped trader run, and nothing else releases one that has failed.
     """
     changed: list[Trader] = []
     for trader in traders:
-        rows = Trader.objects.filter(pk=trader.pk).exclude(desired=desired).update(desired=desired)
-        if desired != Desired.STOPPED:
-            rows += Trader.objects.filter(pk=trader.pk, state="failed").update(state="stopped", state_reason="")
-        if not rows:
+        before, is_released = trader.desired, verb == "start" and _release(trader)
+        if not _desire(trader, verb) and not is_released:
             continue
-        before, trader.desired = trader.desired, desired
-        audit(actor, "trader.desired", trader.name, before=str(before), now=str(desired))
+        trader.refresh_from_db(fields=["desired", "state", "state_reason"])
+        released = {"released": True} if is_released else {}
+        audit(actor, "trader.desired", trader.name, before=str(before), now=str(trader.desired), **released)
         changed.append(trader)
     return changed
+
+
+def _desire(trader: Trader, verb: str) -> bool:
+    desired, takes = VERBS[verb]
+    return Trader.objects.filter(pk=trader.pk, desired__in=takes).update(desired=desired) > 0
+
+
+def _release(trader: Trader) -> bool:
+    """Let the supervisor try a failed trader again."""
+    return Trader.objects.filter(pk=trader.pk, state="failed").update(state="stopped", state_reason="") > 0
+
+
+def without_closed(traders: Iterable[Trader]) -> tuple[list[Trader], list[Trader]]:
+    """Return the traders whose market may still trade, and those whose market has closed for good."""
+    traders = list(traders)
+    closed = set(
+        Market.objects.filter(
+            pk__in=[trader.market_ticker for trader in traders], close_time__lte=timezone.now()
+        ).values_list("ticker", flat=True)
+    )
+    return (
+        [trader for trader in traders if trader.market_ticker not in closed],
+        [trader for trader in traders if trader.market_ticker in closed],
+    )
 
 
 def strategy_named(name: str) -> StrategySet:

@@ -6,7 +6,9 @@ spawner's nor the supervisor's end touches it.
 
     request (one JSON line)     answer (one JSON line)
     {"ping": true}              {"pid", "answered", "spawned", "frozen"}
-    {"spawn": 7}                {"pid": 4711}   or   {"error": "…"}
+    {"spawn": 7}                {"pid": 4711}   it has written process.json, so whoever looks finds it
+                                {"ended": "…"}  it was forked, and ended before that
+                                {"error": "…"}  it was not forked, or has not begun in time
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import gc
 import importlib
 import logging
 import os
+import select
 import signal
 import socket
 import sys
@@ -29,13 +32,15 @@ import setproctitle
 
 from kalshimm.errors import EXIT_FAILED, KalshimmError, NotReachable
 from kalshimm.runtime.home import folder
-from traders.processes import exclusive, trader_folder
+from kalshimm.runtime.locks import exclusive
+from traders.processes import trader_folder
 
 logger = logging.getLogger(__name__)
 
 SOCKET_PATH_MOST = 100  # the kernel's limit is 108 bytes on Linux, 104 on macOS
 ACCEPT_S = 0.5  # how soon a stop is noticed
 CLIENT_S = 2.0
+BEGIN_S = 1.5  # shorter than a client waits for the answer
 REQUEST_BYTES = 4_096
 LOG_BYTES_MOST = 5_000_000  # an older log is kept once, as log.1
 
@@ -83,10 +88,10 @@ class Spawner:
     """Listens on the home's socket and forks traders.
 
     Args:
-        main: What a child runs: `main(home, trader)`.
+        main: What a child runs: `main(home, trader, begun)`; it calls `begun` once process.json says who it is.
     """
 
-    def __init__(self, home: Path, main: Callable[[Path, int], None]) -> None:
+    def __init__(self, home: Path, main: Callable[[Path, int, Callable[[], None]], None]) -> None:
         self._home = home
         self._main = main
         self._answered = 0
@@ -148,42 +153,46 @@ class Spawner:
             pid = self._spawn(request.spawn)
         except (OSError, KalshimmError) as exc:
             return {"error": f"trader {request.spawn} could not be forked: {exc}"}
+        if not pid:
+            return {"ended": "it ended before it began; see its log"}
         self._spawned += 1
         logger.info("forked trader %s as process %s", request.spawn, pid, extra={"action": "spawn"})
         return {"pid": pid}
 
     def _spawn(self, trader: int) -> int:
-        """Fork a trader twice and return its pid."""
+        """Fork a trader twice, wait until it has begun and return its pid; 0 when it ended before."""
         path = trader_folder(self._home, trader)
         read_end, write_end = os.pipe()
         middle = os.fork()
         if middle == 0:
             self._leave_home(trader, path, write_end)
         os.close(write_end)
-        with os.fdopen(read_end, "rb") as pipe:
-            told = pipe.read()
         os.waitpid(middle, 0)
-        if not told:
-            raise OSError("the child ended before it told its pid")
-        return int(told)
+        with os.fdopen(read_end, "rb", buffering=0) as pipe:
+            if not select.select([pipe], [], [], BEGIN_S)[0]:
+                raise TimeoutError(f"it has not begun within {BEGIN_S} s; see its log")
+            return int(pipe.read(REQUEST_BYTES) or 0)
 
     def _leave_home(self, trader: int, path: Path, pipe: int) -> None:
         """Become the trader in a grandchild; never return into the spawner's code."""
         code = EXIT_FAILED
         try:
             os.setsid()
-            child = os.fork()
-            if child:
-                os.write(pipe, str(child).encode())
+            if os.fork():
                 os._exit(0)
-            _detach(path / "log")
-            code = _exit_code(lambda: self._main(self._home, trader))
+            _detach(path / "log", keep=pipe)
+            code = _exit_code(lambda: self._main(self._home, trader, lambda: _tell_pid(pipe)))
         except BaseException:  # noqa: BLE001 - the top of a process: whatever it was, it is written down and ends here
             traceback.print_exc()
         finally:
             with contextlib.suppress(OSError, ValueError):
                 sys.stderr.flush()
             os._exit(code)
+
+
+def _tell_pid(pipe: int) -> None:
+    os.write(pipe, str(os.getpid()).encode())
+    os.close(pipe)
 
 
 def _exit_code(main: Callable[[], None]) -> int:
@@ -197,8 +206,8 @@ def _exit_code(main: Callable[[], None]) -> int:
     return 0
 
 
-def _detach(log: Path) -> None:
-    """Let go of everything that belongs to the spawner: descriptors, signals, gathered log records, its title."""
+def _detach(log: Path, *, keep: int) -> None:
+    """Let go of all that belongs to the spawner, but of the descriptor `keep`: files, signals, gathered log records."""
     from kalshimm.runtime.logs import queue_handler
 
     if log.exists() and log.stat().st_size > LOG_BYTES_MOST:
@@ -208,7 +217,8 @@ def _detach(log: Path) -> None:
     os.dup2(null, 0)
     os.dup2(output, 1)
     os.dup2(output, 2)
-    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    os.closerange(3, keep)
+    os.closerange(keep + 1, os.sysconf("SC_OPEN_MAX"))
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())

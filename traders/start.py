@@ -10,11 +10,11 @@ import msgspec
 from kalshimm.errors import KalshimmError
 from kalshimm.runtime.home import write_private
 from markets.core.grid import PriceGrid, PriceRange
-from traders.core.inventory import Inventory
 from traders.core.registry import PLACEMENTS, ParamsError
 from traders.engine import Setup
+from traders.journal import Checkpoint
 
-START_VERSION = 1
+START_VERSION = 2
 
 
 class CannotStart(KalshimmError):
@@ -24,8 +24,8 @@ class CannotStart(KalshimmError):
 class Start(msgspec.Struct, frozen=True):
     """One start of one trader.
 
-    `instance` names this start in process.json and exit.json. `stored_number` and `stored` are what the database
-    knows of its journal, for the day the trader's folder is gone.
+    `instance` names this start in process.json and exit.json. `stored` is what the database knows of its journal,
+    for the day the trader's folder is gone or has fallen behind.
     """
 
     trader: int
@@ -40,8 +40,7 @@ class Start(msgspec.Struct, frozen=True):
     close_time_us: int
     redis_url: str
     is_paused: bool = False
-    stored_number: int = 0
-    stored: Inventory = Inventory()
+    stored: Checkpoint = Checkpoint()
     version: int = START_VERSION
 
     def setup(self) -> Setup:

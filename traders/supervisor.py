@@ -4,7 +4,10 @@
     running, paused  none         never / clean    start
     running, paused  none         crash            start again after back-off; too often: failed
     running, paused  lives        -                adopt; relay pause and resume
+    running, paused  lives        silent           said: no beat since; it is not touched, for it may be in a long step
+    running, paused  lives        -                with another strategy than desired: stopped, then started anew
     stopped          lives        -                SIGTERM, SIGKILL after the grace time
+    no such trader   lives        -                likewise: its row was deleted
     any              any          market closed    stopped for good
 
 Traders do not need it: its own end leaves them running, and the next supervisor knows them by process.json. It needs
@@ -20,38 +23,32 @@ import random
 import secrets
 import signal
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import msgspec
 import redis.asyncio as redis_async
 from asgiref.sync import sync_to_async
 from django.db import Error as DatabaseFault
 from django.db import close_old_connections
-from redis.exceptions import RedisError
 
 from feed.schema import FIELD, VERSION, Control, TraderView, control_stream, decode_trader_view, encode
 from kalshimm.errors import KalshimmError, NotReachable
 from kalshimm.runtime import logs, streams, worker
 from kalshimm.runtime.backoff import delay_s
 from kalshimm.runtime.clock import Clock, SystemClock
-from kalshimm.runtime.heartbeat import Pulse, beat_key, decode_beat
+from kalshimm.runtime.heartbeat import BEAT_TTL_S, Beat, Pulse, beat_key, read_beat
 from kalshimm.runtime.home import folder
+from kalshimm.runtime.locks import exclusive
 from kalshimm.runtime.process import ProcessIdentity, boot_id
 from traders import fleet, spawner
 from traders.core.restart import CrashHistory, GiveUp
 from traders.engine import CLOSED
 from traders.fleet import Wanted
-from traders.processes import (
-    Ended,
-    exclusive,
-    forget,
-    read_ended,
-    read_running,
-    send_signal,
-    trader_folder,
-)
-from traders.start import CannotStart, Start, write_start
+from traders.process import REDIS_ERRORS
+from traders.processes import Ended, forget, living, read_ended, read_running, send_signal, trader_folder
+from traders.start import CannotStart, Start, read_start, write_start
 
 logger = logging.getLogger(__name__)
 
@@ -63,13 +60,19 @@ CONTROL_AGAIN_S = 5.0
 CONTROL_ENTRIES = 100
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
-REDIS_ERRORS = (RedisError, ConnectionError, TimeoutError)
+SILENT_US = BEAT_TTL_S * 1_000_000
 
 
 class Known(msgspec.Struct):
-    """What the supervisor remembers of one trader between steps; all of it can be lost."""
+    """What the supervisor remembers of one trader between steps; all of it can be lost.
+
+    `heard_us` is the wall time of the process's last beat, or when it was found; `follows` the strategy it was
+    started with.
+    """
 
     process: ProcessIdentity | None = None
+    heard_us: int = 0
+    follows: tuple[str, dict[str, Any]] | None = None
     crashes: CrashHistory = CrashHistory()
     start_at_s: float = 0.0
     term_at_s: float | None = None
@@ -88,8 +91,10 @@ class Supervisor:
         self._clock = clock
         self._pulse = Pulse(role="supervisor", name="main", clock=clock)
         self._wanted: list[Wanted] = []
+        self._living: dict[int, ProcessIdentity] = {}
         self._known: dict[int, Known] = {}
-        self._views: dict[int, tuple[int, TraderView]] = {}
+        self._beats: dict[int, Beat] = {}
+        self._redis_back_us = 0
         self._redis_again_s = 0.0
         self._redis_misses = 0
 
@@ -101,76 +106,106 @@ class Supervisor:
     async def step(self) -> None:
         """Look once and act."""
         self._pulse.turn(every_s=STEP_S)
-        await self._read_database()
+        self._living = await asyncio.to_thread(living, self._home)
+        if await self._read_database():
+            self._stop_nobodys()
         await self._read_beats()
         for wanted in self._wanted:
             await self._tend(wanted)
         await self._report()
 
-    async def _read_database(self) -> None:
+    async def _read_database(self) -> bool:
+        """Read what is wanted; False when the database does not say."""
         try:
             for name in await _in_thread(fleet.apply_series_rules, self._clock.wall_us()):
                 logger.info("series rule made trader %s", name, extra={"action": "trader_created"})
-            self._wanted = await _in_thread(fleet.read_wanted)
+            self._wanted = await _in_thread(fleet.read_wanted, self._living)
         except DatabaseFault as exc:
             logger.warning("database: %s; going on with what was read last", exc, extra={"action": "database_lost"})
-        for gone in self._known.keys() - {wanted.id for wanted in self._wanted}:
+            return False
+        for gone in self._known.keys() - {wanted.id for wanted in self._wanted} - self._living.keys():
             del self._known[gone]
+        return True
+
+    def _stop_nobodys(self) -> None:
+        """Stop every process whose trader was deleted: nobody could steer it any more."""
+        for trader in self._living.keys() - {wanted.id for wanted in self._wanted}:
+            known = self._known.setdefault(trader, Known())
+            self._send_stop(f"{trader}, which is configured no more,", known, self._living[trader])
 
     # One trader
 
     async def _tend(self, wanted: Wanted) -> None:
         known = self._known.setdefault(wanted.id, Known(restarts=wanted.restarts))
         path = trader_folder(self._home, wanted.id)
-        process = self._living(known, path)
+        process = self._living.get(wanted.id)
         if process is None:
             await self._tend_absent(wanted, known, path)
             return
-        known.process = process
+        if process != known.process:
+            self._adopt(known, process, path)
         if wanted.desired == "stopped" or wanted.is_closed(self._clock.wall_us()):
-            await self._stop(wanted, known, process)
+            await self._stop(wanted, known, process, "")
+        elif known.follows not in (None, (wanted.placement, wanted.params)):
+            await self._stop(wanted, known, process, "its strategy was changed: it starts anew")
+        else:
+            await self._accompany(wanted, known, process)
+
+    def _adopt(self, known: Known, process: ProcessIdentity, path: Path) -> None:
+        logger.info("found process %s of trader %s", process.pid, path.name, extra={"action": "adopt"})
+        known.process, known.heard_us = process, self._clock.wall_us()
+        try:
+            start = read_start(path)
+        except CannotStart as exc:
+            logger.warning("what trader %s follows is not known: %s", path.name, exc, extra={"action": "bad_start"})
+            known.follows = None
             return
+        known.follows = (start.placement, start.params)
+
+    async def _accompany(self, wanted: Wanted, known: Known, process: ProcessIdentity) -> None:
+        """Relay what is desired to a process that shall live, and write down how it does."""
         known.term_at_s = None
-        view = self._view(wanted.id, process)
+        view = self._hear(wanted.id, known, process)
         await self._relay(wanted, known, view)
-        await self._write(wanted, known, view.state if view else "starting", "", process.pid)
+        since_us = max(known.heard_us, self._redis_back_us)
+        if view:
+            await self._write(wanted, known, view.state, "", process.pid)
+        elif not self._redis_misses and self._clock.wall_us() - since_us >= SILENT_US:
+            since = datetime.fromtimestamp(since_us / 1_000_000, UTC)
+            reason = f"its process lives; no beat since {since:%H:%M:%S} UTC"
+            await self._write(wanted, known, "silent", reason, process.pid)
+        elif wanted.state != "silent":  # until it is heard that stands, also with a new supervisor
+            await self._write(wanted, known, "starting", "", process.pid)
 
-    def _view(self, trader: int, process: ProcessIdentity) -> TraderView | None:
+    def _hear(self, trader: int, known: Known, process: ProcessIdentity) -> TraderView | None:
         """Return what this very process last said of itself; an older one's beat may outlive it for seconds."""
-        pid, view = self._views.get(trader, (0, None))
-        return view if pid == process.pid else None
-
-    def _living(self, known: Known, path: Path) -> ProcessIdentity | None:
-        """Return the trader's living process: as it wrote itself down, or as it was forked a moment ago."""
-        running = read_running(path)
-        if running and running.identity.lives():
-            if known.process is None or running.identity.pid != known.process.pid:
-                logger.info("found process %s of trader %s", running.identity.pid, path.name, extra={"action": "adopt"})
-            return running.identity
-        if known.process and known.process.lives():
-            return known.process
-        return None
+        beat = self._beats.get(trader)
+        if beat is None or beat.pid != process.pid or not beat.detail:
+            return None
+        known.heard_us = max(known.heard_us, beat.written_us)
+        return decode_trader_view(beat.detail)
 
     async def _tend_absent(self, wanted: Wanted, known: Known, path: Path) -> None:
-        forked, known.process, known.term_at_s = known.process, None, None
+        known.process, known.term_at_s = None, None
         ended = read_ended(path)
-        if wanted.is_closed(self._clock.wall_us()):
-            forget(path)
+        crash = _crash(path, ended)
+        if not forget(path):
+            # It has begun since we looked; the next step sees it.
+            logger.info("trader %s: its lock is held", wanted.name, extra={"action": "trader_locked"})
+        elif wanted.is_closed(self._clock.wall_us()):
             await self._retire(wanted, known)
         elif wanted.desired == "stopped":
-            forget(path)
             await self._write(wanted, known, "stopped", ended.reason if ended else "", None)
         elif wanted.state == "failed":
             known.crashes = CrashHistory()
         elif not wanted.is_catalogued:
             await self._write(wanted, known, "starting", f"{wanted.ticker} is not in the catalogue yet", None)
-        elif crash := _crash(path, ended, forked):
-            await self._crashed(wanted, known, path, crash)
+        elif crash:
+            await self._crashed(wanted, known, crash)
         elif self._clock.monotonic() >= known.start_at_s:
             await self._start(wanted, known, path)
 
-    async def _crashed(self, wanted: Wanted, known: Known, path: Path, reason: str) -> None:
-        forget(path)
+    async def _crashed(self, wanted: Wanted, known: Known, reason: str) -> None:
         known.crashes, verdict = known.crashes.after_crash(self._clock.monotonic(), reason)
         self._pulse.count("crashes")
         logger.warning("trader %s crashed: %s", wanted.name, reason, extra={"action": "trader_crash"})
@@ -185,8 +220,9 @@ class Supervisor:
         try:
             start = await self._start_of(wanted)
             start.setup()
-            forget(path)
             write_start(path, start)
+            # First, for a supervisor that ends before it has written the pid must leave a row that says: look here.
+            await self._write_down(wanted, known, ("starting", "", None, known.restarts))
             answer = await asyncio.to_thread(spawner.ask, self._home, spawner.Request(spawn=wanted.id))
         except (CannotStart, ValueError) as exc:
             await self._fail(wanted, known, str(exc))
@@ -197,13 +233,15 @@ class Supervisor:
         if "error" in answer:
             await self._write(wanted, known, "starting", str(answer["error"]), None)
             return
-        known.process = ProcessIdentity.of(int(answer["pid"]))
+        if "ended" in answer:
+            await self._crashed(wanted, known, str(answer["ended"]))
+            return
         self._pulse.count("started")
         logger.info("started trader %s as process %s", wanted.name, answer["pid"], extra={"action": "trader_start"})
         await self._write(wanted, known, "starting", "", int(answer["pid"]))
 
     async def _start_of(self, wanted: Wanted) -> Start:
-        number, inventory = await _in_thread(fleet.read_stored, wanted.id)
+        stored = await _in_thread(fleet.read_stored, wanted.id)
         return Start(
             trader=wanted.id,
             name=wanted.name,
@@ -217,19 +255,22 @@ class Supervisor:
             close_time_us=wanted.close_time_us,
             redis_url=self._redis_url,
             is_paused=wanted.desired == "paused",
-            stored_number=number,
-            stored=inventory,
+            stored=stored,
         )
 
-    async def _stop(self, wanted: Wanted, known: Known, process: ProcessIdentity) -> None:
+    async def _stop(self, wanted: Wanted, known: Known, process: ProcessIdentity, why: str) -> None:
+        self._send_stop(wanted.name, known, process)
+        await self._write(wanted, known, "draining", why, process.pid)
+
+    def _send_stop(self, name: str, known: Known, process: ProcessIdentity) -> None:
         now_s = self._clock.monotonic()
         if known.term_at_s is None:
             known.term_at_s = now_s
+            logger.info("asked trader %s to stop", name, extra={"action": "trader_stop"})
             send_signal(process, signal.SIGTERM)
         elif now_s - known.term_at_s > STOP_GRACE_S:
-            logger.warning("trader %s did not stop in time: killed", wanted.name, extra={"action": "trader_killed"})
+            logger.warning("trader %s did not stop in time: killed", name, extra={"action": "trader_killed"})
             send_signal(process, signal.SIGKILL)
-        await self._write(wanted, known, "draining", "", process.pid)
 
     async def _relay(self, wanted: Wanted, known: Known, view: TraderView | None) -> None:
         """Tell a trader to pause or resume when it does something else than desired."""
@@ -269,25 +310,33 @@ class Supervisor:
         if row == known.written and wanted.state == state:
             return
         try:
-            await _in_thread(fleet.write_state, wanted.id, state=state, reason=reason, pid=pid, restarts=known.restarts)
-            known.written = row
+            await self._write_down(wanted, known, row)
         except DatabaseFault as exc:
             logger.warning("database: %s", exc, extra={"action": "database_lost"})
+
+    async def _write_down(self, wanted: Wanted, known: Known, row: tuple[str, str, int | None, int]) -> None:
+        state, reason, pid, restarts = row
+        await _in_thread(fleet.write_state, wanted.id, state=state, reason=reason, pid=pid, restarts=restarts)
+        known.written = row
 
     # Redis
 
     async def _read_beats(self) -> None:
         if not self._wanted or self._clock.monotonic() < self._redis_again_s:
             return
+        keys = [beat_key("trader", str(wanted.id)) for wanted in self._wanted]
         try:
             async with asyncio.timeout(ANSWER_S):
-                values = await self._client.mget([beat_key("trader", str(wanted.id)) for wanted in self._wanted])
+                values = await self._client.mget(keys)
         except REDIS_ERRORS as exc:
             self._lost_redis(exc)
             return
+        if self._redis_misses:
+            self._redis_back_us = self._clock.wall_us()  # nobody could beat before
         self._redis_misses = 0
-        beats = [decode_beat(value) for value in values if isinstance(value, bytes)]
-        self._views = {int(beat.name): (beat.pid, decode_trader_view(beat.detail)) for beat in beats if beat.detail}
+        found = ((key.encode(), value) for key, value in zip(keys, values, strict=True) if isinstance(value, bytes))
+        beats = [read_beat(key, value) for key, value in found]
+        self._beats = {int(beat.name): beat for beat in beats if beat}
 
     def _lost_redis(self, error: Exception) -> None:
         self._redis_misses += 1
@@ -297,10 +346,9 @@ class Supervisor:
             logger.warning("Redis does not answer: %s; traders go on", error, extra={"action": "redis_lost"})
 
     async def _report(self) -> None:
-        living = [known for known in self._known.values() if known.process]
         self._pulse.state = "running"
         self._pulse.counters["traders_wanted"] = len(self._wanted)
-        self._pulse.counters["traders_living"] = len(living)
+        self._pulse.counters["traders_living"] = len(self._living)
         spawner_pulse = await asyncio.to_thread(self._ping_spawner)
         self._pulse.counters["spawner_answers"] = int(spawner_pulse is not None)
         if self._clock.monotonic() < self._redis_again_s:
@@ -332,15 +380,11 @@ class Supervisor:
         return pulse
 
 
-def _crash(path: Path, ended: Ended | None, forked: ProcessIdentity | None) -> str:
-    """Return why the last process of a trader counts as crashed, or an empty string.
-
-    Args:
-        forked: The process we knew a moment ago; it may have died before it wrote down who it is.
-    """
+def _crash(path: Path, ended: Ended | None) -> str:
+    """Return why the last process of a trader counts as crashed, or an empty string."""
     running = read_running(path)
     if running is None:
-        return "it ended before it began; see its log" if forked else ""
+        return ""
     if ended and ended.identity == running.identity:
         return ended.reason if ended.code else ""
     # A reboot ends every process without a word; that is nobody's fault.

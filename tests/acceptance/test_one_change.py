@@ -3,45 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 import urllib.request
 import uuid
 from collections.abc import Iterator
-from http.cookiejar import CookieJar
 from typing import Any
 
-import psycopg
 import pytest
-from websockets.sync.client import ClientConnection, connect
 
-from kalshimm.runtime import home
 from markets.core.units import format_price, parse_price
+from tests.fixtures.page import PAGE_DEADLINE_S, Page, opened
 from tests.fixtures.stack import Stack
 
 ODD_COUNT = "137.13"  # no flow of the scenario has this size, so wherever it shows, it is ours
 ODD_CX = 13_713
-PAGE_DEADLINE_S = 20.0
 MIN_SPREAD_CC = 200
-
-
-class Page:
-    """The socket of a logged-in overview, as a browser keeps it."""
-
-    def __init__(self, socket: ClientConnection) -> None:
-        self._socket = socket
-
-    def next(self) -> str:
-        """Wait for the next push, and say that it is shown."""
-        pushed = str(self._socket.recv(timeout=PAGE_DEADLINE_S))
-        self._socket.send("shown")
-        return pushed
-
-    def shows(self, text: str, *, within_s: float = PAGE_DEADLINE_S) -> bool:
-        deadline = time.monotonic() + within_s
-        while time.monotonic() < deadline:
-            if text in self.next():
-                return True
-        return False
+FLEET_QUOTES_S = 40.0
 
 
 @pytest.fixture(scope="module")
@@ -56,15 +34,8 @@ def stack() -> Iterator[Stack]:
 
 @pytest.fixture(scope="module")
 def page(stack: Stack) -> Iterator[Page]:
-    told = stack.announced()
-    assert told is not None
-    cookies = CookieJar()
-    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(cookies))
-    browser.open(str(told["login_url"])).close()
-    headers = {"Cookie": "; ".join(f"{cookie.name}={cookie.value}" for cookie in cookies)}
-    address = f"{stack.url.replace('http', 'ws')}/ws/overview"
-    with connect(address, additional_headers=headers, origin=stack.url, proxy=None) as socket:  # type: ignore[arg-type]
-        yield Page(socket)
+    with opened(stack) as page:
+        yield page
 
 
 def exchange_of(stack: Stack) -> dict[str, str]:
@@ -76,18 +47,11 @@ def get(address: str) -> Any:
         return json.loads(answer.read())
 
 
-def rows(stack: Stack, query: str, *values: object) -> list[tuple[Any, ...]]:
-    addresses = home.running_stores(stack.home)
-    assert addresses is not None
-    with psycopg.connect(addresses.database_url) as connection:
-        return list(connection.execute(query, values).fetchall())  # type: ignore[arg-type]
-
-
 def a_gap_to_bid_in(stack: Stack) -> tuple[str, int] | None:
     """Return a lasting market that a trader quotes and a price one cent above its best bid, if the spread has room."""
     told = exchange_of(stack)
     query = "SELECT market_ticker FROM traders_trader WHERE series_rule_id IS NULL AND state = 'quoting'"
-    for (ticker,) in rows(stack, query):
+    for (ticker,) in stack.rows(query):
         market = get(f"{told['rest']}/markets/{ticker}")["market"]
         bid, ask = parse_price(market["yes_bid_dollars"]), parse_price(market["yes_ask_dollars"])
         if 1_000 <= bid <= 8_000 and ask - bid >= MIN_SPREAD_CC:
@@ -114,15 +78,35 @@ def place_as_outsider(stack: Stack, ticker: str, price_cc: int) -> None:
         assert answer.status == 201
 
 
+def figures_of(html: str, trader: int) -> str:
+    """Return what a push shows of a trader's prices, sizes and queue places: nothing that moves by time alone."""
+    row = re.search(rf'<tr id="tr-{trader}".*?</tr>', html, re.DOTALL)
+    cells = re.findall(r'<span class="(?:ord|two num)">.*?</td>', row[0], re.DOTALL) if row else []
+    return "".join(cells)
+
+
 def test_the_fleet_quotes_and_its_numbers_move(stack: Stack, page: Page) -> None:
-    (traders,) = rows(
-        stack, "SELECT count(*), count(DISTINCT market_ticker) FROM traders_trader WHERE mode = 'dry-run'"
+    # A rolling trader holds its quotes back in the last seconds of its market, so it is not asked at every moment.
+    lasting = "SELECT id, name FROM traders_trader WHERE mode = 'dry-run' AND series_rule_id IS NULL"
+    idle = (
+        f"SELECT name FROM ({lasting}) t WHERE NOT EXISTS ("
+        "SELECT 1 FROM traders_order o WHERE o.trader_id = t.id AND o.status = 'resting')"
     )
-    assert traders[0] >= 7
-    first = page.next()
-    deadline = time.monotonic() + PAGE_DEADLINE_S
-    while page.next() == first:
-        assert time.monotonic() < deadline, "the page does not move"
+    deadline = time.monotonic() + FLEET_QUOTES_S
+    while idlers := stack.rows(idle):
+        assert time.monotonic() < deadline, f"no order of theirs rests: {idlers}"
+        page.next()
+    traders = dict(stack.rows(lasting))
+    assert len(traders) >= 6
+    first: dict[int, str] = {}
+    moved: set[int] = set()
+    while len(first) < len(traders) or not moved:
+        assert time.monotonic() < deadline, f"quotes shown: {first}; none moved" if first else "no quote is shown"
+        html = page.next()
+        for trader in traders:
+            figures = figures_of(html, trader)
+            if "¢" in figures and first.setdefault(trader, figures) != figures:
+                moved.add(trader)
 
 
 def test_one_book_change_reaches_the_table_and_the_page(stack: Stack, page: Page) -> None:
@@ -138,16 +122,15 @@ def test_one_book_change_reaches_the_table_and_the_page(stack: Stack, page: Page
         place_as_outsider(stack, ticker, price_cc)
         # The trader joins the new best bid behind these contracts. Somebody may take them first: then once more.
         seen = page.shows(f"≈{ODD_COUNT}", within_s=8)
-    stored = rows(
-        stack,
+    stored = stack.rows(
         "SELECT d.price_cc, d.side FROM markets_book_delta d JOIN markets_marketkey m ON m.id = d.market"
         " WHERE m.ticker = %s AND d.delta_cx = %s",
         ticker,
         ODD_CX,
     )
     assert (price_cc, 0) in stored
-    orders = rows(
-        stack, "SELECT price_cc FROM traders_order WHERE ticker = %s AND side = 0 AND mode = 'dry-run'", ticker
+    orders = stack.rows(
+        "SELECT price_cc FROM traders_order WHERE ticker = %s AND side = 0 AND mode = 'dry-run'", ticker
     )
     assert (price_cc,) in orders
 
@@ -155,17 +138,17 @@ def test_one_book_change_reaches_the_table_and_the_page(stack: Stack, page: Page
 def test_a_rolling_market_closes_and_its_successor_appears(stack: Stack, page: Page) -> None:
     query = "SELECT name FROM traders_trader WHERE series_rule_id IS NOT NULL AND state = 'quoting' ORDER BY id DESC"
     deadline = time.monotonic() + PAGE_DEADLINE_S
-    while not (quoting := rows(stack, query)):
+    while not (quoting := stack.rows(query)):
         assert time.monotonic() < deadline, "no trader on the rolling series"
         page.next()
     first = quoting[0][0]
     assert page.shows(first)
     deadline = time.monotonic() + 45
-    while not (successors := [name for (name,) in rows(stack, query) if name > first]):
+    while not (successors := [name for (name,) in stack.rows(query) if name > first]):
         assert time.monotonic() < deadline, f"nobody came after {first}"
         page.next()
     assert page.shows(successors[0])
     ended = "SELECT 1 FROM traders_trader WHERE name = %s AND state = 'stopped' AND state_reason = 'market closed'"
-    while not rows(stack, ended, first):
+    while not stack.rows(ended, first):
         assert time.monotonic() < deadline, f"{first} goes on after its market has closed"
         page.next()

@@ -27,12 +27,14 @@ class Placement(msgspec.Struct, frozen=True):
     params: type[msgspec.Struct]
     quotes: PlacementFunction
 
-    def parse(self, raw: dict[str, Any]) -> msgspec.Struct:
-        """Return validated parameters; absent ones take their defaults.
+    def parse(self, raw: object) -> msgspec.Struct:
+        """Return validated parameters from a JSON object; absent ones take their defaults.
 
         Raises:
-            ParamsError: A field is unknown, of the wrong type or out of bounds; the message names it.
+            ParamsError: Not an object, or a field is unknown, of the wrong type or out of bounds; the message names it.
         """
+        if not isinstance(raw, dict):
+            raise ParamsError(f'{self.name} takes its parameters by name, as in {{"field": 1}}; found {raw!r}')
         unknown = sorted(set(raw) - set(self.params.__struct_fields__))
         if unknown:
             known = ", ".join(self.params.__struct_fields__)

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 
 from kalshimm.ops.models import AuditRow
 from markets.models import Event, Market, Series
-from traders.fleet import apply_series_rules, read_stored
+from traders.fleet import apply_series_rules, read_stored, read_wanted
 from traders.management.commands.traders import BadUsage
-from traders.models import Desired, Fill, JournalMark, SeriesRule, Trader
-from traders.services import RefusedChange, create_trader, ensure_demo_fleet, set_desired, strategy_named
+from traders.models import Desired, Fill, JournalMark, Order, SeriesRule, Trader
+from traders.services import RefusedChange, create_trader, ensure_demo_fleet, steer, strategy_named
 
 pytestmark = pytest.mark.django_db
 NOW = datetime.now(UTC)
@@ -88,7 +88,7 @@ def test_a_series_rule_makes_one_trader_for_the_open_market_and_not_again() -> N
     now_us = round(NOW.timestamp() * 1_000_000)
     assert len(apply_series_rules(now_us)) == 1
     assert apply_series_rules(now_us) == []
-    set_desired(Trader.objects.all(), Desired.STOPPED, actor="somebody")
+    steer(Trader.objects.all(), "stop", actor="somebody")
     assert apply_series_rules(now_us) == [], "what a person stopped stays stopped"
 
 
@@ -171,7 +171,7 @@ def test_show_and_logs_tell_of_one_trader(settings: Any, tmp_path: Path) -> None
 def test_what_is_stored_of_a_trader_is_enough_to_go_on_without_its_folder() -> None:
     a_series("HIGH", events=[1])
     trader = a_trader()
-    assert read_stored(trader.pk)[0] == 0
+    assert read_stored(trader.pk).number == 0
     JournalMark.objects.create(trader=trader.pk, number=17)
     common = {"account": "paper", "client_order_id": "c", "trader": trader, "ticker": "HIGH-0-0", "mode": "dry-run"}
     for trade_id, side, price_cc in (("t1", 0, 4_000), ("t2", 1, 5_800)):
@@ -186,5 +186,88 @@ def test_what_is_stored_of_a_trader_is_enough_to_go_on_without_its_folder() -> N
             position_cx=0,
             time=NOW,
         )
-    number, inventory = read_stored(trader.pk)
-    assert (number, inventory.position_cx, inventory.cash_ud, inventory.fills) == (17, 0, 20_000, 2)
+    for client_order_id, status in (("c", "filled"), ("d", "resting")):
+        Order.objects.create(
+            **common | {"client_order_id": client_order_id},
+            side=0,
+            price_cc=4_000,
+            placed_cx=100,
+            filled_cx=0,
+            remaining_cx=100,
+            status=status,
+            created_at=NOW,
+            updated_at=NOW,
+            journal_number=3,
+        )
+    stored = read_stored(trader.pk)
+    held = stored.inventory
+    assert (stored.number, held.position_cx, held.cash_ud, held.fills) == (17, 0, 20_000, 2)
+    assert [order.client_order_id for order in stored.open_orders] == ["d"]
+
+
+def test_a_living_process_is_looked_at_whatever_its_row_says() -> None:
+    a_series("HIGH", events=[1])
+    trader = a_trader()
+    Trader.objects.filter(pk=trader.pk).update(desired=Desired.STOPPED, state="stopped")
+    assert read_wanted([]) == []
+    assert [wanted.id for wanted in read_wanted([trader.pk])] == [trader.pk]
+
+
+def a_fleet_of_every_kind() -> None:
+    a_series("HIGH", events=[4])
+    for at, (name, changes) in enumerate(
+        {
+            "running": {},
+            "paused": {"desired": Desired.PAUSED},
+            "stopped": {"desired": Desired.STOPPED},
+            "failed": {"state": "failed", "state_reason": "boom"},
+        }.items()
+    ):
+        trader = a_trader(name, f"HIGH-0-{at}")
+        Trader.objects.filter(pk=trader.pk).update(**changes)
+
+
+def desired() -> dict[str, str]:
+    return dict(Trader.objects.values_list("name", "desired"))
+
+
+def test_pause_and_resume_of_everybody_start_nobody_who_was_stopped() -> None:
+    a_fleet_of_every_kind()
+    run("pause", "--all")
+    assert desired() == {"running": "paused", "paused": "paused", "stopped": "stopped", "failed": "paused"}
+    run("resume", "--all")
+    assert desired() == {"running": "running", "paused": "running", "stopped": "stopped", "failed": "running"}
+    assert Trader.objects.get(name="failed").state == "failed", "only a start releases it"
+
+
+def test_a_start_releases_a_failed_trader_and_shows_it() -> None:
+    a_fleet_of_every_kind()
+    (row,) = run_json("start", "failed")["traders"]
+    assert (row["desired"], row["state"], row["state_reason"]) == ("running", "stopped", "")
+    assert AuditRow.objects.get(action="trader.desired").detail["released"] is True
+
+
+def test_starting_everybody_leaves_out_and_names_those_whose_market_has_closed() -> None:
+    a_series("HIGH", events=[1])
+    a_series("OVER", events=[1], closes_in=timedelta(seconds=-1))
+    for name, ticker in (("open", "HIGH-0-0"), ("over", "OVER-0-0")):
+        a_trader(name, ticker)
+    run("stop", "--all")
+    told = io.StringIO()
+    call_command("traders", "start", "--all", stdout=io.StringIO(), stderr=told)
+    assert desired() == {"open": "running", "over": "stopped"}
+    assert "skipped over" in told.getvalue()
+
+
+def test_a_trader_can_be_named_by_digits_and_odd_digits_are_a_name() -> None:
+    a_series("HIGH", events=[1])
+    a_trader("2026")
+    assert run_json("show", "2026")["trader"]["name"] == "2026"
+    with pytest.raises(RefusedChange, match="no trader ²"):
+        run("show", "²")
+
+
+@pytest.mark.parametrize("lines", ["0", "-1", "many"])
+def test_a_number_of_lines_is_one_or_more(lines: str) -> None:
+    with pytest.raises(CommandError, match="1 or more"):
+        run("logs", "first", f"--lines={lines}")

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-from traderworld import HandMadeMarket, Watcher, Workers, until
+from traderworld import HandMadeMarket, Watcher, Workers
 
 from kalshimm.errors import NotReachable
 from markets.core.grid import PriceRange
+from tests.fixtures.stack import eventually
 from traders import spawner
 from traders.processes import living, read_ended, read_running, stop_all, trader_folder
 from traders.start import Start, write_start
@@ -65,7 +66,7 @@ def test_a_spawned_trader_has_none_of_the_spawners_sockets_and_is_nobodys_child(
     a_start(workers.home, redis_url)
     market.start()
     pid = spawn(workers.home)
-    until(lambda: watcher.is_quoting(1), "the trader quotes")
+    eventually(lambda: watcher.is_quoting(1), "the trader quotes")
     assert sockets(pid).isdisjoint(held)
     assert psutil.Process(pid).ppid() != process.pid
     assert os.getsid(pid) not in (os.getsid(process.pid), process.pid)
@@ -79,7 +80,7 @@ def test_a_trader_outlives_the_spawner_and_stop_all_ends_it_cleanly(
     a_start(workers.home, redis_url)
     market.start()
     pid = spawn(workers.home)
-    until(lambda: watcher.is_quoting(1), "the trader quotes")
+    eventually(lambda: watcher.is_quoting(1), "the trader quotes")
     process.terminate()
     assert process.wait(10) == 0
     assert living(workers.home)[1].pid == pid
@@ -142,7 +143,7 @@ def test_a_second_process_of_one_trader_refuses_and_touches_nothing(
     a_start(workers.home, redis_url)
     market.start()
     pid = spawn(workers.home)
-    until(lambda: watcher.is_quoting(1), "the trader quotes")
+    eventually(lambda: watcher.is_quoting(1), "the trader quotes")
     second = workers.start("trader", "1")
     assert second.wait(30) == 1
     assert f"process {pid}" in workers.output("trader")
@@ -160,6 +161,23 @@ def test_a_live_trader_is_refused_because_there_is_no_live_broker(workers: Worke
     assert ended is not None
     assert (ended.state, ended.code) == ("failed", 1)
     assert "no live broker" in ended.reason
+
+
+def test_when_the_spawner_answers_the_trader_can_be_found(
+    workers: Workers, redis_url: str, market: HandMadeMarket
+) -> None:
+    """Else whoever stops all traders of a home would miss one that was forked a moment ago."""
+    workers.spawner()
+    a_start(workers.home, redis_url)
+    pid = spawn(workers.home)
+    assert living(workers.home)[1].pid == pid
+
+
+def test_a_child_that_ends_before_it_begins_is_told_as_such(workers: Workers) -> None:
+    workers.spawner()
+    answer = spawner.ask(workers.home, spawner.Request(spawn=1))
+    assert answer == {"ended": "it ended before it began; see its log"}
+    assert "start.json is missing" in (trader_folder(workers.home, 1) / "log").read_text()
 
 
 def test_a_home_too_deep_for_a_socket_is_refused_in_words(tmp_path: Path) -> None:

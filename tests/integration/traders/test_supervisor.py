@@ -4,20 +4,29 @@ import os
 import signal
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 import redis
-from traderworld import HandMadeMarket, Watcher, Workers, until
+from asgiref.sync import sync_to_async
+from django.db import connections
+from traderworld import HandMadeMarket, Watcher, Workers
 
 from feed.schema import FillState, OrderState, StateChange
 from kalshimm.ops.models import AuditRow
+from kalshimm.runtime import streams
+from kalshimm.runtime.clock import SystemClock
 from kalshimm.runtime.heartbeat import beat_key, decode_beat
 from markets.core.units import Side
 from markets.models import Event, Market, Series
+from tests.fixtures.stack import eventually
+from traders import spawner
 from traders.journal import read_records
 from traders.models import Desired, Mode, SeriesRule, StrategySet, Trader
 from traders.processes import living, trader_folder
-from traders.services import create_trader, set_desired, strategy_named
+from traders.services import create_trader, steer, strategy_named
+from traders.start import read_start
+from traders.supervisor import Supervisor
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -52,11 +61,12 @@ def pid_of(trader: Trader) -> int:
 
 
 @pytest.fixture
-def fleet(workers_with_database: Workers, market: HandMadeMarket) -> Workers:
-    """A spawner and a supervisor on a told market."""
+def fleet(workers_with_database: Workers, market: HandMadeMarket, redis_client: redis.Redis) -> Workers:
+    """A spawner and a supervisor, both at work, on a told market."""
     market.start()
     workers_with_database.spawner()
     workers_with_database.start("supervisor")
+    eventually(lambda: redis_client.exists(beat_key("supervisor", "main")), "the supervisor is at work")
     return workers_with_database
 
 
@@ -65,14 +75,14 @@ def test_it_starts_a_trader_that_quotes_and_is_filled_by_a_print(
 ) -> None:
     a_market()
     trader = a_trader()
-    until(lambda: watcher.is_quoting(trader.pk), "the trader quotes")
-    until(has_state(trader, "quoting"), "the supervisor has written its state")
+    eventually(lambda: watcher.is_quoting(trader.pk), "the trader quotes")
+    eventually(has_state(trader, "quoting"), "the supervisor has written its state")
     view = watcher.view(trader.pk)
     assert view is not None
     assert [(q.side, q.price_cc, q.ahead_cx) for q in view.quotes] == [(0, 4_000, 30_000), (1, 5_800, 20_000)]
     assert redis_client.zscore("kmm:interest", f"HAND-1|trader:{trader.pk}") is not None
     market.print("t1", 3_900, 400, Side.NO)
-    until(lambda: (v := watcher.view(trader.pk)) and v.fills == 1, "the fill shows in the beat")
+    eventually(lambda: (v := watcher.view(trader.pk)) and v.fills == 1, "the fill shows in the beat")
     (fill,) = [e for e in watcher.journal(trader.pk) if isinstance(e.body, FillState)]
     assert isinstance(fill.body, FillState)
     assert (fill.account, fill.mode, fill.body.trade_id, fill.body.position_cx) == ("paper", "dry-run", "t1", 400)
@@ -86,13 +96,13 @@ def test_a_killed_trader_comes_back_with_its_position_and_without_its_old_orders
 ) -> None:
     a_market()
     trader = a_trader()
-    until(lambda: watcher.is_quoting(trader.pk), "the trader quotes")
+    eventually(lambda: watcher.is_quoting(trader.pk), "the trader quotes")
     market.print("t1", 3_900, 400, Side.NO)
-    until(lambda: (v := watcher.view(trader.pk)) and v.fills == 1 and len(v.quotes) == 2, "it is filled")
-    until(has_state(trader, "quoting"), "the supervisor knows")
+    eventually(lambda: (v := watcher.view(trader.pk)) and v.fills == 1 and len(v.quotes) == 2, "it is filled")
+    eventually(has_state(trader, "quoting"), "the supervisor knows")
     first = pid_of(trader)
     os.kill(first, signal.SIGKILL)
-    until(lambda: pid_of_or_none(trader) not in (None, first) and watcher.is_quoting(trader.pk), "it quotes again")
+    eventually(lambda: pid_of_or_none(trader) not in (None, first) and watcher.is_quoting(trader.pk), "it quotes again")
     view = watcher.view(trader.pk)
     assert view is not None
     assert (view.position_cx, view.fills) == (400, 1)
@@ -117,13 +127,13 @@ def test_a_killed_supervisor_leaves_its_traders_and_the_next_adopts_them(
     supervisor = fleet.start("supervisor")
     a_market()
     trader = a_trader()
-    until(has_state(trader, "quoting"), "the trader quotes")
+    eventually(has_state(trader, "quoting"), "the trader quotes")
     first = pid_of(trader)
     supervisor.kill()
     supervisor.wait(10)
     Trader.objects.filter(pk=trader.pk).update(pid=None, state="starting")
     fleet.start("supervisor")
-    until(has_state(trader, "quoting"), "the new supervisor found it")
+    eventually(has_state(trader, "quoting"), "the new supervisor found it")
     trader.refresh_from_db()
     assert (trader.pid, trader.restarts) == (first, 0)
     assert [identity.pid for identity in living(fleet.home).values()] == [first]
@@ -133,7 +143,7 @@ def test_a_killed_supervisor_leaves_its_traders_and_the_next_adopts_them(
 def test_a_second_supervisor_on_one_home_refuses(workers_with_database: Workers) -> None:
     first = workers_with_database.start("supervisor")
     lock = workers_with_database.home / "run" / "supervisor.lock"
-    until(lambda: lock.exists() and lock.read_text(), "the first holds the lock")
+    eventually(lambda: lock.exists() and lock.read_text(), "the first holds the lock")
     second = workers_with_database.start("supervisor")
     assert second.wait(30) == 1
     assert f"process {first.pid}" in workers_with_database.output("supervisor")
@@ -142,16 +152,16 @@ def test_a_second_supervisor_on_one_home_refuses(workers_with_database: Workers)
 def test_pause_resume_and_stop_reach_the_trader(fleet: Workers, watcher: Watcher) -> None:
     a_market()
     trader = a_trader()
-    until(has_state(trader, "quoting"), "the trader quotes")
-    set_desired([trader], Desired.PAUSED, actor="test")
-    until(has_state(trader, "paused"), "it pauses")
+    eventually(has_state(trader, "quoting"), "the trader quotes")
+    steer([trader], "pause", actor="test")
+    eventually(has_state(trader, "paused"), "it pauses")
     view = watcher.view(trader.pk)
     assert view is not None
     assert view.quotes == []
-    set_desired([trader], Desired.RUNNING, actor="test")
-    until(has_state(trader, "quoting"), "it resumes")
-    set_desired([trader], Desired.STOPPED, actor="test")
-    until(has_state(trader, "stopped"), "it stops")
+    steer([trader], "resume", actor="test")
+    eventually(has_state(trader, "quoting"), "it resumes")
+    steer([trader], "stop", actor="test")
+    eventually(has_state(trader, "stopped"), "it stops")
     assert living(fleet.home) == {}
     assert watcher.view(trader.pk) is None, "a clean end takes its beat away"
     actions = list(AuditRow.objects.filter(subject=trader.name).order_by("id").values_list("action", flat=True))
@@ -162,9 +172,9 @@ def test_a_rolling_series_hands_over_to_the_successor(fleet: Workers, market: Ha
     a_market("HAND-1", closes_in_s=5)
     a_market("HAND-2", opens_in_s=5, closes_in_s=3_600)
     SeriesRule.objects.create(series_ticker="HAND", strategy=strategy_named("join-best"))
-    until(lambda: Trader.objects.filter(market_ticker="HAND-1", state="quoting").exists(), "the first is traded")
-    until(lambda: Trader.objects.filter(market_ticker="HAND-2").exists(), "the successor has a trader")
-    until(lambda: Trader.objects.filter(market_ticker="HAND-1", state="stopped").exists(), "the first is over")
+    eventually(lambda: Trader.objects.filter(market_ticker="HAND-1", state="quoting").exists(), "the first is traded")
+    eventually(lambda: Trader.objects.filter(market_ticker="HAND-2").exists(), "the successor has a trader")
+    eventually(lambda: Trader.objects.filter(market_ticker="HAND-1", state="stopped").exists(), "the first is over")
     first = Trader.objects.get(market_ticker="HAND-1")
     assert (first.desired, first.state_reason, first.pid) == (Desired.STOPPED, "market closed", None)
     assert first.series_rule is not None
@@ -179,23 +189,25 @@ def test_a_trader_that_cannot_stay_up_fails_and_a_person_can_start_it_again(flee
     trader = a_trader()
     in_the_way = trader_folder(fleet.home, trader.pk) / "journal"
     in_the_way.mkdir()
-    until(has_state(trader, "failed"), "it is given up")
+    eventually(has_state(trader, "failed"), "it is given up")
     trader.refresh_from_db()
     assert "crashed 4 times" in trader.state_reason
     assert trader.restarts == 3
     in_the_way.rmdir()
-    assert set_desired([trader], Desired.RUNNING, actor="test") == [trader]
-    until(lambda: watcher.is_quoting(trader.pk), "it runs again")
+    assert steer([trader], "start", actor="test") == [trader]
+    eventually(lambda: watcher.is_quoting(trader.pk), "it runs again")
 
 
 def test_what_cannot_start_fails_with_the_reason(fleet: Workers) -> None:
     a_market()
-    live, broken = a_trader("live"), a_trader("broken")
+    live, broken, odd = a_trader("live"), a_trader("broken"), a_trader("odd")
     Trader.objects.filter(pk=live.pk).update(mode=Mode.LIVE)
     strategy = StrategySet.objects.create(name="bad", placement_params={"count_cx": -5})
     Trader.objects.filter(pk=broken.pk).update(strategy=strategy)
-    until(has_state(live, "failed"), "the live trader is refused")
-    until(has_state(broken, "failed"), "the parameters are refused")
+    Trader.objects.filter(pk=odd.pk).update(strategy=StrategySet.objects.create(name="odd", placement_params=[1]))
+    eventually(has_state(live, "failed"), "the live trader is refused")
+    eventually(has_state(broken, "failed"), "the parameters are refused")
+    eventually(has_state(odd, "failed"), "so are parameters that are no object")
     live.refresh_from_db()
     broken.refresh_from_db()
     assert "no live broker" in live.state_reason
@@ -207,8 +219,8 @@ def test_with_redis_away_it_cancels_goes_on_writing_and_sends_the_rest_later(
 ) -> None:
     a_market()
     trader = a_trader()
-    until(lambda: watcher.is_quoting(trader.pk), "the trader quotes")
-    until(has_state(trader, "quoting"), "the supervisor knows")
+    eventually(lambda: watcher.is_quoting(trader.pk), "the trader quotes")
+    eventually(has_state(trader, "quoting"), "the supervisor knows")
     pid = pid_of(trader)
     journal = trader_folder(fleet.home, trader.pk) / "journal"
     redis_client.client_pause(4_000)
@@ -217,7 +229,89 @@ def test_with_redis_away_it_cancels_goes_on_writing_and_sends_the_rest_later(
         entries, _ = read_records(journal.read_bytes())
         return [e.number for e in entries if isinstance(e.body, OrderState) and e.body.status == "canceled"]
 
-    until(lambda: len(canceled()) == 2, "it cancels by itself, in its file", deadline_s=4)
-    until(lambda: canceled()[0] in [e.number for e in watcher.journal(trader.pk)], "the rest is sent")
-    until(lambda: watcher.is_quoting(trader.pk), "it quotes again")
+    eventually(lambda: len(canceled()) == 2, "it cancels by itself, in its file", within_s=4)
+    eventually(lambda: canceled()[0] in [e.number for e in watcher.journal(trader.pk)], "the rest is sent")
+    eventually(lambda: watcher.is_quoting(trader.pk), "it quotes again")
     assert pid_of(trader) == pid
+
+
+def test_a_deleted_trader_is_stopped(fleet: Workers, watcher: Watcher) -> None:
+    a_market()
+    trader = a_trader()
+    eventually(lambda: watcher.is_quoting(trader.pk), "the trader quotes")
+    Trader.objects.filter(pk=trader.pk).delete()
+    eventually(lambda: living(fleet.home) == {}, "nobody could steer it any more")
+
+
+def test_a_trader_that_runs_although_its_row_says_stopped_is_stopped(
+    workers_with_database: Workers, market: HandMadeMarket, watcher: Watcher
+) -> None:
+    """As a supervisor leaves it that is killed between the fork and its row, before a person stops the trader."""
+    fleet = workers_with_database
+    market.start()
+    fleet.spawner()
+    supervisor = fleet.start("supervisor")
+    a_market()
+    trader = a_trader()
+    eventually(lambda: watcher.is_quoting(trader.pk), "the trader quotes")
+    supervisor.kill()
+    supervisor.wait(10)
+    Trader.objects.filter(pk=trader.pk).update(desired=Desired.STOPPED, state="stopped", pid=None)
+    assert living(fleet.home)
+    fleet.start("supervisor")
+    eventually(lambda: living(fleet.home) == {}, "it is found and stopped")
+
+
+async def test_a_start_stands_in_the_row_before_the_fork(
+    home: Path, redis_url: str, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a supervisor that is killed in between leaves a trader running that no row speaks of."""
+    states: list[str] = []
+
+    def ask(_home: Path, request: spawner.Request) -> dict[str, int | str]:
+        if request.spawn is None:
+            return {"pid": os.getpid(), "answered": 1, "spawned": 0}
+        states.extend(Trader.objects.values_list("state", flat=True))
+        connections.close_all()
+        return {"error": "nothing is forked here"}
+
+    monkeypatch.setattr(spawner, "ask", ask)
+    await sync_to_async(a_market)()
+    await sync_to_async(a_trader)()
+    client = streams.connect(redis_url)
+    await Supervisor(home, redis_url, client=client, clock=SystemClock()).step()
+    await client.aclose()
+    await sync_to_async(connections.close_all)()
+    assert states == ["starting"]
+
+
+def test_a_changed_strategy_is_taken_up_by_a_running_trader(fleet: Workers, watcher: Watcher) -> None:
+    a_market()
+    trader = a_trader()
+    eventually(has_state(trader, "quoting"), "the trader quotes")
+    first = pid_of(trader)
+    StrategySet.objects.filter(name="join-best").update(placement_params={"count_cx": 700})
+    eventually(
+        lambda: (v := watcher.view(trader.pk)) and [q.placed_cx for q in v.quotes] == [700, 700],
+        "it quotes the new size",
+    )
+    eventually(has_state(trader, "quoting"), "the supervisor knows")
+    assert pid_of(trader) != first
+    assert trader.restarts == 0, "nothing crashed"
+    assert read_start(trader_folder(fleet.home, trader.pk)).params == {"count_cx": 700}
+
+
+def test_a_trader_that_lives_and_does_not_beat_is_called_silent(fleet: Workers, watcher: Watcher) -> None:
+    a_market()
+    trader = a_trader()
+    eventually(has_state(trader, "quoting"), "the trader quotes")
+    pid = pid_of(trader)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        eventually(has_state(trader, "silent"), "its silence is written down")
+        assert pid_of(trader) == pid
+        assert "no beat since" in trader.state_reason
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    eventually(has_state(trader, "quoting"), "it is heard again")
+    assert trader.restarts == 0

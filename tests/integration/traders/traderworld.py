@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import redis
@@ -32,18 +31,11 @@ from feed.schema import (
 )
 from kalshimm.runtime.heartbeat import beat_key, decode_beat
 from markets.core.units import Side
+from tests.fixtures.stack import eventually
 
 ROOT = Path(__file__).resolve().parents[3]
 DEADLINE_S = 30.0
 CONN, SID = 7, 2
-
-
-def until(condition: Callable[[], object], what: str, *, deadline_s: float = DEADLINE_S) -> None:
-    """Wait until `condition` holds; fail with `what` when it does not in time."""
-    end = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < end, f"not within {deadline_s:.0f} s: {what}"
-        time.sleep(0.02)
 
 
 class HandMadeMarket:
@@ -113,7 +105,7 @@ class Workers:
 
     def spawner(self) -> subprocess.Popen[bytes]:
         process = self.start("spawner")
-        until((self.home / "run" / "spawner.sock").exists, f"the spawner listens: {self.output('spawner')}")
+        eventually((self.home / "run" / "spawner.sock").exists, f"the spawner listens: {self.output('spawner')}")
         return process
 
     def output(self, name: str) -> str:

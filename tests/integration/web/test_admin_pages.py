@@ -53,6 +53,35 @@ def test_a_change_leaves_an_audit_row_with_old_and_new(browser: Client) -> None:
     assert changed.detail == {"to": {"desired": "paused"}, "was": {"desired": "running"}}
 
 
+@pytest.mark.parametrize("params", ["", "null"])
+def test_no_parameters_are_the_defaults(browser: Client, params: str) -> None:
+    add_strategy(browser, params)
+    assert StrategySet.objects.get().placement_params == {}
+
+
+def test_parameters_that_are_no_object_are_refused(browser: Client) -> None:
+    assert "by name" in add_strategy(browser, "[1, 2]")
+    assert not StrategySet.objects.exists()
+
+
+def test_a_running_trader_cannot_be_deleted(browser: Client) -> None:
+    trader = fleet.seed()[0]
+    Trader.objects.filter(pk=trader.pk).update(pid=4_242)
+    one = reverse("admin:traders_trader_delete", args=[trader.pk])
+    assert "runs as process 4242; stop it first" in browser.post(one, {"post": "yes"}).text
+    many = {"action": "delete_selected", "_selected_action": [trader.pk], "post": "yes"}
+    assert "stop it first" in browser.post(reverse("admin:traders_trader_changelist"), many).text
+    assert Trader.objects.filter(pk=trader.pk).exists()
+
+
+def test_a_trader_keeps_its_market(browser: Client) -> None:
+    first, second = fleet.seed()[:2]
+    body = {"name": first.name, "market_ticker": second.market_ticker, "strategy": first.strategy_id}
+    browser.post(reverse("admin:traders_trader_change", args=[first.pk]), {**body, "desired": "paused"})
+    first.refresh_from_db()
+    assert (first.market_ticker != second.market_ticker, first.desired) == (True, "paused")
+
+
 def test_a_deleted_trader_leaves_an_audit_row(browser: Client) -> None:
     trader = fleet.seed()[0]
     browser.post(reverse("admin:traders_trader_delete", args=[trader.pk]), {"post": "yes"})

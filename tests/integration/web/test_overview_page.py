@@ -92,3 +92,19 @@ def test_no_page_carries_inline_style_or_script(browser: Client, redis_client: r
     assert "<style" not in page
     assert "onclick" not in page
     assert all(' src="' in tag for tag in page.split("<script")[1:])
+
+
+def test_the_headline_result_says_whose_it_is(browser: Client, redis_client: redis.Redis) -> None:
+    traders = fleet.seed()
+    fleet.write_beats(redis_client, *map(fleet.trader_beat, traders))
+    assert "not money, of the traders shown" in browser.get("/").text
+
+
+def test_an_unknown_market_promises_no_time_of_the_catalogues_next_reading(
+    browser: Client, redis_client: redis.Redis
+) -> None:
+    trader = fleet.seed()[0]
+    Trader.objects.filter(pk=trader.pk).update(market_ticker="KXNEW-1")
+    page = browser.get("/").text
+    assert "its next reading may bring it" in page
+    assert "within a minute" not in page

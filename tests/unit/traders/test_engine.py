@@ -40,6 +40,7 @@ class Desk:
         broker = PaperBroker(lambda: f"order-{next(numbers)}")
         self.engine = Engine(setup, broker, inventory=Inventory(), is_paused=is_paused)
         self.elapsed_s = 0.0
+        self.seq = itertools.count(2)
         self.bodies: list[JournalBody] = []
         self.feed()
         self.event(BookSnapshot(7, 2, 1, 1, START_US, [(4_000, 300), (3_900, 500)], [(5_800, 200), (5_700, 1)]))
@@ -63,7 +64,7 @@ class Desk:
 
     def delta(self, side: Side, price_cc: int, delta_cx: int, *, at_us: int | None = None) -> None:
         time_us = at_us or self.now.wall_us + 1_000
-        self.event(BookDelta(2, time_us, int(side), price_cc, delta_cx))
+        self.event(BookDelta(next(self.seq), time_us, int(side), price_cc, delta_cx))
 
     def decide(self) -> None:
         self.bodies += self.engine.decide(self.now)
@@ -141,6 +142,37 @@ def test_a_book_that_stays_crossed_ends_the_quotes() -> None:
     desk.delta(Side.NO, 6_000, 10, at_us=START_US + 100)
     desk.wait(0.3)
     assert desk.quotes() == []
+
+
+def test_a_pause_cancels_whatever_the_book_looks_like() -> None:
+    desk = Desk()
+    desk.delta(Side.NO, 6_000, 10, at_us=START_US + 100)
+    desk.engine.pause("somebody", desk.now)
+    assert (desk.engine.state, desk.quotes()) == ("paused", [])
+
+
+def test_the_close_cancels_whatever_the_book_looks_like() -> None:
+    desk = Desk()
+    desk.elapsed_s = 3_600.0
+    desk.feed()
+    desk.delta(Side.NO, 6_000, 10, at_us=START_US + 100)
+    assert desk.quotes() == []
+
+
+def test_D5_a_print_that_comes_twice_fills_once() -> None:
+    desk = Desk()
+    for _ in range(2):
+        desk.event(BookTrade("t1", START_US + 500, 3_900, 400, int(Side.NO)))
+    assert len(desk.said(FillState)) == 1
+    assert desk.engine.inventory.position_cx == 400
+
+
+def test_D5_a_removal_that_comes_twice_moves_no_order_forward_twice() -> None:
+    desk = Desk()
+    removal = BookDelta(2, START_US + 100, int(Side.YES), 4_000, -100)
+    for event in (removal, removal, BookDelta(3, START_US + 400_000, int(Side.NO), 5_700, 1)):
+        desk.event(event)
+    assert desk.quotes()[0].ahead_cx == 200
 
 
 def test_it_says_a_decision_once_and_then_each_minute_with_a_count() -> None:

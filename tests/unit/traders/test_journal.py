@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from feed.schema import VERSION, Decision, FillState, JournalBody, JournalEntry, OrderState
@@ -98,3 +99,17 @@ def test_checkpoint_and_journal_give_the_state_whichever_line_the_checkpoint_sta
 
 def test_there_is_no_checkpoint_at_first(tmp_path: Path) -> None:
     assert load_checkpoint(tmp_path / "checkpoint.json") is None
+
+
+def test_a_checkpoint_of_another_version_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.json"
+    path.write_bytes(msgspec.json.encode(Checkpoint(version=2)))
+    with pytest.raises(msgspec.ValidationError, match="version 2, expected 1"):
+        load_checkpoint(path)
+
+
+def test_the_database_counts_only_where_it_is_ahead_of_the_files() -> None:
+    files = Checkpoint(10, Inventory(100, -1, 1), control_id="5-0")
+    behind, ahead = Checkpoint(10, Inventory(7, -7, 7)), Checkpoint(11, Inventory(7, -7, 7))
+    assert files.or_newer(behind) == files
+    assert files.or_newer(ahead) == Checkpoint(11, Inventory(7, -7, 7), control_id="5-0")

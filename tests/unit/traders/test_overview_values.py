@@ -110,7 +110,6 @@ def test_of_several_orders_on_a_side_the_best_is_shown_and_the_others_counted() 
         ({"book_is_valid": False}, ("warn", "book stale")),
         ({"state": "paused"}, ("hold", "paused")),
         ({"state": "draining"}, ("work", "draining")),
-        ({"state": "failed"}, ("bad", "failed")),
         ({"state": "dreaming"}, ("unknown", "dreaming")),
     ],
 )
@@ -137,6 +136,22 @@ def test_a_trader_the_supervisor_has_not_started_yet_is_starting() -> None:
 def test_a_failed_trader_says_why() -> None:
     row = only_row(trader=a_trader(state="failed", state_reason="restart 3 of 5"))
     assert (row.word, row.why) == ("failed", "restart 3 of 5")
+
+
+def test_a_failed_trader_stays_so_until_somebody_starts_it() -> None:
+    row = only_row(trader=a_trader(state="failed"))
+    assert "until somebody starts it" in row.void
+
+
+def test_a_failed_trader_is_called_so_also_while_its_last_beat_is_remembered() -> None:
+    row = only_row(a_beat(age_ms=9_000), trader=a_trader(state="failed", state_reason="crashed 4 times"))
+    assert (row.glyph, row.word, row.why) == ("bad", "failed", "crashed 4 times")
+
+
+@pytest.mark.parametrize("beats", [(), (a_beat(age_ms=9_000),)])
+def test_a_trader_whose_process_lives_without_a_beat_is_silent_and_unknown(beats: tuple[Beat, ...]) -> None:
+    row = only_row(*beats, trader=a_trader(state="silent", state_reason="no beat since 19:31:00 UTC"))
+    assert (row.glyph, row.word, row.why) == ("unknown", "silent", "no beat since 19:31:00 UTC")
 
 
 def test_with_redis_away_nothing_is_called_silent() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import getpass
 import os
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,16 @@ from django.core.management.base import BaseCommand
 from kalshimm.errors import EXIT_USAGE, KalshimmError
 from markets.models import Market
 from traders.models import Desired, Trader
-from traders.services import DEMO_STRATEGY, RefusedChange, create_trader, set_desired, strategy_named
+from traders.services import (
+    DEMO_STRATEGY,
+    VERBS,
+    RefusedChange,
+    create_trader,
+    steer,
+    strategy_named,
+    without_closed,
+)
 
-DESIRED = {"start": Desired.RUNNING, "resume": Desired.RUNNING, "pause": Desired.PAUSED, "stop": Desired.STOPPED}
 LOG_LINES = 50
 LOG_TAIL_BYTES = 200_000
 
@@ -37,13 +44,13 @@ class Command(BaseCommand):
         show.add_argument("trader", help="number or name")
         show_logs = self._verb(verbs, "logs", "the last lines a trader wrote")
         show_logs.add_argument("trader", help="number or name")
-        show_logs.add_argument("-n", "--lines", type=int, default=LOG_LINES)
+        show_logs.add_argument("-n", "--lines", type=_line_count, default=LOG_LINES)
         create = self._verb(verbs, "create", "make a dry-run trader")
         create.add_argument("name")
         create.add_argument("--market", required=True, help="ticker of its market")
         create.add_argument("--strategy", default=DEMO_STRATEGY, help="name of a strategy set")
         create.add_argument("--stopped", action="store_true", help="do not start it yet")
-        for verb in DESIRED:
+        for verb in VERBS:
             change = self._verb(verbs, verb, f"{verb} traders")
             change.add_argument("traders", nargs="*", metavar="ID", help="numbers or names")
             change.add_argument("--event", help="all traders of one event")
@@ -58,7 +65,7 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, **options: Any) -> None:
         verb = options["verb"]
-        if verb in DESIRED:
+        if verb in VERBS:
             self._change(verb, options)
         else:
             getattr(self, f"_{verb}")(options)
@@ -99,7 +106,11 @@ class Command(BaseCommand):
                 "Live trading is refused: this version has no live broker. Leave --live away for dry-run."
             )
         chosen = choose(options)
-        set_desired(chosen, DESIRED[verb], actor=actor())
+        if verb == "start" and not options["traders"]:
+            chosen, closed = without_closed(chosen)
+            for trader in closed:
+                self.stderr.write(f"skipped {trader.name}: its market {trader.market_ticker} has closed")
+        steer(chosen, verb, actor=actor())
         self._tell(rows(chosen), options)
 
     def _tell(self, table: list[dict[str, Any]], options: dict[str, Any]) -> None:
@@ -127,8 +138,9 @@ def actor() -> str:
 
 def find(word: str) -> Trader:
     """Return the trader with this number or name."""
-    query = {"pk": int(word)} if word.isdigit() else {"name": word}
-    trader = Trader.objects.select_related("strategy").filter(**query).first()
+    traders = Trader.objects.select_related("strategy")
+    by_number = traders.filter(pk=int(word)).first() if word.isdecimal() else None
+    trader = by_number or traders.filter(name=word).first()
     if trader is None:
         raise RefusedChange(f"There is no trader {word}; see `traders list`.")
     return trader
@@ -169,12 +181,18 @@ def rows(traders: list[Trader]) -> list[dict[str, Any]]:
     ]
 
 
+def _line_count(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise ArgumentTypeError(f"{text!r} is not a number of lines; give 1 or more")
+    return int(text)
+
+
 def log_file(trader: Trader) -> Path:
     return Path(settings.KALSHIMM_HOME) / "traders" / str(trader.pk) / "log"
 
 
 def tail(path: Path, lines: int) -> list[str]:
-    """Return the last lines of a file; none when it is not there."""
+    """Return the last lines (at least one) of a file; none when it is not there."""
     if not path.exists():
         return []
     with path.open("rb") as file:
