@@ -31,6 +31,7 @@ AT_MOST_EVERY_S = 0.25
 AT_LEAST_EVERY_S = 1.0
 WATCH_TTL_S = 5  # the relay keeps quiet when nobody has said for this long that somebody watches
 RETRY_S = 1.0
+CANCEL_AGAIN_S = 0.1
 
 Fragments = dict[str, str]
 Arguments = ParamSpec("Arguments")
@@ -79,6 +80,13 @@ async def in_own_thread(read: Callable[Arguments, Result], *args: Arguments.args
     return await asyncio.to_thread(call)
 
 
+async def _end(task: asyncio.Task[None]) -> None:
+    """Cancel a task until it has ended: the Redis client swallows a cancel that comes while it subscribes."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=CANCEL_AGAIN_S)
+
+
 class Hub:
     """Runs while it has slots; a new slot is first given every fragment, then only what changed.
 
@@ -110,9 +118,7 @@ class Hub:
         if self._slots or self._task is None:
             return
         task, self._task = self._task, None
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        await _end(task)
 
     async def _run(self) -> None:
         client = streams.connect(settings.REDIS_URL)
@@ -127,8 +133,7 @@ class Hub:
                 await asyncio.sleep(max(0.0, started + AT_MOST_EVERY_S - clock()))
                 await set_within(self._changed, max(0.0, started + AT_LEAST_EVERY_S - clock()))
         finally:
-            listener.cancel()
-            await asyncio.gather(listener, return_exceptions=True)
+            await _end(listener)
             await client.aclose()
 
     async def _step(self, client: redis_async.Redis, source: Source) -> None:

@@ -14,11 +14,11 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kalshimm.settings")
 app = Celery("kalshimm")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+app.steps["consumer"].add("kalshimm.ops.pulse:PulseStep")
 
 # The real venue lists tens of thousands of markets; what rolls is read more often, by itself.
 CATALOG_EVERY_S = 10 if settings.KALSHI_ENV == "local" else 900
 ROLLING_EVERY_S = 10
-BEAT_EVERY_S = 2
 
 # Each expires before its successor is due: after an outage runs never pile up.
 app.conf.beat_schedule = {
@@ -31,11 +31,6 @@ app.conf.beat_schedule = {
         "task": "traders.tasks.refresh_rolling_series",
         "schedule": ROLLING_EVERY_S,
         "options": {"expires": ROLLING_EVERY_S},
-    },
-    "beat": {
-        "task": "kalshimm.ops.tasks.beat",
-        "schedule": BEAT_EVERY_S,
-        "options": {"expires": BEAT_EVERY_S},
     },
 }
 # The schedule is above and nowhere else: nothing to remember between two starts.

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 
 from kalshimm import env
-from kalshimm.errors import EXIT_USAGE, KalshimmError, NotReachable
+from kalshimm.errors import EXIT_USAGE, KalshimmError, StoreSilent
 from kalshimm.runtime import home, logs
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -150,21 +150,17 @@ def _run_django(argv: list[str]) -> None:
 
 
 def _store_error(exc: BaseException) -> KalshimmError | None:
-    """Return NotReachable for an error that says a store is away; its text names no password."""
+    """Return what to say of an error that means a store is away; None for any other."""
     import psycopg
     from redis.exceptions import ConnectionError as RedisConnectionError
     from redis.exceptions import TimeoutError as RedisTimeoutError
 
     if isinstance(exc, RedisConnectionError | RedisTimeoutError):
-        return NotReachable(f"Redis does not answer ({_one_line(exc)}); check REDIS_URL or start the stores with `up`.")
+        return StoreSilent("Redis", exc)
     # Django wraps the driver's error in one of its own.
     cause = exc if isinstance(exc, psycopg.OperationalError) else exc.__cause__
     if not isinstance(cause, psycopg.OperationalError):
         return None
     if cause.sqlstate is not None and not cause.sqlstate.startswith(CONNECTION_CLASSES):
         return None
-    return NotReachable(f"PostgreSQL does not answer ({_one_line(cause)}); check DATABASE_URL.")
-
-
-def _one_line(exc: BaseException) -> str:
-    return " ".join(str(exc).split()).rstrip(".?")
+    return StoreSilent("PostgreSQL", cause)

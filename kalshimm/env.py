@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+from psycopg.pq import Conninfo
 
 from kalshimm.errors import ConfigurationError
 
@@ -88,11 +90,7 @@ def database(url: str) -> dict[str, object]:
         ConfigurationError: The URL names no PostgreSQL database.
     """
     expected = "expected postgresql://user:password@host:port/name"
-    try:
-        parts = urlsplit(url)
-        port = parts.port or 5432
-    except ValueError as exc:
-        raise ConfigurationError("DATABASE_URL", f"{expected} ({exc})") from exc
+    parts, port = _split("DATABASE_URL", url, expected)
     if parts.scheme not in ("postgres", "postgresql"):
         raise ConfigurationError("DATABASE_URL", f"{expected}, found the scheme {parts.scheme!r}")
     name = parts.path.lstrip("/")
@@ -100,19 +98,35 @@ def database(url: str) -> dict[str, object]:
         raise ConfigurationError("DATABASE_URL", f"{expected}; the host or the database name is missing")
     # A server that does not answer must not hold a page or a command for ever.
     options = {"connect_timeout": "5"} | dict(parse_qsl(parts.query))
+    unknown = sorted(set(options) - {option.keyword.decode() for option in Conninfo.get_defaults()})
+    if unknown:
+        raise ConfigurationError(
+            "DATABASE_URL", f"expected options that PostgreSQL knows after ?, found {unknown[0]!r}"
+        )
     return {
         "ENGINE": "kalshimm.db",
         "NAME": unquote(name),
         "USER": unquote(parts.username or ""),
         "PASSWORD": unquote(parts.password or ""),
         "HOST": parts.hostname,
-        "PORT": port,
+        "PORT": port or 5432,
         "OPTIONS": options,
     }
 
 
 def redis_url(url: str) -> str:
     """Return `url` if it is a Redis address, else raise ConfigurationError."""
-    if not url.startswith(("redis://", "rediss://", "unix://")):
-        raise ConfigurationError("REDIS_URL", "expected redis://[:password@]host:port/number")
+    expected = "expected redis://[:password@]host:port/number"
+    parts, _ = _split("REDIS_URL", url, expected)
+    if parts.scheme not in ("redis", "rediss", "unix"):
+        raise ConfigurationError("REDIS_URL", expected)
     return url
+
+
+def _split(variable: str, url: str, expected: str) -> tuple[SplitResult, int | None]:
+    """Return the parts of a URL and its port; what is wrong with it may quote a password, so it is not told."""
+    try:
+        parts = urlsplit(url)
+        return parts, parts.port
+    except ValueError:
+        raise ConfigurationError(variable, f"{expected}; the host or the port makes no sense") from None

@@ -3,6 +3,7 @@
     KalshimmError                          exit 1   refused or failed
     ├── ConfigurationError(variable)       exit 2   a setting or an argument is wrong
     ├── NotReachable(what)                 exit 3   a store, the venue or a binary is not there
+    │   └── StoreSilent(store, error)
     ├── OutcomeUnknown(client_order_id)    exit 4   sent, and nobody knows whether it was done
     ├── AlreadyRunning(what, pid)          exit 1   a second copy on one home
     ├── PortInUse(port)                    exit 1
@@ -17,6 +18,7 @@ A refusal inside the engine is a value, not an exception.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -49,6 +51,20 @@ class NotReachable(KalshimmError):
     """Something needed does not answer: a store, the venue, a server binary."""
 
     exit_code = EXIT_NOT_REACHABLE
+
+
+class StoreSilent(NotReachable):
+    """A store does not answer.
+
+    Args:
+        store: PostgreSQL or Redis.
+        error: What its driver says, which names no password.
+    """
+
+    def __init__(self, store: Literal["PostgreSQL", "Redis"], error: BaseException) -> None:
+        variable = "DATABASE_URL" if store == "PostgreSQL" else "REDIS_URL"
+        why = " ".join(str(error).split()).rstrip(".?")
+        super().__init__(f"{store} does not answer ({why}); check {variable}, or start the stores with `make up`.")
 
 
 class OutcomeUnknown(KalshimmError):

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
+import hypothesis
 import pytest
 import redis
 from django.conf import settings
@@ -28,6 +29,9 @@ if str(ROOT) not in sys.path:
 
 from kalshimm.embedded import postgres, stores, valkey  # noqa: E402 - the path comes first
 from kalshimm.embedded.ports import free_port as find_free_port  # noqa: E402
+
+hypothesis.settings.register_profile("kalshimm", deadline=None)  # no test asserts a time
+hypothesis.settings.load_profile("kalshimm")
 
 SETTINGS = "DJANGO_SETTINGS_MODULE"
 WORKER = os.environ.get("PYTEST_XDIST_WORKER")  # gw0, gw1, …; unset in the controlling process

@@ -62,10 +62,6 @@ class Child:
         self._since = 0.0
         self._again_at: float | None = None
 
-    @property
-    def is_running(self) -> bool:
-        return self.identity is not None
-
     def start(self, environment: Mapping[str, str], digest: str) -> None:
         """Start the process, and remember with what for the next time."""
         self._environment, self._digest = environment, digest

@@ -27,10 +27,11 @@ from types import FrameType
 import msgspec
 
 from kalshimm import env
-from kalshimm.embedded import ports, postgres, processes, readiness, stores, valkey
+from kalshimm.embedded import ports, processes, readiness, stores
 from kalshimm.embedded.child import Child
 from kalshimm.embedded.console import Console
-from kalshimm.embedded.ending import end_process
+from kalshimm.embedded.ending import StopTraders, end_left_over, end_process
+from kalshimm.embedded.keeper import StoreKeeper
 from kalshimm.embedded.processes import Choice, Part, Proof, RunFile
 from kalshimm.embedded.stores import Stores
 from kalshimm.errors import EXIT_FAILED, AlreadyRunning, KalshimmError, NotReachable
@@ -44,11 +45,10 @@ READY_WITHIN_S = 120.0
 DEATHS_WHILE_STARTING = 3
 STOP_TOTAL_S = 9.5  # Ctrl-C to the last process, with half a second to spare of the ten promised
 TRADERS_GRACE_S = 1.5
+LEFT_OVER_GRACE_S = 2.0
 STORES_SHARE_S = 1.5
 HURRY_GRACE_S = 0.2
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-StopTraders = Callable[[Path, float], list[int]]
 
 
 class StopAsked(Exception):
@@ -122,6 +122,7 @@ class Launcher:
     stop_traders: StopTraders
     _children: list[Child] = field(default_factory=list)
     _stores: Stores | None = None
+    _keeper: StoreKeeper | None = None
     _environment: dict[str, str] = field(default_factory=dict)
     _digest: str = ""
     _signals: int = 0
@@ -172,6 +173,7 @@ class Launcher:
     def _start_stores(self) -> None:
         self._stores = stores.ensure(self.choice.home, lasting=True)
         self._stores.export()
+        self._keeper = StoreKeeper(self._stores, lambda name, text, bad: self.console.say(name, text, trouble=bad))
         self._environment = self._prepared({})
         for name in self._stores.embedded:
             self.console.say(name, "started" if name in self._stores.started else "still runs: reused")
@@ -233,7 +235,7 @@ class Launcher:
 
     def _replace(self, found: RunFile) -> None:
         self.console.say(found.name, f"of an earlier run does not fit, pid {found.identity.pid}: stopping")
-        end_process(found.identity, 2.0)
+        end_process(found.identity, LEFT_OVER_GRACE_S)
         RunFile.path(self.choice.home, found.name).unlink(missing_ok=True)
         if found.name == "supervisor":
             self.stop_traders(self.choice.home, TRADERS_GRACE_S)
@@ -334,7 +336,8 @@ class Launcher:
                 raise StepFailed(child.part.name, child.exit_code, child.last_line)
         if time.monotonic() - self._looked_at >= LOOK_EVERY_S:
             self._looked_at = time.monotonic()
-            self._look_after_stores()
+            if self._keeper is not None:
+                self._keeper.look()
             if not is_starting:
                 self._look_for_silence()
 
@@ -344,22 +347,6 @@ class Launcher:
             child.last_line = line or child.last_line
             if child.part.proof is Proof.LINE and processes.venue_of_line(line) is not None:
                 child.keep_line(line)
-
-    def _look_after_stores(self) -> None:
-        """Start an embedded store again that died; it comes back at its old address with its data."""
-        if self._stores is None:
-            return
-        alive = {"postgres": postgres.lives, "valkey": valkey.lives}
-        for name in self._stores.embedded:
-            if alive[name](self.choice.home):
-                continue
-            self.console.say(name, "died, starting it again", trouble=True)
-            try:
-                {"postgres": postgres.start, "valkey": valkey.start}[name](self.choice.home)
-            except KalshimmError as exc:
-                self.console.say(name, str(exc), trouble=True)
-            else:
-                self.console.say(name, "runs again")
 
     def _look_for_silence(self) -> None:
         """Say once when a running process falls silent, and once when it is heard again."""
@@ -399,11 +386,15 @@ class Launcher:
             left_s = STOP_TOTAL_S - STORES_SHARE_S - (time.monotonic() - began)
             return max(HURRY_GRACE_S, min(wanted_s, left_s)) if self._signals <= max(1, asked) else HURRY_GRACE_S
 
+        if self._keeper is not None:
+            self._keeper.stop()
         for child in reversed(self._children):
             child.stop(share_s(child.part.stop_grace_s))
             self._relay(child)
             if child.part.name == "supervisor":
                 self._end_traders(share_s(TRADERS_GRACE_S))
+        # What an earlier `up` left and this one had not come to, and traders forked while the supervisor ended.
+        end_left_over(self.choice.home, lambda: share_s(LEFT_OVER_GRACE_S), self.stop_traders, self.console.say)
         if self._stores is not None:
             if self._stores.embedded:
                 self.console.say("up", f"stopping {' and '.join(self._stores.embedded)}")

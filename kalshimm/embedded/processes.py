@@ -17,7 +17,11 @@ from kalshimm.runtime import home
 from kalshimm.runtime.process import ProcessIdentity
 
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
-SOURCES = ("kalshimm", "markets", "feed", "traders")
+# What processes are made of: code, templates (a process keeps those it has read) and installed packages.
+SOURCES = (
+    "manage.py", "kalshimm/**/*.py", "markets/**/*.py", "feed/**/*.py", "traders/**/*.py", "templates/**/*",
+    "requirements.lock",
+)  # fmt: skip
 # What a process must have been started with to fit today; the rest of the environment does not matter.
 CONTRACT = ("DATABASE_URL", "REDIS_URL", "KALSHI")
 
@@ -132,10 +136,10 @@ def workers(port: int) -> list[Part]:
 
 
 def code_digest() -> str:
-    """Return a value that changes with the code: a process started from other code does not fit any more."""
+    """Return a value that changes with `SOURCES`: a process started from others does not fit any more."""
     digest = hashlib.sha256()
-    for folder in SOURCES:
-        for path in sorted((BASE_DIR / folder).rglob("*.py")):
+    for pattern in SOURCES:
+        for path in sorted(BASE_DIR.glob(pattern)):
             status = path.stat()
             digest.update(f"{path} {status.st_mtime_ns} {status.st_size}\n".encode())
     return digest.hexdigest()

@@ -10,11 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from kalshimm.embedded import launcher, postgres, stores
-from kalshimm.embedded.ending import end_process
-from kalshimm.embedded.launcher import StopTraders
-from kalshimm.embedded.processes import RunFile
+from kalshimm.embedded.ending import StopTraders, end_left_over
 from kalshimm.errors import HomeNotWritable, KalshimmError
-from kalshimm.runtime import home
 
 UP_STOPS_WITHIN_S = 20.0
 POLL_S = 0.05
@@ -81,18 +78,12 @@ def _ask_up(home_folder: Path, pid: int | None, say: Callable[[str], None]) -> N
 
 
 def _stop_left_over(home_folder: Path, stop_traders: StopTraders, say: Callable[[str], None]) -> bool:
-    living = RunFile.all_living(home_folder)
-    for found in reversed(living):
-        say(f"stopping {found.name}, pid {found.identity.pid}")
-        end_process(found.identity, GRACE_S)
-        RunFile.path(home_folder, found.name).unlink(missing_ok=True)
-    for pid in stop_traders(home_folder, GRACE_S):
-        say(f"trader pid {pid} did not stop and was killed")
+    found = end_left_over(home_folder, lambda: GRACE_S, stop_traders, lambda name, text: say(f"{name} {text}"))
     launcher.announcement_path(home_folder).unlink(missing_ok=True)
     stopped = stores.stop_left_over(home_folder)
     if stopped:
         say(f"stopped {' and '.join(stopped)}")
-    return bool(living or stopped)
+    return found or bool(stopped)
 
 
 def describe_data(home_folder: Path) -> str:
@@ -101,7 +92,3 @@ def describe_data(home_folder: Path) -> str:
     present = [name for name in OWN_NAMES if (home_folder / name).exists()]
     elsewhere = f" and {state}" if state.exists() and not state.is_relative_to(home_folder) else ""
     return f"{', '.join(present) or 'nothing'} in {home_folder}{elsewhere}"
-
-
-def has_data(home_folder: Path) -> bool:
-    return home.stores_file(home_folder).parent.exists() or postgres.of(home_folder).state.exists()

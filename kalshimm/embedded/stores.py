@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 import psycopg
 import redis
 
 from kalshimm import env
-from kalshimm.embedded import postgres, valkey
-from kalshimm.errors import NotReachable
+from kalshimm.embedded import ports, postgres, valkey
+from kalshimm.errors import ConfigurationError, NotReachable, StoreSilent
 from kalshimm.runtime import home
 from kalshimm.runtime.home import StoreAddresses
 from kalshimm.runtime.locks import FileLock
@@ -100,6 +101,28 @@ def ensure(home_folder: Path, *, lasting: bool = False, durable: bool = True) ->
     return Stores(home_folder, addresses, embedded, tuple(started), users)
 
 
+def revive(home_folder: Path, names: Sequence[str], addresses: StoreAddresses) -> None:
+    """Start the named embedded stores of a running `up` again where they do not run.
+
+    Raises:
+        NotReachable: One does not start, or not at its address, the only one where its users look for it.
+    """
+    starts = {"postgres": postgres.start, "valkey": valkey.start}
+    urls = {"postgres": addresses.database_url, "valkey": addresses.redis_url}
+    lives = {"postgres": postgres.lives, "valkey": valkey.lives}
+    with _starting(home_folder).held(within_s=START_WAIT_S):
+        for name in names:
+            port = urlsplit(urls[name]).port
+            if not lives[name](home_folder) and port is not None and not ports.is_free(port):
+                raise NotReachable(f"{name} cannot come back: its port {port} is used by somebody else; free it.")
+            url, _ = starts[name](home_folder)
+            if url != urls[name]:
+                raise NotReachable(
+                    f"{name} came back on port {urlsplit(url).port}, but its users look for it on {port}; "
+                    "stop `up` and start it again."
+                )
+
+
 @contextlib.contextmanager
 def used(home_folder: Path, *, lasting: bool = False, durable: bool = True) -> Iterator[Stores]:
     """Use stores for a while; see `ensure`."""
@@ -119,23 +142,29 @@ def stop_left_over(home_folder: Path) -> list[str]:
 
 
 def _require_given(database_url: str | None, redis_url: str | None) -> None:
-    """Raise NotReachable for a given store that does not answer, before anything is started on top of it."""
+    """Look at the given stores before anything is started on top of them.
+
+    Raises:
+        StoreSilent: One does not answer.
+        ConfigurationError: Its address makes no sense.
+    """
     if database_url:
         env.database(database_url)
         try:
             psycopg.connect(database_url, connect_timeout=GIVEN_ANSWERS_S).close()
         except psycopg.OperationalError as exc:
-            raise NotReachable(f"PostgreSQL does not answer ({_one_line(exc)}); check DATABASE_URL.") from exc
+            raise StoreSilent("PostgreSQL", exc) from exc
+        except psycopg.ProgrammingError:
+            # What it says may quote a password.
+            raise ConfigurationError("DATABASE_URL", "PostgreSQL's client library cannot read this URL") from None
     if redis_url:
         try:
             with redis.Redis.from_url(env.redis_url(redis_url), socket_connect_timeout=GIVEN_ANSWERS_S) as client:
                 client.ping()
         except (redis.RedisError, OSError) as exc:
-            raise NotReachable(f"Redis does not answer ({_one_line(exc)}); check REDIS_URL.") from exc
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".?")
+            raise StoreSilent("Redis", exc) from exc
+        except (TypeError, ValueError):
+            raise ConfigurationError("REDIS_URL", "an option after ? is unknown or makes no sense") from None
 
 
 def _starting(home_folder: Path) -> FileLock:

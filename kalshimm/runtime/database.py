@@ -9,7 +9,7 @@ import msgspec
 import psycopg
 from psycopg import sql
 
-from kalshimm.errors import NotReachable
+from kalshimm.errors import StoreSilent
 
 AsyncConnection = psycopg.AsyncConnection[Any]
 
@@ -38,12 +38,12 @@ async def connect(dsn: str) -> AsyncConnection:
     """Return one connection in autocommit mode.
 
     Raises:
-        NotReachable: The server does not answer or refuses.
+        StoreSilent: The server does not answer or refuses.
     """
     try:
         return await psycopg.AsyncConnection.connect(dsn, autocommit=True)
     except psycopg.OperationalError as exc:
-        raise NotReachable(f"PostgreSQL does not answer ({exc}); check DATABASE_URL.") from exc
+        raise StoreSilent("PostgreSQL", exc) from exc
 
 
 class Table(msgspec.Struct, frozen=True):

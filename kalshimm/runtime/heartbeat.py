@@ -45,6 +45,7 @@ class Beat(msgspec.Struct, frozen=True, array_like=True):
 
 
 decode_beat = msgspec.msgpack.Decoder(Beat).decode
+_unreadable: set[bytes] = set()  # keys that were complained of, so that a look each second says it once
 
 
 class Pulse:
@@ -110,10 +111,26 @@ class Pulse:
 
 
 async def read_beats(client: redis_async.Redis, pattern: str = BEAT_KEYS) -> list[Beat]:
-    """Return every living beat, ordered by role and name."""
+    """Return every living beat that can be read, ordered by role and name."""
     keys = [key async for key in client.scan_iter(match=pattern, count=500)]
     if not keys:
         return []
     values = await client.mget(keys)
-    beats = [decode_beat(value) for value in values if isinstance(value, bytes)]
-    return sorted(beats, key=lambda beat: (beat.role, beat.name))
+    read = [read_beat(key, value) for key, value in zip(keys, values, strict=True) if isinstance(value, bytes)]
+    return sorted((beat for beat in read if beat is not None), key=lambda beat: (beat.role, beat.name))
+
+
+def read_beat(key: bytes, value: bytes) -> Beat | None:
+    """Return the beat that stands under a key, or None when it is not of this version, which is logged once."""
+    try:
+        beat = decode_beat(value)
+        problem = "" if beat.version == BEAT_VERSION else f"version {beat.version}, expected {BEAT_VERSION}"
+    except msgspec.MsgspecError as exc:
+        problem = str(exc)
+    if not problem:
+        _unreadable.discard(key)
+        return beat
+    if key not in _unreadable:
+        _unreadable.add(key)
+        logger.warning("beat %s cannot be read: %s", key.decode(), problem, extra={"action": "bad_beat"})
+    return None

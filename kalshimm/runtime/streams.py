@@ -10,7 +10,7 @@ from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from kalshimm.errors import NotReachable
+from kalshimm.errors import StoreSilent
 
 CONNECT_TIMEOUT_S = 2.0
 ANSWER_TIMEOUT_S = 5.0
@@ -31,11 +31,11 @@ def connect(url: str, *, block_s: float = 0.0, retries: int = 0) -> redis_async.
 
 
 async def require(client: redis_async.Redis) -> None:
-    """Raise NotReachable unless Redis answers."""
+    """Raise StoreSilent unless Redis answers."""
     try:
         await client.ping()
     except (RedisConnectionError, RedisTimeoutError, OSError) as exc:
-        raise NotReachable(f"Redis does not answer ({exc}); check REDIS_URL, or start it with `make up`.") from exc
+        raise StoreSilent("Redis", exc) from exc
 
 
 async def generation(client: redis_async.Redis, key: str) -> str:

@@ -20,13 +20,20 @@ logger = logging.getLogger(__name__)
 Run = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
 
 
-async def wait_or_stop(stop: asyncio.Event, seconds: float) -> bool:
-    """Sleep, but no longer than until `stop` is set; return whether it is."""
+async def set_within(event: asyncio.Event, seconds: float) -> bool:
+    """Wait for `event` at most `seconds`; return whether it came."""
     try:
-        await asyncio.wait_for(stop.wait(), seconds)
+        async with asyncio.timeout(
+            seconds
+        ):  # not `wait_for`: before 3.12 it swallows a cancel that comes with the event
+            await event.wait()
     except TimeoutError:
         return False
     return True
+
+
+# The same, read as a sleep that a stop cuts short.
+wait_or_stop = set_within
 
 
 async def every(stop: asyncio.Event, seconds: float, step: Callable[[], Awaitable[None]]) -> None:

@@ -111,6 +111,18 @@ def test_a_given_store_that_does_not_answer_is_said_before_anything_starts(idle:
     assert not idle.processes()
 
 
+def test_two_copies_with_homes_and_ports_of_their_own_run_side_by_side(stack: Stack, idle: Stack) -> None:
+    idle.start_detached("--no-demo")
+    for running in (stack, idle):
+        with urllib.request.urlopen(f"{running.url}/healthz") as answer:
+            assert answer.status == 200
+    assert idle.rows("SELECT count(*) FROM traders_trader") == [(0,)]
+    assert stack.rows("SELECT count(*) FROM traders_trader") != [(0,)]
+    assert idle.manage("down").returncode == 0
+    assert idle.processes() == []
+    assert stack.manage("health", "--json").returncode == 0
+
+
 def test_a_killed_part_is_started_again_and_said(stack: Stack) -> None:
     killed = stack.part("writer").identity
     os.kill(killed.pid, signal.SIGKILL)

@@ -17,8 +17,6 @@ from kalshimm.runtime import streams
 from kalshimm.runtime.clock import SystemClock
 from kalshimm.runtime.heartbeat import Beat, read_beats
 
-STORES = ("database", "redis")
-
 
 class Service(msgspec.Struct, frozen=True):
     """One line of the answer; what only a beat tells is None without one. Ages in seconds, lag in milliseconds."""

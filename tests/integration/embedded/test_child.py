@@ -98,7 +98,7 @@ def test_an_adopted_process_is_followed_and_stopped_like_its_own(make_child: Mak
     second = make_child(WAITS)
     second.adopt(found, os.environ)
     second.watch()
-    assert second.is_running
+    assert second.identity == first.identity
     first.stop(5.0)
     second.watch()
     assert second.attempts == 1

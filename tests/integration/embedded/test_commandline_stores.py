@@ -125,7 +125,7 @@ def test_down_stops_what_a_killed_up_left(manage: Manage, a_home: Path) -> None:
     RunFile("gateway", identity, (), "").write(a_home)
     done = manage("down", env=on(a_home))
     assert done.returncode == 0, done.stderr
-    assert f"stopping gateway, pid {worker.pid}" in done.stdout
+    assert f"gateway stopping, pid {worker.pid}" in done.stdout
     eventually(lambda: worker.poll() is not None, "the worker was ended")
     assert is_quiet(a_home)
 

@@ -4,15 +4,17 @@ import os
 import signal
 import stat
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import msgspec
 import psutil
 import psycopg
 import pytest
 import redis
 
 from kalshimm.embedded import postgres, stores, valkey
-from kalshimm.errors import HomeNotWritable, NotReachable
+from kalshimm.errors import ConfigurationError, HomeNotWritable, NotReachable
 from kalshimm.runtime import home
 from kalshimm.runtime.home import StoreAddresses
 
@@ -203,3 +205,39 @@ def test_data_of_another_major_version_is_one_sentence(a_home: Path) -> None:
     (postgres.of(a_home).data / "PG_VERSION").write_text("12\n")
     with pytest.raises(NotReachable, match=r"is of PostgreSQL 12, but PostgreSQL \d+ was found"):
         stores.ensure(a_home)
+
+
+def test_a_killed_store_is_started_once_however_many_look_after_it(a_home: Path) -> None:
+    before = stores.ensure(a_home, lasting=True, durable=False)
+    valkey_process(before.addresses).kill()
+    with ThreadPoolExecutor() as pool:
+        revived = pool.submit(stores.revive, a_home, ["valkey"], before.addresses)
+        others = pool.submit(stores.ensure, a_home, durable=False)
+        revived.result()
+        assert others.result().addresses.redis_url == before.addresses.redis_url
+    living = [p.pid for p in psutil.process_iter(["cwd"]) if p.info["cwd"] == str(a_home / "valkey")]
+    assert living == [valkey_process(before.addresses).pid]
+
+
+def test_a_store_that_comes_back_elsewhere_is_not_taken_for_well(a_home: Path) -> None:
+    running = stores.ensure(a_home, lasting=True, durable=False)
+    elsewhere = msgspec.structs.replace(running.addresses, redis_url="redis://:x@127.0.0.1:1/0")
+    with pytest.raises(NotReachable, match="its users look for it on 1"):
+        stores.revive(a_home, ["valkey"], elsewhere)
+
+
+@pytest.mark.parametrize(
+    ("variable", "url"),
+    [
+        ("REDIS_URL", "redis://:hidden@127.0.0.1:1/0?no_such_option=1"),
+        ("REDIS_URL", "redis://:hidden@127.0.0.1:1/0?socket_timeout=long"),
+        ("DATABASE_URL", "postgresql://u:hidden%zz@127.0.0.1:1/x"),
+    ],
+)
+def test_a_given_address_that_makes_no_sense_is_a_wrong_setting(
+    a_home: Path, monkeypatch: pytest.MonkeyPatch, variable: str, url: str
+) -> None:
+    monkeypatch.setenv(variable, url)
+    with pytest.raises(ConfigurationError, match=f"^{variable}: ") as caught:
+        stores.ensure(a_home, lasting=True)
+    assert "hidden" not in str(caught.value)

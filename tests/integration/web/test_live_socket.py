@@ -193,3 +193,22 @@ async def test_a_silent_trader_keeps_its_last_figures_greyed(
         row = text.partition(f'id="tr-{traders[0].pk}"')[2].partition("</tr>")[0]
         assert "stale" in row
         assert "+85" in row
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_the_last_page_to_leave_stops_the_hub_whatever_comes_at_that_moment(
+    redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch, turns: int
+) -> None:
+    monkeypatch.setattr("feed.hub.AT_MOST_EVERY_S", 0.0)
+    hub = Hub("t", Counting)
+    slot = hub.join()
+    task = hub._task
+    assert task is not None
+    await slot.take()
+    hub._changed.set()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    leaving = asyncio.create_task(hub.leave(slot))
+    _, pending = await asyncio.wait([leaving], timeout=DEADLINE_S)
+    assert not pending
+    assert task.done()

@@ -71,3 +71,11 @@ def test_a_probe_costs_no_session(
 ) -> None:
     with django_assert_num_queries(1):
         client.get("/healthz")
+
+
+@pytest.mark.django_db
+def test_a_beat_of_another_version_silences_only_itself(client: Client, redis_client: redis.Redis) -> None:
+    fleet.write_beats(redis_client, *(fleet.a_beat(role, role) for role in ("gateway", "writer", "supervisor")))
+    fleet.write_feed(redis_client, fleet.a_feed())
+    redis_client.set("kmm:beat:celery:worker", b"of another version")
+    assert client.get("/readyz").status_code == 200

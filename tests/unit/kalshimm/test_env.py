@@ -6,6 +6,7 @@ import pytest
 
 from kalshimm import env
 from kalshimm.errors import ConfigurationError
+from kalshimm.runtime.database import conninfo
 
 
 @pytest.mark.parametrize(("raw", "value"), [("1", True), ("on", True), ("No", False), ("0", False), ("", False)])
@@ -72,6 +73,13 @@ def test_a_database_url_becomes_django_settings() -> None:
     }
 
 
+def test_options_of_a_database_url_reach_the_workers_too() -> None:
+    settings = env.database("postgresql://u:p@h/d?sslmode=verify-full&sslrootcert=%2Fetc%2Fca.pem")
+    dsn = conninfo(settings)
+    assert "sslmode=verify-full" in dsn
+    assert "sslrootcert=/etc/ca.pem" in dsn
+
+
 @pytest.mark.parametrize(
     "url", ["mysql://h/d", "postgresql://h", "postgresql:///d", "postgresql://h:port/d", "nonsense"]
 )
@@ -83,3 +91,23 @@ def test_a_wrong_database_url_is_refused_without_its_password(url: str) -> None:
 def test_a_wrong_redis_url_is_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"^REDIS_URL: expected redis://"):
         env.redis_url("localhost:6379")
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://127.0.0.1:many/0", "redis://:hid/den@127.0.0.1/0", "redis://127.0.0.1:99999/0"]
+)
+def test_a_redis_url_with_a_wrong_port_is_refused_without_its_password(url: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"^REDIS_URL: expected redis://") as caught:
+        env.redis_url(url)
+    assert "hid" not in str(caught.value)
+
+
+def test_a_password_taken_for_a_port_is_not_shown() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        env.database("postgresql://u:hid/den@h/d")
+    assert "hid" not in str(caught.value)
+
+
+def test_an_option_that_postgresql_does_not_know_is_named() -> None:
+    with pytest.raises(ConfigurationError, match=r"^DATABASE_URL: .*'foo'"):
+        env.database("postgresql://u:hidden@h/d?foo=1")

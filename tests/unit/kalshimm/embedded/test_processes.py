@@ -3,6 +3,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from kalshimm.embedded import processes
 from kalshimm.embedded.processes import Choice, RunFile
 from kalshimm.runtime.process import ProcessIdentity
@@ -65,3 +67,19 @@ def test_it_takes_a_damaged_run_file_for_none(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     RunFile.path(tmp_path, "gateway").write_bytes(b'{"name":"gate')
     assert RunFile.read(tmp_path, "gateway") is None
+
+
+@pytest.mark.parametrize(
+    "name", ["manage.py", "feed/kalshi/wire.py", "templates/traders/_row.html", "requirements.lock"]
+)
+def test_a_process_started_from_older_files_does_not_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(processes, "BASE_DIR", tmp_path)
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("before")
+    before = processes.code_digest()
+    assert processes.code_digest() == before
+    path.write_text("after it")
+    assert processes.code_digest() != before
