@@ -44,7 +44,7 @@ def test_a_broken_log_call_does_not_break_its_caller(capsys: pytest.CaptureFixtu
     assert "Logging error" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("value", [2**70, "\ud800"])
+@pytest.mark.parametrize("value", [2**70, "\ud800"], ids=["huge", "surrogate"])
 def test_what_msgpack_does_not_hold_is_shipped_as_its_repr(value: object) -> None:
     entry = LogEntry(LOG_VERSION, 1, "r", "n", 1, "INFO", "l", f"got {value}", {"value": value})
     assert decode_log(_encode(entry)).fields == {"value": ascii(value)}
