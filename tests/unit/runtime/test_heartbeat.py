@@ -20,7 +20,11 @@ def test_it_reads_what_a_pulse_writes() -> None:
     assert beat_key(beat.role, beat.name) == "kmm:beat:gateway:local"
 
 
-@pytest.mark.parametrize("value", [b"", b"x", msgspec.msgpack.encode([1, "gateway"]), a_beat(version=BEAT_VERSION + 1)])
+@pytest.mark.parametrize(
+    "value",
+    [b"", b"x", msgspec.msgpack.encode([1, "gateway"]), a_beat(version=BEAT_VERSION + 1)],
+    ids=["empty", "damaged", "cut", "newer"],
+)
 def test_a_beat_it_cannot_read_is_none_and_logged_once(value: bytes, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     key = b"kmm:beat:unreadable:" + value.hex().encode()
