@@ -42,6 +42,7 @@ TICK_S = 0.1
 LOOK_EVERY_S = 1.0
 STEP_TIMEOUT_S = 120.0
 READY_WITHIN_S = 120.0
+REUSE_PATIENCE_S = 8.0
 DEATHS_WHILE_STARTING = 3
 STOP_TOTAL_S = 9.5  # Ctrl-C to the last process, with half a second to spare of the ten promised
 TRADERS_GRACE_S = 1.5
@@ -227,11 +228,20 @@ class Launcher:
         found = RunFile.read(self.choice.home, part.name)
         if found is not None and found.identity.lives():
             fits = found.argv == part.argv and found.digest == self._digest
-            if fits and readiness.is_ready(part, found.identity, self.choice):
+            if fits and self._shows_life(part, found):
                 child.adopt(found, self._environment)
                 return
             self._replace(found)
         child.start(self._environment, self._digest)
+
+    def _shows_life(self, part: Part, found: RunFile) -> bool:
+        """Whether a process proves itself within some seconds: it may only just have found its stores again."""
+        deadline = time.monotonic() + REUSE_PATIENCE_S
+        while found.identity.lives() and not self._signals and time.monotonic() < deadline:
+            if readiness.is_ready(part, found.identity, self.choice):
+                return True
+            time.sleep(TICK_S)
+        return False
 
     def _replace(self, found: RunFile) -> None:
         self.console.say(found.name, f"of an earlier run does not fit, pid {found.identity.pid}: stopping")

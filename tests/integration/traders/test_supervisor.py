@@ -12,7 +12,7 @@ from asgiref.sync import sync_to_async
 from django.db import connections
 from traderworld import HandMadeMarket, Watcher, Workers
 
-from feed.schema import FillState, OrderState, StateChange
+from feed.schema import FillState, JournalEntry, OrderState, StateChange
 from kalshimm.ops.models import AuditRow
 from kalshimm.runtime import streams
 from kalshimm.runtime.clock import SystemClock
@@ -83,7 +83,12 @@ def test_it_starts_a_trader_that_quotes_and_is_filled_by_a_print(
     assert redis_client.zscore("kmm:interest", f"HAND-1|trader:{trader.pk}") is not None
     market.print("t1", 3_900, 400, Side.NO)
     eventually(lambda: (v := watcher.view(trader.pk)) and v.fills == 1, "the fill shows in the beat")
-    (fill,) = [e for e in watcher.journal(trader.pk) if isinstance(e.body, FillState)]
+
+    def fills() -> list[JournalEntry]:
+        return [entry for entry in watcher.journal(trader.pk) if isinstance(entry.body, FillState)]
+
+    eventually(fills, "the fill is on the journal stream")
+    (fill,) = fills()
     assert isinstance(fill.body, FillState)
     assert (fill.account, fill.mode, fill.body.trade_id, fill.body.position_cx) == ("paper", "dry-run", "t1", 400)
     numbers = [entry.number for entry in watcher.journal(trader.pk)]
