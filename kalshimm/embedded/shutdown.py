@@ -12,6 +12,7 @@ from pathlib import Path
 from kalshimm.embedded import launcher, postgres, stores
 from kalshimm.embedded.ending import StopTraders, end_left_over
 from kalshimm.errors import HomeNotWritable, KalshimmError
+from kalshimm.runtime.process import ProcessIdentity
 
 UP_STOPS_WITHIN_S = 20.0
 POLL_S = 0.05
@@ -60,6 +61,7 @@ def _ask_up(home_folder: Path, pid: int | None, say: Callable[[str], None]) -> N
             f"An `up` runs on {home_folder}, but its lock does not say as which process; stop it there."
         )
     say(f"asking the running up to stop, pid {pid}")
+    identity = ProcessIdentity.of(pid)
     try:
         os.kill(pid, signal.SIGTERM)
     except ProcessLookupError:
@@ -67,7 +69,9 @@ def _ask_up(home_folder: Path, pid: int | None, say: Callable[[str], None]) -> N
     except PermissionError as exc:
         raise KalshimmError(f"Process {pid}, which runs `up`, belongs to somebody else; stop it there.") from exc
     deadline = time.monotonic() + UP_STOPS_WITHIN_S
-    while not (lock := launcher.lock_of(home_folder)).try_acquire():
+    lock = launcher.lock_of(home_folder)
+    # Its lock is free a moment before it is gone.
+    while not lock.try_acquire() or (identity is not None and identity.lives()):
         if time.monotonic() > deadline:
             raise KalshimmError(
                 f"Process {pid} did not stop within {UP_STOPS_WITHIN_S:.0f} s; end it and run this again."

@@ -66,7 +66,9 @@ class _Bar:
         self._task = self._progress.add_task("replay", total=len(self._paths), frames=0)
         return self
 
-    def __exit__(self, *exc: object) -> None:
+    def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
+        if failure is None and self._task is not None:
+            self._progress.update(self._task, completed=len(self._paths))
         self._progress.stop()
 
     def tell(self, path: Path, seen: int) -> None:
