@@ -110,7 +110,8 @@ class Books:
         self.markets: dict[str, MarketBook] = {}
         self.counters: Counter[str] = Counter()
         self.last_lag_ms: int | None = None
-        self.refusals: Counter[str] = Counter()  # by ticker, or by channel where a whole subscription was refused
+        # By channel and ticker; the ticker is "" where a whole subscription was refused.
+        self.refusals: Counter[tuple[str, str]] = Counter()
         self._last_us = 0
         self._crossed: dict[str, MarketBook] = {}
         self._asking: dict[str, MarketBook] = {}
@@ -209,8 +210,8 @@ class Books:
         self._rows.append(
             schema.DeltaRow(time_us, source, ticker, event.seq, event.side, event.price_cc, event.delta_cx)
         )
-        market = self.market(ticker)
-        if not market.is_valid:
+        market = self.markets.get(ticker)
+        if market is None or not market.is_valid or event.sid != market.sid:
             self.counters["deltas_without_book"] += 1
             return
         if market.crossed_since_us is not None and time_us != market.time_us:
@@ -258,8 +259,6 @@ class Books:
     def _ticker(self, event: wire.TickerEvent, received_us: int) -> None:
         self.counters["tickers"] += 1
         time_us, source = self._time(event.time_ms, event.sending_ms, received_us)
-        market = self.market(event.ticker)
-        market.last_yes_price_cc, market.volume_cx = event.last_yes_price_cc, event.volume_cx
         figures = (
             event.last_yes_price_cc,
             event.yes_bid_cc,
@@ -271,7 +270,10 @@ class Books:
             event.open_interest_cx,
         )
         self._rows.append(schema.TickerRow(time_us, source, event.ticker, _digest(figures), *figures))
-        self._changed.add(event.ticker)
+        market = self.markets.get(event.ticker)
+        if market is not None:
+            market.last_yes_price_cc, market.volume_cx = event.last_yes_price_cc, event.volume_cx
+            self._changed.add(event.ticker)
 
     def _trade(self, event: wire.TradeEvent, received_us: int) -> None:
         self.counters["trades"] += 1
@@ -288,7 +290,9 @@ class Books:
                 event.is_block,
             )
         )
-        market = self.market(event.ticker)
+        market = self.markets.get(event.ticker)
+        if market is None:
+            return
         market.last_yes_price_cc = event.yes_price_cc
         self._changed.add(event.ticker)
         if market.is_leased:
@@ -333,22 +337,28 @@ class Books:
     def _confirmed(self, event: wire.Confirmed, received_us: int) -> None:
         """A subscription holds exactly these markets now: the others of it are over."""
         self._feed_changed = True
-        for ticker in event.markets:
-            self.refusals.pop(ticker, None)
-        self.refusals.pop(event.channel, None)
+        for ticker in ("", *event.markets):
+            self.refusals.pop((event.channel, ticker), None)
         if event.channel != wire.BOOK_CHANNEL:
             return
-        for ticker in [t for t, m in self.markets.items() if m.sid == event.sid and t not in event.markets]:
+        for ticker in [t for t, m in self.markets.items() if t not in event.markets and self._is_over(m, event.sid)]:
             self._invalidate(self.markets[ticker], "unsubscribed", received_us, resync=False)
             del self.markets[ticker]
             self._changed.discard(ticker)
             self._gone.add(ticker)
 
+    def _is_over(self, market: MarketBook, sid: int) -> bool:
+        """Whether a market that `sid` does not hold is held by nobody; a leased one without a book yet will be."""
+        is_elsewhere = market.sid != sid and market.sid in self.session.subscriptions
+        is_awaited = not market.sid and market.is_leased
+        return not is_elsewhere and not is_awaited
+
     def _refused(self, event: wire.Refused, received_us: int) -> None:
         """Note what the venue does not give; asking again, and when, is for the owner of the connection."""
-        if event.action == "get_snapshot":
-            return  # `tick` asks again
-        meant = event.tickers if event.action == "add_markets" else (event.channel,)
+        if event.action not in ("subscribe", "add_markets"):
+            return  # snapshots are asked for again by `tick`, deletions by whoever compares
+        whole = event.action == "subscribe" and event.is_whole
+        meant = [(event.channel, ticker) for ticker in (("",) if whole else event.tickers)]
         self.refusals.update(meant)
         if event.channel != wire.BOOK_CHANNEL or all(self.refusals[key] > 1 for key in meant):
             return
@@ -399,8 +409,14 @@ class Books:
     def lost(self, reason: str, now_us: int) -> None:
         """Entries of ours never reached the streams: note the gap, and repeat every leased book whole."""
         self._gap_row(reason, 0, 0, 0, now_us)
+        self._feed_changed = True
         for market in self.markets.values():
-            if market.is_leased and market.is_valid:
+            if not market.is_leased:
+                continue
+            # First of all the end of what readers have: its next entries may be among the lost ones.
+            self._events.setdefault(market.ticker, []).append(schema.BookStatus(now_us, False, reason))
+            self._leased.add(market.ticker)
+            if market.is_valid:
                 self.publish_snapshot(market, now_us)
 
     def _invalidate(self, market: MarketBook, reason: str, now_us: int, *, resync: bool) -> None:

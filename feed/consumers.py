@@ -59,7 +59,7 @@ class TopicConsumer(AsyncWebsocketConsumer):
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         if self._slot is not None:
-            await self._hub.leave(self._slot)
+            self._hub.leave(self._slot)
 
     async def _serve(self, slot: Slot) -> None:
         """Push until the page is too slow or logged out; either ends the connection."""

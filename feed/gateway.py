@@ -26,7 +26,7 @@ from feed.kalshi.environments import Environment
 from feed.kalshi.errors import VenueError
 from feed.kalshi.session import BOOK_CHANNEL, MOST_TICKERS_A_COMMAND, Session
 from feed.kalshi.signing import Signer
-from feed.publisher import Publisher
+from feed.publisher import GONE_STREAM_S, Publisher
 from feed.relay import RELAY_EVERY_S, Relay
 from kalshimm.runtime import logs, streams
 from kalshimm.runtime.backoff import delay_s
@@ -72,13 +72,14 @@ class Gateway:
         self._relay = Relay(self._redis, layer)
         self._pulse = Pulse(role="gateway", name=environment.name, clock=clock)
         self._interest: dict[str, bool] = {}  # ticker → leased
-        self._refused: dict[str, float] = {}  # ticker or channel → monotonic time until which it is not asked for
-        self._refusals_seen: Counter[str] = Counter()
+        self._refused: dict[tuple[str, str], float] = {}  # channel and ticker → monotonic time of the next try
+        self._refusals_seen: Counter[tuple[str, str]] = Counter()
+        self._is_swept = False
         self._connection: socket.Connection | None = None
         self._books: Books | None = None
         self._state, self._reason = "connecting", ""
         self._last_frame = clock.monotonic()
-        self._connected_at = clock.monotonic()
+        self._connected_at: float | None = None
         self._dirty = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -111,7 +112,8 @@ class Gateway:
             reason = await self._one_connection(stop)
             if stop.is_set():
                 return
-            attempt = 1 if self._clock.monotonic() - self._connected_at >= STEADY_S else attempt + 1
+            was_steady = self._connected_at is not None and self._clock.monotonic() - self._connected_at >= STEADY_S
+            attempt = 1 if was_steady else attempt + 1
             wait = delay_s(attempt, first_s=RECONNECT_FIRST_S, most_s=RECONNECT_MOST_S, jitter=random.random())
             fields = {"action": "feed_lost"} | ({"alert": "FEED_DOWN"} if attempt >= ALERT_ATTEMPTS else {})
             logger.warning("no feed: %s Attempt %d follows in %.1f s.", reason, attempt, wait, extra=fields)
@@ -119,7 +121,7 @@ class Gateway:
 
     async def _one_connection(self, stop: asyncio.Event) -> str:
         """Connect and stay until the connection ends or `stop`; return why it ended."""
-        self._connected_at = self._clock.monotonic()
+        self._connected_at = None
         connecting = asyncio.create_task(self._connect(), name="connect")
         stopping = asyncio.create_task(stop.wait(), name="stop")
         try:
@@ -151,6 +153,7 @@ class Gateway:
         self._state, self._reason = "connected", ""
         self._refused.clear()
         self._refusals_seen.clear()
+        self._is_swept = False
         logger.info("connected to %s", self._environment.ws_url, extra={"action": "feed_connected", "conn": conn})
         # Whatever ended before, and however, the history between then and now is missing.
         self._books.began(self._clock.wall_us())
@@ -203,10 +206,21 @@ class Gateway:
         """Read who wants which market, and let the subscriptions follow."""
         try:
             self._interest = await self._read_interest()
+            if not self._is_swept:
+                await self._sweep()
         except (RedisError, OSError, TimeoutError) as exc:
             logger.warning("interest cannot be read: %s", exc, extra={"action": "interest_unread"})
             return  # what was wanted a moment ago is still wanted
         self._subscribe()
+
+    async def _sweep(self) -> None:
+        """Once a connection: take away the latest states of markets that lost their readers while we were away."""
+        known: list[bytes] = await self._redis.hkeys(schema.MARKETS)  # type: ignore[assignment]  # bytes asked for
+        gone = [ticker.decode() for ticker in known if ticker.decode() not in self._interest]
+        for ticker in gone:
+            await self._redis.hdel(schema.MARKETS, ticker)
+            await self._redis.expire(schema.book_stream(ticker), GONE_STREAM_S)
+        self._is_swept = True
 
     async def _read_interest(self) -> dict[str, bool]:
         now_s = self._clock.wall_us() / 1_000_000
@@ -226,12 +240,11 @@ class Gateway:
         books, session = self._books, self._books.session
         now_us, now = self._clock.wall_us(), self._clock.monotonic()
         self._note_refusals(books, now)
-        wanted = {t for t in self._interest if self._refused.get(t, 0.0) <= now}
         for channel in MARKET_CHANNELS:
-            if self._refused.get(channel, 0.0) > now:
-                continue
-            for frame in self._channel_commands(session, channel, wanted):
-                self._connection.send(frame)
+            resting = {ticker for (of, ticker), until in self._refused.items() if of == channel and until > now}
+            if "" not in resting:
+                for frame in self._channel_commands(session, channel, set(self._interest), resting):
+                    self._connection.send(frame)
         for ticker, is_leased in self._interest.items():
             books.lease(ticker, is_leased=is_leased, now_us=now_us)
         for ticker, market in books.markets.items():
@@ -244,18 +257,21 @@ class Gateway:
             if times > self._refusals_seen[key]:
                 wait = delay_s(times, first_s=REFUSED_FIRST_S, most_s=REFUSED_MOST_S, jitter=random.random())
                 self._refused[key] = now + wait
-                logger.warning("%s refused, left alone for %.0f s", key, wait, extra={"action": "subscription_refused"})
+                channel, ticker = key
+                fields = {"action": "subscription_refused", "channel": channel, "ticker": ticker}
+                logger.warning("%s of %s refused, left alone for %.0f s", ticker or "all", channel, wait, extra=fields)
         self._refusals_seen = Counter(books.refusals)
 
     @staticmethod
-    def _channel_commands(session: Session, channel: str, wanted: set[str]) -> list[bytes]:
+    def _channel_commands(session: Session, channel: str, wanted: set[str], resting: set[str]) -> list[bytes]:
+        """Return the commands of one channel; `resting` tickers were refused on it and are not asked for now."""
         subscription = session.of_channel(channel)
         if subscription is None:
-            if wanted and not session.is_pending(channel, "subscribe"):
-                return session.subscribe(channel, sorted(wanted))
+            if wanted - resting and not session.is_pending(channel, "subscribe"):
+                return session.subscribe(channel, sorted(wanted - resting))
             return []
         frames: list[bytes] = []
-        missing = sorted(wanted - subscription.markets)[:MOST_TICKERS_A_COMMAND]
+        missing = sorted(wanted - resting - subscription.markets)[:MOST_TICKERS_A_COMMAND]
         surplus = sorted(subscription.markets - wanted)[:MOST_TICKERS_A_COMMAND]
         if missing and not session.is_pending(channel, "add_markets"):
             frames += session.add_markets(subscription.sid, missing)
@@ -338,7 +354,9 @@ class Gateway:
         """Judge crossed books by the clock, and show readers that we live."""
         if self._books is not None:
             self._books.tick(self._clock.wall_us())
-            self._books.session.give_up(ANSWER_TICKS)
+            if self._books.session.give_up(ANSWER_TICKS) and self._connection is not None:
+                logger.error("a subscribe was never answered: connecting anew", extra={"action": "answer_lost"})
+                await self._connection.close()
         # Through the queue like everything else: an older state must not overtake a newer one.
         self._publisher.add_feed(self._feed_state())
         self._dirty.set()

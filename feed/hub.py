@@ -107,18 +107,15 @@ class Hub:
         slot = Slot()
         self._slots.add(slot)
         if self._task is None or self._task.done():
-            self._changed = asyncio.Event()
+            self._changed = asyncio.Event()  # of this event loop
             self._task = asyncio.create_task(self._run(), name=f"hub {self.topic}")
         self._changed.set()
         return slot
 
-    async def leave(self, slot: Slot) -> None:
-        """Forget a slot; the last one to leave stops the hub."""
+    def leave(self, slot: Slot) -> None:
+        """Forget a slot; when the last one has left, the hub ends by itself with its next turn."""
         self._slots.discard(slot)
-        if self._slots or self._task is None:
-            return
-        task, self._task = self._task, None
-        await _end(task)
+        self._changed.set()
 
     async def _run(self) -> None:
         client = streams.connect(settings.REDIS_URL)

@@ -83,17 +83,26 @@ class Publisher:
 
     def add(self, books: Books, taken: Taken) -> None:
         """Queue what gathered: tape first, then books, then lists."""
+        for ticker in sorted(taken.gone - taken.leased):
+            self._backlog.append(("HDEL", schema.MARKETS, ticker))
+            self._backlog.append(("EXPIRE", schema.book_stream(ticker), GONE_STREAM_S))
         self._backlog += tape_commands(schema.TAPE, books.conn, taken.rows)
         self._backlog += [("PERSIST", schema.book_stream(ticker)) for ticker in sorted(taken.leased)]
         self._backlog += book_commands(taken.events)
         self._backlog += state_commands(books, taken.changed)
-        for ticker in sorted(taken.gone):
-            self._backlog.append(("HDEL", schema.MARKETS, ticker))
-            self._backlog.append(("EXPIRE", schema.book_stream(ticker), GONE_STREAM_S))
 
     def add_feed(self, state: schema.FeedState) -> None:
         """Queue the connection's state behind the book events that it concerns."""
         self._backlog.append(feed_command(state))
+
+    def _keep(self, commands: list[Command]) -> None:
+        """Keep what fits, the newest; of book streams nothing at all once something must go: a part would mislead."""
+        if len(commands) > BACKLOG_COMMANDS:
+            tape = [command for command in commands if command[1] == schema.TAPE]
+            fitting = tape[-BACKLOG_COMMANDS:]
+            self.lost += len(commands) - len(fitting)
+            commands = fitting
+        self._backlog = commands
 
     async def send(self) -> bool:
         """Send everything queued; return False, keeping it, when Redis does not take it.
@@ -112,10 +121,7 @@ class Publisher:
             if not self.is_failing:
                 logger.error("Redis does not take the tape: %s", exc, extra={"action": "publish_failed"})
             self.is_failing = True
-            kept = sending + self._backlog
-            excess = max(0, len(kept) - BACKLOG_COMMANDS)
-            self.lost += excess
-            self._backlog = kept[excess:]
+            self._keep(sending + self._backlog)
             return False
         if self.is_failing:
             logger.warning("Redis takes the tape again, %d entries lost", self.lost, extra={"action": "publish_again"})

@@ -152,7 +152,7 @@ class Spawner:
         try:
             pid = self._spawn(request.spawn)
         except (OSError, KalshimmError) as exc:
-            return {"error": f"trader {request.spawn} could not be forked: {exc}"}
+            return {"error": f"trader {request.spawn} was not started: {exc}"}
         if not pid:
             return {"ended": "it ended before it began; see its log"}
         self._spawned += 1
@@ -191,8 +191,12 @@ class Spawner:
 
 
 def _tell_pid(pipe: int) -> None:
-    os.write(pipe, str(os.getpid()).encode())
-    os.close(pipe)
+    try:
+        os.write(pipe, str(os.getpid()).encode())
+    except BrokenPipeError:
+        pass  # the spawner has given up waiting: whoever looks for this trader finds its process.json
+    finally:
+        os.close(pipe)
 
 
 def _exit_code(main: Callable[[], None]) -> int:

@@ -67,7 +67,7 @@ class Known(msgspec.Struct):
     """What the supervisor remembers of one trader between steps; all of it can be lost.
 
     `heard_us` is the wall time of the process's last beat, or when it was found; `follows` the strategy it was
-    started with.
+    started with; `is_foreign` once its beat was of a version we cannot read.
     """
 
     process: ProcessIdentity | None = None
@@ -78,6 +78,7 @@ class Known(msgspec.Struct):
     term_at_s: float | None = None
     control: tuple[str, float] = ("", 0.0)
     restarts: int = 0
+    is_foreign: bool = False
     written: tuple[str, str, int | None, int] | None = None
 
 
@@ -182,8 +183,15 @@ class Supervisor:
         beat = self._beats.get(trader)
         if beat is None or beat.pid != process.pid or not beat.detail:
             return None
+        try:
+            view = decode_trader_view(beat.detail)
+        except msgspec.MsgspecError as exc:
+            if not known.is_foreign:
+                logger.error("trader %s speaks another version: %s", trader, exc, extra={"action": "beat_unreadable"})
+            known.is_foreign = True
+            return None
         known.heard_us = max(known.heard_us, beat.written_us)
-        return decode_trader_view(beat.detail)
+        return view
 
     async def _tend_absent(self, wanted: Wanted, known: Known, path: Path) -> None:
         known.process, known.term_at_s = None, None

@@ -38,6 +38,7 @@ from markets.core.units import DOLLAR_CC, Side
 
 BOOK_CHANNEL = "orderbook_delta"
 MOST_TICKERS_A_COMMAND = 500
+BOOK_FRAMES = frozenset({"orderbook_snapshot", "orderbook_delta"})
 TERMINAL_ERRORS = {10, 25}  # channel error, subscription buffer overflow: that sid is dead
 
 
@@ -138,7 +139,10 @@ class Gap(msgspec.Struct, frozen=True):
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """The venue refused a command (`action`); `tickers` are those that were meant, as far as known."""
+    """The venue refused a command (`action`); `tickers` are those that were meant, as far as known.
+
+    `is_whole` is False when the venue names some of those that were sent: the rest was not at fault.
+    """
 
     action: str
     code: int
@@ -146,6 +150,7 @@ class Refused(msgspec.Struct, frozen=True):
     sid: int
     channel: str
     tickers: tuple[str, ...]
+    is_whole: bool
 
 
 class Malformed(msgspec.Struct, frozen=True):
@@ -227,12 +232,22 @@ class Session:
         """Whether a command of this kind still awaits its answer."""
         return any(p.channel == channel and p.action == action for p in self._pending.values())
 
-    def give_up(self, age: int) -> None:
-        """Forget commands that `age` calls of this have not seen answered: their answers are lost."""
+    def give_up(self, age: int) -> bool:
+        """Forget updates that `age` calls of this have not seen answered: their answers are lost.
+
+        Return whether a subscribe is among the unanswered. That one must not be sent again (a late answer would be a
+        second subscription): the connection is no good.
+        """
+        is_lost = False
         for command_id, pending in list(self._pending.items()):
             pending.waited += 1
-            if pending.waited > age:
+            if pending.waited <= age:
+                continue
+            if pending.action == "subscribe":
+                is_lost = True
+            else:
                 del self._pending[command_id]
+        return is_lost
 
     def of_channel(self, channel: str) -> Subscription | None:
         return next((s for s in self.subscriptions.values() if s.channel == channel), None)
@@ -460,7 +475,8 @@ class Session:
         tickers = named or (pending.tickers if pending else ())
         sid = frame.sid or (pending.sid if pending else 0)
         action = pending.action if pending else ""
-        refused = Refused(action, msg.code, msg.msg, sid, channel, tuple(tickers))
+        is_whole = pending is None or set(tickers) >= set(pending.tickers)
+        refused = Refused(action, msg.code, msg.msg, sid, channel, tuple(tickers), is_whole)
         if msg.code in TERMINAL_ERRORS:
             return (refused, *self._drop(sid, f"error {msg.code}: {msg.msg}"))
         if known is not None and frame.seq is not None:
@@ -486,8 +502,13 @@ class Session:
             ticker = frames.decode_any_msg(envelope.msg).market_ticker
         except msgspec.MsgspecError:
             ticker = ""
-        is_book = envelope.type in ("orderbook_snapshot", "orderbook_delta")
-        return (*before, Malformed(ticker if is_book else "", reason, data))
+        if envelope.type not in BOOK_FRAMES:
+            return (*before, Malformed("", reason, data))
+        if not ticker and not before and envelope.sid in self.subscriptions:
+            # Whose book it was cannot be told, so it may be any of them.
+            seq = envelope.seq or 0
+            before = (self._gap(self.subscriptions[envelope.sid], seq, seq),)
+        return (*before, Malformed(ticker, reason, data))
 
 
 def _told_markets(msg: msgspec.Raw) -> set[str] | None:

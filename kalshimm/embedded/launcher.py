@@ -223,6 +223,8 @@ class Launcher:
 
     def _bring_up(self, part: Part) -> None:
         """Reuse the process of an earlier run if it fits and shows life, else start one."""
+        if self._signals:
+            raise StopAsked
         self._digest = processes.fit_digest(self._environment, processes.code_digest())
         child = self._child(part)
         found = RunFile.read(self.choice.home, part.name)
@@ -237,7 +239,9 @@ class Launcher:
     def _shows_life(self, part: Part, found: RunFile) -> bool:
         """Whether a process proves itself within some seconds: it may only just have found its stores again."""
         deadline = time.monotonic() + REUSE_PATIENCE_S
-        while found.identity.lives() and not self._signals and time.monotonic() < deadline:
+        while found.identity.lives() and time.monotonic() < deadline:
+            if self._signals:
+                raise StopAsked
             if readiness.is_ready(part, found.identity, self.choice):
                 return True
             time.sleep(TICK_S)

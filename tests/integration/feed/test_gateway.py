@@ -334,3 +334,38 @@ async def test_it_beats_with_what_it_holds(stage: Stage) -> None:
         return bool(value) and decode_beat(value).counters.get("books_valid") == 1
 
     await stage.until(beat, "a beat that counts one valid book")
+
+
+async def test_B14_a_venue_that_never_answers_is_tried_with_growing_pauses(
+    redis_client: redis.Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A port that accepts and stays mute: each attempt ends by its own time limit, none was a good connection."""
+    monkeypatch.setattr("feed.kalshi.socket.HANDSHAKE_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("feed.gateway.STEADY_S", 0.1)
+    mute = await asyncio.start_server(lambda _reader, _writer: asyncio.sleep(60), "127.0.0.1", 0)
+    address = f"ws://127.0.0.1:{mute.sockets[0].getsockname()[1]}/"
+    gateway = Gateway(
+        environment=Environment("local", "http://127.0.0.1:1", address),
+        signer=None,
+        redis_url=redis_url,
+        clock=SystemClock(),
+        layer=get_channel_layer(),
+    )
+    stop = asyncio.Event()
+    running = asyncio.create_task(gateway.run(stop))
+    give_up = time.monotonic() + DEADLINE_S
+    while "Attempt 3" not in caplog.text:
+        assert time.monotonic() < give_up, caplog.text
+        await asyncio.sleep(0.01)
+    stop.set()
+    await asyncio.wait_for(running, DEADLINE_S)
+    mute.close()
+
+
+async def test_states_of_markets_without_readers_are_swept_at_the_next_connect(stage: Stage) -> None:
+    stage.want("M-1")
+    await stage.valid("M-1")
+    stage.redis.hset(schema.MARKETS, "OLD-1", stage.redis.hget(schema.MARKETS, "M-1"))
+    stage.venue.cut()
+    await stage.until(lambda: stage.state("OLD-1") is None, "the old state is gone")
+    await stage.valid("M-1")

@@ -208,7 +208,20 @@ async def test_the_last_page_to_leave_stops_the_hub_whatever_comes_at_that_momen
     hub._changed.set()
     for _ in range(turns):
         await asyncio.sleep(0)
-    leaving = asyncio.create_task(hub.leave(slot))
-    _, pending = await asyncio.wait([leaving], timeout=DEADLINE_S)
+    hub.leave(slot)
+    _, pending = await asyncio.wait([task], timeout=DEADLINE_S)
     assert not pending
-    assert task.done()
+
+
+async def test_a_page_that_comes_while_the_hub_is_ending_is_served_by_one_hub(redis_client: redis.Redis) -> None:
+    hub = Hub("t", Counting)
+    first = hub.join()
+    await first.take()
+    hub.leave(first)
+    second = hub.join()
+    task = hub._task
+    await asyncio.wait_for(second.take(), DEADLINE_S)
+    assert len([t for t in asyncio.all_tasks() if t.get_name() == "hub t"]) == 1
+    hub.leave(second)
+    assert task is not None
+    await asyncio.wait_for(task, DEADLINE_S)

@@ -199,7 +199,9 @@ def test_what_is_lost_on_the_way_is_noted_and_repeated_whole() -> None:
     books.lost("3 stream entries lost", NOW)
     taken = books.take()
     assert [type(row) for row in taken.rows] == [schema.GapRow]
-    assert [type(event) for event in taken.events["M-1"]] == [schema.BookSnapshot]
+    status, whole = taken.events["M-1"]
+    assert isinstance(status, schema.BookStatus), "what readers have ends here"
+    assert isinstance(whole, schema.BookSnapshot)
 
 
 def test_B8_a_malformed_first_snapshot_is_asked_for_again() -> None:
@@ -259,7 +261,7 @@ def test_B13_a_refused_market_is_noted_once_and_counted() -> None:
         books.session.add_markets(1, ["M-9"])
         receive(books, type="error", id=command, msg={"code": 26, "msg": "market limit"})
     assert [row.reason for row in books.take().rows] == ["refused by the venue: 26 market limit"]
-    assert books.refusals == {"M-9": 2}
+    assert books.refusals == {(BOOK_CHANNEL, "M-9"): 2}
     receive(books, type="ok", id=4, sid=1, seq=2, msg={"market_tickers": ["M-1", "M-9"]})
     assert books.refusals == {}
 
@@ -272,3 +274,50 @@ def test_a_lifecycle_message_that_changes_a_detail_leaves_the_status() -> None:
         body = {"market_ticker": "M-1", "event_type": word}
         receive(books, type="market_lifecycle_v2", sid=2, seq=number, msg=body)
     assert books.state("M-1").status == "deactivated"
+
+
+def test_a_broken_book_is_told_to_be_broken_again_after_entries_were_lost() -> None:
+    books = a_feed()
+    books.lease("M-1", is_leased=True, now_us=NOW)
+    delta(books, 2, delta_fp="-99.00")
+    books.take()  # these entries, the book's end among them, never reach Redis
+    books.lost("3 stream entries lost", NOW)
+    (event,) = books.take().events["M-1"]
+    assert isinstance(event, schema.BookStatus)
+    assert not event.is_valid
+
+
+def test_a_delta_of_another_subscription_never_reaches_the_book() -> None:
+    books = a_feed()
+    receive(books, type="subscribed", id=9, msg={"channel": BOOK_CHANNEL, "sid": 2})
+    body = {"market_ticker": "M-1", "price_dollars": "0.4200", "delta_fp": "5.00", "side": "yes", "ts_ms": 1}
+    receive(books, type="orderbook_delta", sid=2, seq=1, msg=body)
+    assert books.market("M-1").book.size_cx(0, 4_200) == 2_000
+
+
+def test_B13_what_one_channel_refuses_another_may_give() -> None:
+    books = a_feed()
+    books.session.subscribe("ticker", ["M-1"])
+    receive(books, type="subscribed", id=2, msg={"channel": "ticker", "sid": 2})
+    books.session.add_markets(2, ["M-9"])
+    receive(books, type="error", id=3, msg={"code": 26, "msg": "market limit"})
+    books.session.add_markets(1, ["M-9"])
+    receive(books, type="ok", id=4, sid=1, seq=2, msg={"market_tickers": ["M-1", "M-9"]})
+    assert books.refusals == {("ticker", "M-9"): 1}
+
+
+def test_B13_a_subscribe_refused_for_one_market_blames_that_one_alone() -> None:
+    books = Books(7, Session())
+    books.session.subscribe(BOOK_CHANNEL, ["M-1", "M-2"])
+    msg = {"code": 26, "msg": "market limit", "market_tickers": ["M-2"]}
+    receive(books, type="error", id=1, msg=msg)
+    assert books.refusals == {(BOOK_CHANNEL, "M-2"): 1}
+
+
+def test_a_ticker_message_of_a_market_nobody_wants_leaves_no_state() -> None:
+    books = a_feed()
+    receive(books, type="ticker", sid=3, msg={"market_ticker": "M-7", "volume_fp": "1.00"})
+    taken = books.take()
+    assert [row.ticker for row in taken.rows] == ["M-7"]
+    assert "M-7" not in taken.changed
+    assert "M-7" not in books.markets

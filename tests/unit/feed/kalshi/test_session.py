@@ -294,3 +294,24 @@ def test_a_command_whose_answer_is_lost_is_given_up() -> None:
     assert session.is_pending(BOOK_CHANNEL, "add_markets")
     session.give_up(1)
     assert not session.is_pending(BOOK_CHANNEL, "add_markets")
+
+
+def test_B8_a_book_frame_without_its_market_spoils_every_book_of_the_subscription() -> None:
+    for ticker in (None, "", 7, "A" * 300):
+        session = a_session("M-1", "M-2")
+        session.receive(snapshot(1))
+        body = {"market_ticker": ticker, "price_dollars": "0.42", "delta_fp": "1.00", "side": "yes"}
+        events = session.receive(frame("orderbook_delta", seq=2, **body))
+        if ticker == "A" * 300:  # it names a market, though none of ours: nobody's book has changed
+            assert kinds(events) == ["Malformed"]
+            continue
+        assert kinds(events) == ["Gap", "Malformed"]
+        assert session.subscriptions[1].generation == 2
+
+
+def test_a_subscribe_that_is_never_answered_is_not_sent_again() -> None:
+    session = Session()
+    session.subscribe(BOOK_CHANNEL, ["M-1"])
+    assert not session.give_up(0) or session.is_pending(BOOK_CHANNEL, "subscribe")
+    assert session.give_up(0), "the connection is no good"
+    assert session.is_pending(BOOK_CHANNEL, "subscribe")
