@@ -106,6 +106,11 @@ class Venue:
         return [c["params"] for c in self.commands if c["params"].get("action") == action]
 
 
+def ended(event: schema.BookEvent) -> schema.BookStatus | None:
+    """Return the event if it ends the book, else None."""
+    return event if isinstance(event, schema.BookStatus) and not event.is_valid else None
+
+
 def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
@@ -294,10 +299,8 @@ async def test_a_market_nobody_wants_any_more_leaves_nothing_behind(stage: Stage
     await stage.valid("M-1")
     stage.redis.zrem(schema.INTEREST, "M-1|trader:1")
     await stage.until(lambda: stage.state("M-1") is None, "no latest state")
+    await stage.until(lambda: ended(stage.book("M-1")[-1]), "the stream tells its end")
     assert stage.redis.ttl(schema.book_stream("M-1")) > 0
-    last = stage.book("M-1")[-1]
-    assert isinstance(last, schema.BookStatus)
-    assert not last.is_valid
     stage.want("M-1")
     await stage.valid("M-1")
     assert stage.redis.ttl(schema.book_stream("M-1")) == -1
