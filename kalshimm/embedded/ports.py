@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import errno
+import random
 import socket
 
 from kalshimm.errors import KalshimmError, PortInUse
 
 LOOPBACK = "127.0.0.1"
+# Below those that systems give to outgoing connections: one of these could else take the port of a server that has
+# just died, and it could not come back.
+SERVER_PORTS = range(15_000, 32_000)
+ATTEMPTS = 200
 
 
 def free_port(*, preferred: int | None = None) -> int:
@@ -17,10 +22,11 @@ def free_port(*, preferred: int | None = None) -> int:
     """
     if preferred is not None and is_free(preferred):
         return preferred
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    for _ in range(ATTEMPTS):
+        port = random.choice(SERVER_PORTS)
+        if is_free(port):
+            return port
+    raise KalshimmError(f"No free port found between {SERVER_PORTS[0]} and {SERVER_PORTS[-1]}.")
 
 
 def is_free(port: int) -> bool:
