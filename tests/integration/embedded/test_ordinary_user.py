@@ -169,6 +169,7 @@ def test_a_servers_own_installation_is_used_where_the_wheel_is_missing(
 ) -> None:
     monkeypatch.setattr(binaries, "wheel_install", lambda: None)
     if not binaries._on_this_machine():
-        pytest.skip("no PostgreSQL is installed on this machine: apt-get install postgresql")
+        reason = "no PostgreSQL is installed on this machine: apt-get install postgresql"
+        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
     with stores.used(a_home, durable=False) as in_use:
         assert "postgres" in in_use.started
