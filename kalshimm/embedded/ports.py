@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import random
 import socket
+import time
 
 from kalshimm.errors import KalshimmError, PortInUse
 
@@ -13,6 +14,8 @@ LOOPBACK = "127.0.0.1"
 # just died, and it could not come back.
 SERVER_PORTS = range(15_000, 32_000)
 ATTEMPTS = 200
+POLL_S = 0.02
+LINGERS_S = 3.0  # the kernel closes what a killed server listened on, but not at once
 
 
 def free_port(*, preferred: int | None = None) -> int:
@@ -20,7 +23,7 @@ def free_port(*, preferred: int | None = None) -> int:
 
     Somebody else may still take it first.
     """
-    if preferred is not None and is_free(preferred):
+    if preferred is not None and becomes_free(preferred):
         return preferred
     for _ in range(ATTEMPTS):
         port = random.choice(SERVER_PORTS)
@@ -34,6 +37,16 @@ def is_free(port: int) -> bool:
         require_free(port)
     except KalshimmError:
         return False
+    return True
+
+
+def becomes_free(port: int) -> bool:
+    """Wait a moment until a server could listen on `port`; return whether one could."""
+    deadline = time.monotonic() + LINGERS_S
+    while not is_free(port):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_S)
     return True
 
 

@@ -113,7 +113,7 @@ def revive(home_folder: Path, names: Sequence[str], addresses: StoreAddresses) -
     with _starting(home_folder).held(within_s=START_WAIT_S):
         for name in names:
             port = urlsplit(urls[name]).port
-            if not lives[name](home_folder) and port is not None and not ports.is_free(port):
+            if not lives[name](home_folder) and port is not None and not ports.becomes_free(port):
                 raise NotReachable(f"{name} cannot come back: its port {port} is used by somebody else; free it.")
             url, _ = starts[name](home_folder)
             if url != urls[name]:
