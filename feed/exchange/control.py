@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from feed.exchange import private_wire, requests, wire
-from feed.exchange.answers import answer, not_found
 from feed.exchange.auth import read_public_key
-from feed.exchange.entry import Placed
+from feed.exchange.trading.entry import Placed
+from feed.exchange.wire import private as private_wire
+from feed.exchange.wire import public as wire
+from feed.exchange.wire import requests
+from feed.exchange.wire.answers import answer, not_found
 
 if TYPE_CHECKING:
     from feed.exchange.server import LocalExchange

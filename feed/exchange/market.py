@@ -6,7 +6,7 @@ from collections import deque
 from typing import Any
 
 from feed.exchange.catalog import Terms
-from feed.exchange.displayed import Displayed
+from feed.exchange.flow.displayed import Displayed
 from feed.exchange.happenings import Traded
 from markets.core.matching import MatchingBook, Outcome, RestingOrder
 from markets.core.units import DOLLAR_CC, Side

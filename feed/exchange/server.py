@@ -12,15 +12,15 @@ import msgspec
 from aiohttp import web
 
 from feed.exchange import auth
-from feed.exchange.accounts import Account
-from feed.exchange.answers import BadBody, BadParameter, not_found
 from feed.exchange.auth import Denied, KeyRing
-from feed.exchange.commands import Commander
 from feed.exchange.control import OWNER, Control
-from feed.exchange.portfolio import Portfolio
-from feed.exchange.rest import BASE, PublicReads
-from feed.exchange.socket import PATH, Sockets
-from feed.exchange.subscriptions import Hub
+from feed.exchange.rest.portfolio import Portfolio
+from feed.exchange.rest.public import BASE, PublicReads
+from feed.exchange.stream.commands import Commander
+from feed.exchange.stream.socket import PATH, Sockets
+from feed.exchange.stream.subscriptions import Hub
+from feed.exchange.trading.accounts import Account
+from feed.exchange.wire.answers import BadBody, BadParameter, not_found
 from feed.exchange.world import World
 from kalshimm.errors import KalshimmError, PortInUse
 from kalshimm.runtime.clock import Clock, SystemClock

@@ -17,17 +17,20 @@ from typing import Any
 
 import msgspec
 
-from feed.exchange import wire
-from feed.exchange.accounts import Account
 from feed.exchange.catalog import Event, Program, Series, Terms
-from feed.exchange.displayed import Displayed
-from feed.exchange.entry import OrderEntry
+from feed.exchange.flow.displayed import Displayed
 from feed.exchange.happenings import Announced, BookCleared, Happening, TickerChanged
 from feed.exchange.market import ACTIVE, CLOSED, DETERMINED, FINALIZED, INITIALIZED, Market
+from feed.exchange.switches import Switches
+from feed.exchange.trading.accounts import Account
+from feed.exchange.trading.entry import OrderEntry
+from feed.exchange.wire import public as wire
 
 SECOND_US = 1_000_000
 CLEAR_AFTER_US = 1 * SECOND_US  # resting orders go "shortly after close"
 TICKER_EVERY_US = SECOND_US
+
+DEFAULTS = Switches()
 
 Action = Callable[[], None]
 Judge = Callable[[], str]
@@ -41,8 +44,9 @@ def stable_uuid(name: str) -> str:
 class World:
     """One exchange in memory. Not for two threads."""
 
-    def __init__(self, *, seed: int, now_us: int) -> None:
+    def __init__(self, *, seed: int, now_us: int, switches: Switches = DEFAULTS) -> None:
         self.seed = seed
+        self.switches = switches
         self.now_us = now_us
         self.series: dict[str, Series] = {}
         self.events: dict[str, Event] = {}

@@ -11,8 +11,8 @@ import msgspec
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
-from feed.exchange.replayed import replay_into
-from feed.exchange.scenarios import SCENARIOS, populate
+from feed.exchange.flow.replayed import replay_into
+from feed.exchange.flow.scenarios import SCENARIOS, populate
 from feed.exchange.server import LocalExchange, Ready, serve
 from feed.exchange.world import World
 from feed.recording import read_frames

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from exchangeclient import Venue
 
 from feed.exchange.catalog import Event, Series, Terms
-from feed.exchange.scenarios import SCENARIOS, populate
+from feed.exchange.flow.scenarios import SCENARIOS, populate
 from feed.exchange.server import LocalExchange, Ready, serve
 from feed.exchange.world import World
 from kalshimm.runtime.clock import ManualClock

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from exchangeclient import Venue, hundredths, levels_of
 
-from feed.exchange import socket as exchange_socket
+from feed.exchange.stream import socket as exchange_socket
 
 TICKER = "KXTEST-26NOV22-A"
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from feed.exchange.accounts import Account
 from feed.exchange.catalog import Event, Series, Terms
-from feed.exchange.entry import GTC, STP_TAKER, NewOrder, Placed, Refusal
 from feed.exchange.market import Market
+from feed.exchange.trading.accounts import Account
+from feed.exchange.trading.entry import GTC, STP_TAKER, NewOrder, Placed, Refusal
 from feed.exchange.world import World
 from markets.core.units import Side, parse_count, parse_price
 

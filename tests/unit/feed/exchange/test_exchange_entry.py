@@ -6,9 +6,9 @@ from exchangeworld import CENT, MINUTE_US, NOW_US, TAPERED, a_world, an_order, c
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feed.exchange.accounts import OPENING_CASH_UD
-from feed.exchange.entry import FOK, IOC, STP_MAKER, Placed
 from feed.exchange.happenings import BookChanged, Private, Traded
+from feed.exchange.trading.accounts import OPENING_CASH_UD
+from feed.exchange.trading.entry import FOK, IOC, STP_MAKER, Placed
 from markets.core.units import Side
 
 OPENING_UD = sum(OPENING_CASH_UD.values())

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feed.exchange.fees import PRECISION_UD, charge, model_fee_ud
+from feed.exchange.trading.fees import PRECISION_UD, charge, model_fee_ud
 
 
 def taker_fee_ud(price_cc: int, count_cx: int = 100) -> int:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from exchangeworld import NOW_US, a_recording, an_order, place
 
+from feed.exchange.flow.replayed import replay_into
 from feed.exchange.happenings import Announced, BookChanged, BookCleared, Happening, TickerChanged, Traded
-from feed.exchange.replayed import replay_into
-from feed.exchange.wire import rfc3339
+from feed.exchange.wire.public import rfc3339
 from feed.exchange.world import SECOND_US, World
 from feed.recording import read_frames
 from markets.core.book import OrderBook

@@ -8,9 +8,9 @@ import msgspec
 import pytest
 from exchangeworld import CENT, NOW_US, TAPERED, a_world, an_order, place
 
-from feed.exchange import subscriptions
-from feed.exchange.commands import Commander
-from feed.exchange.subscriptions import Hub, Session
+from feed.exchange.stream import subscriptions
+from feed.exchange.stream.commands import Commander
+from feed.exchange.stream.subscriptions import Hub, Session
 from feed.exchange.world import World
 
 

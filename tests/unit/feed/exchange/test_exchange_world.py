@@ -7,8 +7,8 @@ from collections import Counter
 import pytest
 from exchangeworld import CENT, MINUTE_US, NOW_US, a_world, an_order, place
 
+from feed.exchange.flow.scenarios import SCENARIOS, populate
 from feed.exchange.happenings import Announced, BookChanged, BookCleared, Happening, Private, TickerChanged, Traded
-from feed.exchange.scenarios import SCENARIOS, populate
 from feed.exchange.world import SECOND_US, World
 from markets.core.units import DOLLAR_CC, Side
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from feed.exchange.accounts import RESTING, Account, Fill, Order, Position
-from feed.exchange.wire import SIDE_WORDS, money, ms, rfc3339, seconds, trade_prices
+from feed.exchange.trading.accounts import RESTING, Account, Fill, Order, Position
+from feed.exchange.wire.public import SIDE_WORDS, money, ms, rfc3339, seconds, trade_prices
 from markets.core.units import Side, format_count
 
 

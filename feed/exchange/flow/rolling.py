@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from feed.exchange import programs, wire
 from feed.exchange.catalog import SHARD_CRYPTO, Event, Series, Terms
-from feed.exchange.flow import Crowd, Pace
+from feed.exchange.flow.crowd import Crowd, Pace
 from feed.exchange.happenings import Announced
+from feed.exchange.incentives import programs
+from feed.exchange.wire import public as wire
 from feed.exchange.world import SECOND_US, stable_uuid
 
 if TYPE_CHECKING:
-    from feed.exchange.beliefs import Spot
+    from feed.exchange.flow.beliefs import Spot
     from feed.exchange.market import Market
     from feed.exchange.world import World
 

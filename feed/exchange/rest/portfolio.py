@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from feed.exchange import private_wire, requests, wire
-from feed.exchange.accounts import CANCELED, EXECUTED, RESTING, Account, Fill, Order, Position
-from feed.exchange.answers import Query, answer, newest_first, not_found, page
 from feed.exchange.auth import Denied
-from feed.exchange.entry import MARKET_INACTIVE, Placed
-from feed.exchange.rest import BASE
+from feed.exchange.rest.public import BASE
+from feed.exchange.trading.accounts import CANCELED, EXECUTED, RESTING, Account, Fill, Order, Position
+from feed.exchange.trading.entry import MARKET_INACTIVE, Placed
+from feed.exchange.wire import private as private_wire
+from feed.exchange.wire import public as wire
+from feed.exchange.wire import requests
+from feed.exchange.wire.answers import Query, answer, newest_first, not_found, page
 from markets.core.units import format_count
 
 if TYPE_CHECKING:

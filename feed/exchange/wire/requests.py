@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from feed.exchange.answers import BadBody, BadParameter
-from feed.exchange.entry import FOK, GTC, IOC, STP_MAKER, STP_TAKER, NewOrder
+from feed.exchange.trading.entry import FOK, GTC, IOC, STP_MAKER, STP_TAKER, NewOrder
+from feed.exchange.wire.answers import BadBody, BadParameter
 from markets.core.units import Side, parse_count, parse_price
 
 OPERATION = "CreateOrderV2"

@@ -16,7 +16,7 @@ import msgspec
 from markets.core.units import DOLLAR_CC, Side
 
 if TYPE_CHECKING:
-    from feed.exchange.beliefs import Fair
+    from feed.exchange.flow.beliefs import Fair
     from feed.exchange.market import Market
     from feed.exchange.world import World
 

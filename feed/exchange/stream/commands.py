@@ -11,8 +11,9 @@ from typing import Any
 
 import msgspec
 
-from feed.exchange import subscriptions, wire
-from feed.exchange.subscriptions import CHANNELS, SILENT_CHANNELS, Hub, Session, Subscription
+from feed.exchange.stream import subscriptions
+from feed.exchange.stream.subscriptions import CHANNELS, SILENT_CHANNELS, Hub, Session, Subscription
+from feed.exchange.wire import public as wire
 from feed.exchange.world import World
 
 ERRORS = {

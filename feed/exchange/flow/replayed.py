@@ -18,11 +18,11 @@ from typing import Any
 
 import msgspec
 
-from feed.exchange import wire
 from feed.exchange.catalog import SHARD_CRYPTO, Event, Series, Terms
-from feed.exchange.displayed import REPLAY_OWNER, Displayed
+from feed.exchange.flow.displayed import REPLAY_OWNER, Displayed
 from feed.exchange.happenings import BookChanged, TickerChanged, Traded
 from feed.exchange.market import Market
+from feed.exchange.wire import public as wire
 from feed.exchange.world import SECOND_US, World, stable_uuid
 from feed.recording import RecordedFrame, read_frames
 from kalshimm.errors import BadRecording

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from feed.exchange.answers import answer
 from feed.exchange.auth import Denied
+from feed.exchange.wire.answers import answer
 
 if TYPE_CHECKING:
     from feed.exchange.server import LocalExchange
-    from feed.exchange.subscriptions import Session
+    from feed.exchange.stream.subscriptions import Session
 
 logger = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from feed.exchange import wire
 from feed.exchange.happenings import Announced, BookChanged, BookCleared, Happening, Private, TickerChanged, Traded
+from feed.exchange.wire import public as wire
 from markets.core.units import DOLLAR_CC, Side, format_count, format_price
 
 if TYPE_CHECKING:

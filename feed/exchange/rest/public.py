@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from feed.exchange import wire
-from feed.exchange.answers import BadParameter, Query, answer, newest_first, not_found, page
 from feed.exchange.catalog import SHARDS, Program
 from feed.exchange.market import ACTIVE, CLOSED, DETERMINED, FINALIZED, INITIALIZED, Market
+from feed.exchange.wire import public as wire
+from feed.exchange.wire.answers import BadParameter, Query, answer, newest_first, not_found, page
 
 if TYPE_CHECKING:
     from feed.exchange.server import LocalExchange

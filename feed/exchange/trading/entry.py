@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from feed.exchange import fees, private_wire
-from feed.exchange.accounts import CANCELED, EXECUTED, RESTING, Account, Fill, Order, Position
 from feed.exchange.happenings import BookChanged, Private, Traded
+from feed.exchange.trading import fees
+from feed.exchange.trading.accounts import CANCELED, EXECUTED, RESTING, Account, Fill, Order, Position
+from feed.exchange.wire import private as private_wire
 from markets.core.matching import LevelChange, Match, Outcome, RestingOrder
 from markets.core.units import Side, yes_price_cc
 

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from feed.exchange import programs, wire
-from feed.exchange.beliefs import Exclusive, Fair, Ladder, Spot
 from feed.exchange.catalog import SHARD_CRYPTO, Event, Series, Terms
-from feed.exchange.flow import Crowd, Pace
-from feed.exchange.programs import DAY_US, ShortProgrammes
-from feed.exchange.rolling import Rolling, RollingPlan
+from feed.exchange.flow.beliefs import Exclusive, Fair, Ladder, Spot
+from feed.exchange.flow.crowd import Crowd, Pace
+from feed.exchange.flow.rolling import Rolling, RollingPlan
+from feed.exchange.incentives import programs
+from feed.exchange.incentives.programs import DAY_US, ShortProgrammes
+from feed.exchange.wire import public as wire
 from feed.exchange.world import SECOND_US, World, stable_uuid
 
 if TYPE_CHECKING:

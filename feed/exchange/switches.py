@@ -1,0 +1,50 @@
+"""What no document settles, to be set either way. The defaults are those facts.md section 16 suggests.
+
+A client must live with both sides of every switch.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+
+class Switches(msgspec.Struct, frozen=True, kw_only=True):
+    """One exchange's answers to the open questions.
+
+    post_only_cross: A post-only order that would trade is refused (400) or accepted and cancelled.
+    resting_collateral: How an account's resting orders on a shard count against its cash: their sum, the dearest one,
+        or not at all.
+    clock_window_ms: How far a request's time may lie from ours, either way.
+    client_order_ids: An id is taken forever, or while its order is open.
+    group_limit: A group triggers when its rolling sum exceeds the limit, or already when it reaches it.
+    snapshot_reply_takes_seq: Whether a get_snapshot answer uses a number of its sid.
+    second_subscribe: A second subscribe to a channel joins the first one's sid, or gets a sid of its own.
+    anonymous_reads_per_s: Tokens a second for each address without a key; None is without limit.
+    pong_timeout_s: How long a client may leave a ping unanswered; None is for ever.
+    book_order: Order of the levels in REST books.
+    unfilled_ioc: An immediate-or-cancel order with nothing to hit ends cancelled (201), or is refused (409).
+    fee_generation: The rounding of the trade fee: up to $0.000001 (now), or to $0.0001 (before).
+    books_need_a_key: Whether REST books want a signature.
+    netting: Whether NO positions of a mutually exclusive event return collateral on accounts that asked for it.
+    subaccounts_are_self: Whether two subaccounts of one member count as self in self-trade prevention.
+    read_lag_ms: How far reads of account data trail behind the engine.
+    """
+
+    post_only_cross: Literal["refuse", "cancel"] = "refuse"
+    resting_collateral: Literal["sum", "max", "none"] = "sum"
+    clock_window_ms: int = 10_000
+    client_order_ids: Literal["forever", "while_open"] = "forever"
+    group_limit: Literal["exceeds", "reaches"] = "exceeds"
+    snapshot_reply_takes_seq: bool = True
+    second_subscribe: Literal["join", "new_sid"] = "join"
+    anonymous_reads_per_s: int | None = None
+    pong_timeout_s: float | None = None
+    book_order: Literal["ascending", "descending"] = "ascending"
+    unfilled_ioc: Literal["cancel", "refuse"] = "cancel"
+    fee_generation: Literal["1e-6", "1e-4"] = "1e-6"
+    books_need_a_key: bool = False
+    netting: bool = True
+    subaccounts_are_self: bool = True
+    read_lag_ms: int = 0
