@@ -4,6 +4,7 @@
 
 VENV := .venv
 PY := $(VENV)/bin/python
+VENDOR_SDK := tests/vendor-sdk.txt
 ARGS ?=
 
 help:
@@ -33,6 +34,19 @@ check: install
 install:
 	@cmp -s requirements-dev.lock $(VENV)/installed-dev.lock || \
 		$(MAKE) --no-print-directory venv LOCK=requirements-dev.lock INSTALLED=$(VENV)/installed-dev.lock
+	@cmp -s $(VENDOR_SDK) $(VENV)/installed-vendor-sdk.txt || $(MAKE) --no-print-directory vendor-sdk
+
+# The vendor's own client, which only the contract tests run. It says that it needs Python 3.13, so no resolver takes it
+# on 3.11, where it works all the same; what it needs stands in the lock.
+.PHONY: vendor-sdk
+vendor-sdk:
+	@if command -v uv >/dev/null 2>&1; then \
+		uv pip install --quiet --python $(PY) --python-version 3.13 --no-deps --require-hashes -r $(VENDOR_SDK) || exit 1; \
+	else \
+		$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --ignore-requires-python --require-hashes \
+			-r $(VENDOR_SDK) || exit 1; \
+	fi; \
+	cp $(VENDOR_SDK) $(VENV)/installed-vendor-sdk.txt
 
 runtime:
 	@cmp -s requirements-dev.lock $(VENV)/installed-dev.lock || cmp -s requirements.lock $(VENV)/installed.lock || \
