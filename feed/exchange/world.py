@@ -99,8 +99,7 @@ class World:
     def account(self, name: str) -> Account:
         """Return the account of that name, opened on first use."""
         if name not in self.accounts:
-            self.accounts[name] = Account(name, stable_uuid(f"user:{name}"))
-            self.accounts[name].updated_us = self.now_us
+            self.accounts[name] = Account(name, stable_uuid(f"user:{name}"), at_us=self.now_us)
         return self.accounts[name]
 
     # --- catalogue ------------------------------------------------------------------------------------------------

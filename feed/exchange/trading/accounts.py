@@ -1,7 +1,7 @@
-"""People who trade here: their keys' owner id, money per shard, positions, orders and fills.
+"""People who trade here: their keys' owner id, subaccounts, money, positions, orders and fills.
 
-Cash effects of a fill, before fees: opening at own-side price p costs p a contract, closing returns $1 − p. The
-position of a market is one signed number, YES positive. Source: facts.md section 10.
+Cash lies in balances, one for each (shard, subaccount); positions belong to a (subaccount, ticker). Subaccount 0 is
+the primary one. Source: facts.md sections 5.6, 7.6 and 10.
 """
 
 from __future__ import annotations
@@ -9,10 +9,17 @@ from __future__ import annotations
 import msgspec
 
 from feed.exchange.catalog import SHARD_CRYPTO, SHARD_DEFAULT
-from markets.core.units import DOLLAR_CC, DOLLAR_UD, Side, yes_price_cc
+from feed.exchange.trading import collateral
+from feed.exchange.trading.collateral import Reservation
+from feed.exchange.trading.ledger import Entry, Kind, Ledger
+from feed.exchange.trading.positions import Position
+from markets.core.units import DOLLAR_UD, Side, yes_price_cc
 
 # $10,000 in all. Cash must lie on the market's shard before an API order, as at the venue.
 OPENING_CASH_UD = {SHARD_DEFAULT: 7_000 * DOLLAR_UD, SHARD_CRYPTO: 3_000 * DOLLAR_UD}
+
+PRIMARY = 0
+SUBACCOUNTS_MAX = 63  # numbered ones
 
 RESTING, CANCELED, EXECUTED = "resting", "canceled", "executed"
 
@@ -33,6 +40,7 @@ class Order(msgspec.Struct, kw_only=True):
     self_trade_prevention: str
     created_us: int
     updated_us: int
+    subaccount: int = PRIMARY
     expires_us: int | None = None
     cancel_on_pause: bool = False
     status: str = RESTING
@@ -49,7 +57,7 @@ class Order(msgspec.Struct, kw_only=True):
         return yes_price_cc(self.side, self.price_cc)
 
 
-class Fill(msgspec.Struct, frozen=True):
+class Fill(msgspec.Struct, frozen=True, kw_only=True):
     """One match seen from one side."""
 
     trade_id: str
@@ -57,6 +65,7 @@ class Fill(msgspec.Struct, frozen=True):
     client_order_id: str
     ticker: str
     exchange_index: int
+    subaccount: int
     side: Side
     yes_price_cc: int
     count_cx: int
@@ -66,88 +75,116 @@ class Fill(msgspec.Struct, frozen=True):
     at_us: int
 
 
-class Position(msgspec.Struct):
-    """Holding of one market; `cost_ud` is what the open contracts cost."""
+class Subaccount(msgspec.Struct):
+    """A numbered part of an account. `nets` is its netting setting, `exchange_index` where it was opened."""
 
-    ticker: str
-    event_ticker: str
-    exchange_index: int
-    position_cx: int = 0
-    cost_ud: int = 0
-    traded_ud: int = 0
-    realized_ud: int = 0
-    fees_ud: int = 0
-    volume_cx: int = 0
-    updated_us: int = 0
-
-    def fill(self, side: Side, price_cc: int, count_cx: int) -> int:
-        """Book a fill at own-side `price_cc` and return its cash effect before fees."""
-        held = abs(self.position_cx)
-        holds_other = self.position_cx and (self.position_cx > 0) != (side is Side.YES)
-        closing = min(count_cx, held) if holds_other else 0
-        opening = count_cx - closing
-        if closing:
-            released = self.cost_ud * closing // held
-            self.cost_ud -= released
-            self.realized_ud += closing * (DOLLAR_CC - price_cc) - released
-        self.cost_ud += opening * price_cc
-        self.traded_ud += count_cx * price_cc
-        self.volume_cx += count_cx
-        self.position_cx += count_cx if side is Side.YES else -count_cx
-        return closing * (DOLLAR_CC - price_cc) - opening * price_cc
-
-    def settle(self, *, yes_wins: bool) -> int:
-        """Pay out the position and return the cash."""
-        wins = (self.position_cx > 0) == yes_wins
-        cash = abs(self.position_cx) * DOLLAR_CC if wins else 0
-        self.realized_ud += cash - self.cost_ud
-        self.position_cx = self.cost_ud = 0
-        return cash
+    number: int
+    exchange_index: int = SHARD_DEFAULT
+    nets: bool = False
 
 
 class Account:
     """One member. `user_id` is a UUID; `name` is ours."""
 
-    def __init__(self, name: str, user_id: str) -> None:
+    def __init__(self, name: str, user_id: str, *, at_us: int = 0) -> None:
         self.name = name
         self.user_id = user_id
-        self.cash_ud = dict(OPENING_CASH_UD)
-        self.positions: dict[str, Position] = {}
+        self.subaccounts = {PRIMARY: Subaccount(PRIMARY)}
+        self.positions: dict[tuple[int, str], Position] = {}
         self.orders: dict[str, Order] = {}
         self.open: dict[str, Order] = {}  # those of `orders` that rest, oldest first
         self.fills: list[Fill] = []
         self.client_order_ids: set[str] = set()
-        self.updated_us = 0
+        self.updated_us = at_us
+        self.ledger = Ledger()
+        for shard, amount_ud in OPENING_CASH_UD.items():
+            self.post(Kind.OPENING, amount_ud, exchange_index=shard, at_us=at_us)
 
-    def resting(self, ticker: str | None = None) -> list[Order]:
-        """Return resting orders, oldest first."""
-        return [order for order in self.open.values() if ticker in (None, order.ticker)]
+    # --- money ----------------------------------------------------------------------------------------------------
 
-    def available_ud(self, exchange_index: int, *, with_order: Order | None = None) -> int:
-        """Return cash of a shard less what its resting orders, and `with_order` after them, may come to cost."""
-        orders = [order for order in self.resting() if order.exchange_index == exchange_index]
-        if with_order is not None:
-            orders.append(with_order)
-        need = sum(
-            collateral_ud([o for o in orders if o.ticker == ticker], self.held_cx(ticker))
-            for ticker in {order.ticker for order in orders}
+    @property
+    def cash_ud(self) -> dict[tuple[int, int], int]:
+        """Balances by (shard, subaccount); changed by `post` alone."""
+        return self.ledger.cash_ud
+
+    def balance_ud(self, exchange_index: int, subaccount: int = PRIMARY) -> int:
+        return self.cash_ud.get((exchange_index, subaccount), 0)
+
+    def post(
+        self,
+        kind: Kind,
+        amount_ud: int,
+        *,
+        exchange_index: int,
+        subaccount: int = PRIMARY,
+        at_us: int,
+        reference: str = "",
+    ) -> None:
+        """Change one balance by a signed amount, and note why."""
+        self.ledger.add(Entry(at_us, kind, exchange_index, subaccount, amount_ud, reference))
+        self.updated_us = at_us
+
+    def credit(
+        self, amount_ud: int, *, exchange_index: int, subaccount: int = PRIMARY, at_us: int, reference: str
+    ) -> None:
+        """Pay a reward into a balance; `reference` names the program."""
+        self.post(
+            Kind.REWARD,
+            amount_ud,
+            exchange_index=exchange_index,
+            subaccount=subaccount,
+            at_us=at_us,
+            reference=reference,
         )
-        return self.cash_ud.get(exchange_index, 0) - need
 
-    def held_cx(self, ticker: str) -> int:
-        position = self.positions.get(ticker)
+    def available_ud(
+        self,
+        exchange_index: int,
+        subaccount: int = PRIMARY,
+        *,
+        reservation: Reservation = "sum",
+        with_order: Order | None = None,
+        without: Order | None = None,
+    ) -> int:
+        """Return a balance less what its resting orders, and `with_order` after them, may come to cost.
+
+        Args:
+            reservation: How resting orders count; `with_order` always counts in full.
+            without: A resting order left out: an amend frees what it replaces.
+        """
+        orders = [
+            order
+            for order in self.open.values()
+            if order.exchange_index == exchange_index and order.subaccount == subaccount and order is not without
+        ]
+        free = self.balance_ud(exchange_index, subaccount)
+        if with_order is None:
+            return free - collateral.reserved_ud(self, orders, reservation)
+        if reservation == "sum":
+            return free - collateral.reserved_ud(self, [*orders, with_order], "sum")
+        held = self.held_cx(with_order.ticker, subaccount)
+        alone = collateral.order_need_ud(with_order, held)
+        return free - max(alone, collateral.reserved_ud(self, orders, reservation))
+
+    # --- holdings -------------------------------------------------------------------------------------------------
+
+    def resting(self, ticker: str | None = None, *, subaccount: int | None = None) -> list[Order]:
+        """Return resting orders, oldest first; None stands for all."""
+        return [
+            order
+            for order in self.open.values()
+            if ticker in (None, order.ticker) and subaccount in (None, order.subaccount)
+        ]
+
+    def held_cx(self, ticker: str, subaccount: int = PRIMARY) -> int:
+        """Return the signed position of a subaccount in a market."""
+        position = self.positions.get((subaccount, ticker))
         return position.position_cx if position else 0
 
-
-def collateral_ud(orders: list[Order], position_cx: int) -> int:
-    """Return the cash that resting orders of one market may need, oldest first.
-
-    The part that closes the position needs none; each held contract frees one order's contract once.
-    """
-    closable = {Side.NO: max(0, position_cx), Side.YES: max(0, -position_cx)}
-    need = 0
-    for order in orders:
-        closing = min(closable[order.side], order.remaining_cx)
-        closable[order.side] -= closing
-        need += (order.remaining_cx - closing) * order.price_cc
-    return need
+    def open_subaccount(self, exchange_index: int) -> Subaccount | None:
+        """Open the next numbered subaccount, which inherits the primary's netting; None when all exist."""
+        number = len(self.subaccounts)
+        if number > SUBACCOUNTS_MAX:
+            return None
+        self.subaccounts[number] = Subaccount(number, exchange_index, self.subaccounts[PRIMARY].nets)
+        return self.subaccounts[number]

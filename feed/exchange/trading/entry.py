@@ -12,10 +12,12 @@ import msgspec
 
 from feed.exchange.happenings import BookChanged, Private, Traded
 from feed.exchange.trading import fees
-from feed.exchange.trading.accounts import CANCELED, EXECUTED, RESTING, Account, Fill, Order, Position
+from feed.exchange.trading.accounts import CANCELED, EXECUTED, PRIMARY, RESTING, Account, Fill, Order
+from feed.exchange.trading.ledger import Kind
+from feed.exchange.trading.positions import Position
 from feed.exchange.wire import private as private_wire
 from markets.core.matching import LevelChange, Match, Outcome, RestingOrder
-from markets.core.units import Side, yes_price_cc
+from markets.core.units import DOLLAR_CC, Side, yes_price_cc
 
 if TYPE_CHECKING:
     from feed.exchange.market import Market
@@ -58,6 +60,7 @@ class NewOrder(msgspec.Struct, frozen=True, kw_only=True):
     cancel_on_pause: bool = False
     order_group_id: str = ""
     exchange_index: int = -1
+    subaccount: int = PRIMARY
 
 
 class Placed(msgspec.Struct, frozen=True):
@@ -114,8 +117,9 @@ class OrderEntry:
             return Refusal(400, "invalid_order", "post only cross")
         if request.time_in_force == FOK and market.reachable_cx(order.side, order.price_cc) < order.initial_cx:
             return Refusal(409, "fill_or_kill_insufficient_resting_volume")
-        before = account.available_ud(order.exchange_index)
-        after = account.available_ud(order.exchange_index, with_order=order)
+        reservation = self._world.switches.resting_collateral
+        before = account.available_ud(order.exchange_index, order.subaccount, reservation=reservation)
+        after = account.available_ud(order.exchange_index, order.subaccount, reservation=reservation, with_order=order)
         if after < 0 and after < before:
             return Refusal(400, "insufficient_balance")
         return None
@@ -136,6 +140,7 @@ class OrderEntry:
             self_trade_prevention=request.self_trade_prevention,
             created_us=now,
             updated_us=now,
+            subaccount=request.subaccount,
             expires_us=request.expires_us,
             cancel_on_pause=request.cancel_on_pause,
         )
@@ -143,7 +148,7 @@ class OrderEntry:
     def _allowed_cx(self, account: Account, market: Market, request: NewOrder) -> int:
         if not request.reduce_only:
             return request.count_cx
-        held = account.held_cx(market.ticker)
+        held = account.held_cx(market.ticker, request.subaccount)
         return min(request.count_cx, max(0, -held if request.side is Side.YES else held))
 
     def _execute(self, account: Account, market: Market, order: Order) -> Placed:
@@ -251,13 +256,15 @@ class OrderEntry:
     def _fill(
         self, account: Account, order: Order, market: Market, match: Match, trade: Traded, *, is_taker: bool
     ) -> None:
-        position = self._position(account, market)
+        position = self._position(account, market, order.subaccount)
         own_price = yes_price_cc(order.side, match.yes_price_cc)
         cash = position.fill(order.side, own_price, match.count_cx)
         fee = self._fee(order, market, match, cash, is_taker=is_taker)
         shard = market.terms.exchange_index
-        account.cash_ud[shard] = account.cash_ud.get(shard, 0) + cash - fee
-        account.updated_us = order.updated_us = position.updated_us = trade.at_us
+        where = {"exchange_index": shard, "subaccount": order.subaccount, "at_us": trade.at_us}
+        account.post(Kind.FILL, cash, reference=trade.trade_id, **where)
+        account.post(Kind.FEE, -fee, reference=trade.trade_id, **where)
+        order.updated_us = position.updated_us = trade.at_us
         position.fees_ud += fee
         self._book_on_order(order, own_price * match.count_cx, match.count_cx, fee, is_taker=is_taker)
         if order.status == EXECUTED:
@@ -268,6 +275,7 @@ class OrderEntry:
             client_order_id=order.client_order_id,
             ticker=market.ticker,
             exchange_index=shard,
+            subaccount=order.subaccount,
             side=order.side,
             yes_price_cc=match.yes_price_cc,
             count_cx=match.count_cx,
@@ -307,22 +315,30 @@ class OrderEntry:
         order.gathered_ud = result.gathered_ud
         return result.fee_ud
 
-    def _position(self, account: Account, market: Market) -> Position:
+    def _position(self, account: Account, market: Market, subaccount: int) -> Position:
         terms = market.terms
         return account.positions.setdefault(
-            terms.ticker, Position(terms.ticker, terms.event_ticker, terms.exchange_index)
+            (subaccount, terms.ticker),
+            Position(terms.ticker, terms.event_ticker, terms.exchange_index, subaccount),
         )
 
     def pay_out(self, market: Market) -> None:
         """Settle every account's position in a determined market."""
+        value_cc = DOLLAR_CC if market.result == "yes" else 0
         for account in self._world.accounts.values():
-            position = account.positions.get(market.ticker)
-            if position is None or not position.position_cx:
-                continue
-            shard = market.terms.exchange_index
-            account.cash_ud[shard] += position.settle(yes_wins=market.result == "yes")
-            account.updated_us = position.updated_us = self._world.now_us
-            self._tell_position(account, position)
+            for (subaccount, ticker), position in account.positions.items():
+                if ticker != market.ticker or not position.position_cx:
+                    continue
+                account.post(
+                    Kind.SETTLEMENT,
+                    position.settle(value_cc),
+                    exchange_index=position.exchange_index,
+                    subaccount=subaccount,
+                    at_us=self._world.now_us,
+                    reference=ticker,
+                )
+                position.updated_us = self._world.now_us
+                self._tell_position(account, position)
 
     # --- telling --------------------------------------------------------------------------------------------------
 

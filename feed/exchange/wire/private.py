@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from feed.exchange.trading.accounts import RESTING, Account, Fill, Order, Position
+from feed.exchange.trading.accounts import PRIMARY, RESTING, Account, Fill, Order
+from feed.exchange.trading.positions import Position
 from feed.exchange.wire.public import SIDE_WORDS, money, ms, rfc3339, seconds, trade_prices
 from markets.core.units import Side, format_count
 
@@ -44,7 +45,7 @@ def order_body(order: Order, user_id: str) -> dict[str, Any]:
         "self_trade_prevention_type": order.self_trade_prevention,
         "order_group_id": None,
         "cancel_order_on_pause": order.cancel_on_pause,
-        "subaccount_number": 0,
+        "subaccount_number": order.subaccount,
         "exchange_index": order.exchange_index,
     }
 
@@ -69,7 +70,7 @@ def order_message(order: Order, user_id: str) -> dict[str, Any]:
         "created_ts_ms": ms(order.created_us),
         "last_update_time": rfc3339(order.updated_us),
         "last_updated_ts_ms": ms(order.updated_us),
-        "subaccount_number": 0,
+        "subaccount_number": order.subaccount,
     }
     if order.expires_us:
         body["expiration_time"] = rfc3339(order.expires_us)
@@ -95,7 +96,7 @@ def fill_row(fill: Fill) -> dict[str, Any]:
         "fee_cost": money(fill.fee_ud),
         "created_time": rfc3339(fill.at_us),
         "ts": seconds(fill.at_us),
-        "subaccount_number": 0,
+        "subaccount_number": fill.subaccount,
     }
 
 
@@ -115,7 +116,7 @@ def fill_message(fill: Fill) -> dict[str, Any]:
         "post_position_fp": format_count(fill.post_position_cx),
         "ts_ms": ms(fill.at_us),
         "ts": seconds(fill.at_us),
-        "subaccount": 0,
+        "subaccount": fill.subaccount,
     }
     if fill.client_order_id:
         body["client_order_id"] = fill.client_order_id
@@ -156,14 +157,22 @@ def position_message(position: Position, user_id: str) -> dict[str, Any]:
         "fees_paid_dollars": money(position.fees_ud),
         "position_fee_cost_dollars": money(position.fees_ud),
         "volume_fp": format_count(position.volume_cx),
-        "subaccount": 0,
+        "subaccount": position.subaccount,
     }
 
 
-def balance_body(account: Account, exchange_index: int | None) -> dict[str, Any]:
-    """Return balances: cents are cut, not rounded; the portfolio is valued at cost."""
-    cash = {i: c for i, c in account.cash_ud.items() if exchange_index in (None, i)}
-    held = sum(p.cost_ud for p in account.positions.values() if exchange_index in (None, p.exchange_index))
+def balance_body(account: Account, exchange_index: int | None, subaccount: int = PRIMARY) -> dict[str, Any]:
+    """Return the balances of a subaccount: cents are cut, not rounded; the portfolio is valued at cost."""
+    cash = {
+        shard: amount
+        for (shard, number), amount in account.cash_ud.items()
+        if number == subaccount and exchange_index in (None, shard)
+    }
+    held = sum(
+        p.cost_ud
+        for p in account.positions.values()
+        if p.subaccount == subaccount and exchange_index in (None, p.exchange_index)
+    )
     return {
         "balance": sum(cash.values()) // 10_000,
         "balance_dollars": money(sum(cash.values())),

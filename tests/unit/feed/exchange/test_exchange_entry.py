@@ -39,7 +39,7 @@ def test_opening_and_closing_move_cash_by_the_price_and_the_fee() -> None:
     place(world, "other", an_order("bid", "0.6000", "10.00"))
     place(world, "us", an_order("ask", "0.6000", "10.00"))
     us = world.account("us")
-    position = us.positions[CENT]
+    position = us.positions[0, CENT]
     assert (position.position_cx, position.cost_ud, position.realized_ud) == (0, 0, 2_000_000)
     assert cash(us) == OPENING_UD + 2_000_000 - position.fees_ud
 
@@ -50,7 +50,7 @@ def test_an_order_may_turn_the_position_around() -> None:
     place(world, "us", an_order("bid", "0.4000", "5.00"))
     place(world, "other", an_order("bid", "0.5000", "8.00"))
     place(world, "us", an_order("ask", "0.5000", "8.00"))
-    position = world.account("us").positions[CENT]
+    position = world.account("us").positions[0, CENT]
     assert (position.position_cx, position.cost_ud) == (-300, 300 * 5_000)
 
 

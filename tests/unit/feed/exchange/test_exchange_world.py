@@ -160,7 +160,7 @@ def test_a_closed_market_refuses_then_cancels_what_rests_and_pays_out() -> None:
     assert BookCleared(CENT) in world.take()
     world.advance(market.terms.close_us + 3 * MINUTE_US)
     assert (market.status, market.result) == ("finalized", "yes")
-    assert world.account("us").positions[CENT].realized_ud == 5 * 600_000
+    assert world.account("us").positions[0, CENT].realized_ud == 5 * 600_000
     positions = [h for h in world.take() if isinstance(h, Private) and h.channel == "market_positions"]
     assert [p.body["position_fp"] for p in positions] == ["0.00", "0.00"]
 
