@@ -12,6 +12,7 @@ import aiohttp
 import msgspec
 import websockets
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from venuespec import specification
 
 from feed.exchange.server import LocalExchange, Ready
 from kalshimm.runtime.clock import ManualClock
@@ -51,10 +52,13 @@ class Venue:
         }
 
     async def call(self, method: str, path: str, *, headers: dict[str, str] | None = None, **options: Any) -> Reply:
-        """Call a path below /trade-api/v2, signed unless `headers` say otherwise."""
+        """Call a path below /trade-api/v2, signed unless `headers` say otherwise; the document judges the answer."""
         sent = self.headers(method, API + path.partition("?")[0]) if headers is None else headers
         async with self._http.request(method, self.ready.rest + path, headers=sent, **options) as response:
             raw = await response.read()
+            document = specification()
+            if document is not None:
+                document.check(method, path.partition("?")[0], response.status, response.headers, raw)
             return Reply(response.status, msgspec.json.decode(raw) if raw else None)
 
     async def get(self, path: str) -> Any:
