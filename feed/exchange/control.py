@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from feed.exchange.auth import read_public_key
-from feed.exchange.trading.entry import Placed
+from feed.exchange.trading.orders import Placed
 from feed.exchange.wire import private as private_wire
 from feed.exchange.wire import public as wire
 from feed.exchange.wire import requests

@@ -79,7 +79,8 @@ class Market:
         return best if self.displayed is None else max(best, self.displayed.best_cc(side))
 
     def size_cx(self, side: Side, price_cc: int) -> int:
-        return self.levels(side).get(price_cc, 0)
+        size_cx = self.book.size_cx(side, price_cc)
+        return size_cx if self.displayed is None else size_cx + self.displayed.shown_cx(side, price_cc)
 
     def would_cross(self, side: Side, price_cc: int) -> bool:
         best = self.best_cc(side.other)
@@ -87,12 +88,20 @@ class Market:
 
     def reachable_cx(self, side: Side, price_cc: int) -> int:
         """Return what an order of `side` at `price_cc` could trade at once, the taker's own orders included."""
+        if self.displayed is None:
+            return self.book.reachable_cx(side, price_cc)
         return sum(size for price, size in self.levels(side.other).items() if price + price_cc >= DOLLAR_CC)
 
-    def place(self, order: RestingOrder, *, rest: bool) -> Outcome:
+    def place(self, order: RestingOrder, *, rest: bool, withdraw_own: bool = False) -> Outcome:
         if self.displayed is None:
-            return self.book.place(order, rest=rest)
-        return self.displayed.place(self.book, order, rest=rest)
+            return self.book.place(order, rest=rest, withdraw_own=withdraw_own)
+        return self.displayed.place(self.book, order, rest=rest, withdraw_own=withdraw_own)
+
+    def amend(self, order_id: str, *, price_cc: int, remaining_cx: int) -> Outcome:
+        """Give a resting order another price or size; see `MatchingBook.amend`."""
+        if self.displayed is None:
+            return self.book.amend(order_id, price_cc=price_cc, remaining_cx=remaining_cx)
+        return self.displayed.amend(self.book, order_id, price_cc=price_cc, remaining_cx=remaining_cx)
 
     def ahead_cx(self, order_id: str) -> int:
         """Return the contracts ahead of a resting order.

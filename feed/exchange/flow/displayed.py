@@ -7,7 +7,7 @@ published book never crosses, while without our orders it is the recorded book e
 
 from __future__ import annotations
 
-from markets.core.matching import LevelChange, Match, MatchingBook, Outcome, RestingOrder
+from markets.core.matching import Match, MatchingBook, Outcome, RestingOrder, Step, WouldCrossSelf
 from markets.core.units import DOLLAR_CC, Side, yes_price_cc
 
 REPLAY_OWNER = "replay"
@@ -79,40 +79,55 @@ class Displayed:
         taken = self._taken[side]
         taken[price_cc] = taken.get(price_cc, 0) + count_cx
 
-    def place(self, book: MatchingBook, order: RestingOrder, *, rest: bool) -> Outcome:
+    def place(self, book: MatchingBook, order: RestingOrder, *, rest: bool, withdraw_own: bool = False) -> Outcome:
         """Match an incoming order against shown levels and resting orders, best price first.
 
         At one price the recorded level goes first: it was there before us.
         """
-        matches: list[Match] = []
-        changes: list[LevelChange] = []
+        steps: list[Step] = []
         other = order.side.other
         while order.remaining_cx:
             shown, own = self.best_cc(other), book.best_cc(other)
             if max(shown, own) + order.price_cc < DOLLAR_CC or not max(shown, own):
                 break
             if shown >= own:
-                self._take_level(order, other, shown, matches, changes)
+                steps.append(self._take_level(order, other, shown))
                 continue
             piece = RestingOrder(order.order_id, order.owner, order.side, DOLLAR_CC - own, order.remaining_cx)
-            step = book.place(piece, rest=False)
-            matches += step.matches
-            changes += step.changes
-            order.remaining_cx -= step.filled_cx
+            step = book.place(piece, rest=False, withdraw_own=withdraw_own)
+            steps += step.steps
+            order.remaining_cx = piece.remaining_cx
             if step.self_trade_cx:
-                return Outcome(tuple(matches), tuple(changes), 0, step.self_trade_cx)
+                return Outcome(tuple(steps), 0, step.self_trade_cx)
         resting = rest and order.remaining_cx > 0
         if resting:
-            changes += book.place(order).changes
-        return Outcome(tuple(matches), tuple(changes), order.remaining_cx if resting else 0)
+            steps += book.place(order).steps
+        return Outcome(tuple(steps), order.remaining_cx if resting else 0)
 
-    def _take_level(
-        self, order: RestingOrder, side: Side, price_cc: int, matches: list[Match], changes: list[LevelChange]
-    ) -> None:
+    def amend(self, book: MatchingBook, order_id: str, *, price_cc: int, remaining_cx: int) -> Outcome:
+        """Amend a resting order as `MatchingBook.amend` does, among shown levels.
+
+        Raises:
+            KeyError, ValueError, WouldCrossSelf: As there.
+        """
+        order = book.get(order_id)
+        if order is None:
+            raise KeyError(order_id)
+        if price_cc == order.price_cc and remaining_cx <= order.remaining_cx:
+            return book.amend(order_id, price_cc=price_cc, remaining_cx=remaining_cx)
+        own = book.own_in_reach(order.owner, order.side, price_cc)
+        if own is not None:
+            levels = self.levels(order.side.other)
+            shown_cx = sum(size for level_cc, size in levels.items() if level_cc >= own[0])
+            if own[1] + shown_cx < remaining_cx:
+                raise WouldCrossSelf("self cross attempt")
+        gone = book.cancel(order_id)
+        moved = RestingOrder(order_id, order.owner, order.side, price_cc, remaining_cx)
+        outcome = self.place(book, moved, rest=True)
+        return Outcome((gone, *outcome.steps), outcome.resting_cx)
+
+    def _take_level(self, order: RestingOrder, side: Side, price_cc: int) -> Match:
         count = min(order.remaining_cx, self.shown_cx(side, price_cc))
         self.take(side, price_cc, count)
         order.remaining_cx -= count
-        changes.append(LevelChange(side, price_cc, -count, ""))
-        matches.append(
-            Match("", REPLAY_OWNER, side, yes_price_cc(side, price_cc), count, self.shown_cx(side, price_cc))
-        )
+        return Match("", REPLAY_OWNER, side, yes_price_cc(side, price_cc), count, self.shown_cx(side, price_cc))

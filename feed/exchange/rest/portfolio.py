@@ -10,7 +10,7 @@ from aiohttp import web
 from feed.exchange.auth import Denied
 from feed.exchange.rest.public import BASE
 from feed.exchange.trading.accounts import CANCELED, EXECUTED, RESTING, Account, Fill, Order
-from feed.exchange.trading.entry import MARKET_INACTIVE, Placed
+from feed.exchange.trading.orders import MARKET_INACTIVE, Placed
 from feed.exchange.trading.positions import Position
 from feed.exchange.wire import private as private_wire
 from feed.exchange.wire import public as wire

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from feed.exchange.trading.entry import FOK, GTC, IOC, STP_MAKER, STP_TAKER, NewOrder
+from feed.exchange.trading.orders import FOK, GTC, IOC, STP_MAKER, STP_TAKER, NewOrder
 from feed.exchange.wire.answers import BadBody, BadParameter
 from markets.core.units import Side, parse_count, parse_price
 

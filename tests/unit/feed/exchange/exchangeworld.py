@@ -8,7 +8,7 @@ from typing import Any
 from feed.exchange.catalog import Event, Series, Terms
 from feed.exchange.market import Market
 from feed.exchange.trading.accounts import Account
-from feed.exchange.trading.entry import GTC, STP_TAKER, NewOrder, Placed, Refusal
+from feed.exchange.trading.orders import GTC, STP_TAKER, NewOrder, Placed, Refusal
 from feed.exchange.world import World
 from markets.core.units import Side, parse_count, parse_price
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from feed.exchange.happenings import BookChanged, Private, Traded
 from feed.exchange.trading.accounts import OPENING_CASH_UD
-from feed.exchange.trading.entry import FOK, IOC, STP_MAKER, Placed
+from feed.exchange.trading.orders import FOK, IOC, STP_MAKER, Placed
 from markets.core.units import Side
 
 OPENING_UD = sum(OPENING_CASH_UD.values())
