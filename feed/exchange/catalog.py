@@ -24,6 +24,13 @@ SHARD_CRYPTO = 2
 SHARDS = {0: "Default", 1: "Exotics", 2: "Crypto and commodities", 3: "Tennis, baseball, basketball"}
 
 
+class FeeTerms(msgspec.Struct, frozen=True):
+    """How a fill is charged; the multiplier in basis points (10 000 = 1)."""
+
+    fee_type: str
+    multiplier_bps: int
+
+
 class Series(msgspec.Struct, frozen=True):
     """A template of events. `fee_multiplier_bps` is the multiplier in basis points (10 000 = 1)."""
 
@@ -37,9 +44,16 @@ class Series(msgspec.Struct, frozen=True):
     fee_multiplier_bps: int = 10_000
     exchange_index: int = SHARD_DEFAULT
 
+    @property
+    def fees(self) -> FeeTerms:
+        return FeeTerms(self.fee_type, self.fee_multiplier_bps)
+
 
 class Event(msgspec.Struct, frozen=True):
-    """One occasion with its markets; `collateral_return_type` is MECNET, DIRECNET or empty."""
+    """One occasion with its markets; `collateral_return_type` is MECNET, DIRECNET or empty.
+
+    `fee_override` stands before the fees of the series; None is without.
+    """
 
     ticker: str
     series_ticker: str
@@ -49,6 +63,7 @@ class Event(msgspec.Struct, frozen=True):
     strike_us: int
     created_us: int
     exchange_index: int = SHARD_DEFAULT
+    fee_override: FeeTerms | None = None
 
     @property
     def is_mutually_exclusive(self) -> bool:
@@ -75,6 +90,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     structure: str
     strike: dict[str, Any] = {}
     exchange_index: int = SHARD_DEFAULT
+    fee_waiver_until_us: int | None = None
 
     @property
     def grid(self) -> PriceGrid:

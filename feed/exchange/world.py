@@ -24,6 +24,7 @@ from feed.exchange.market import ACTIVE, CLOSED, DETERMINED, FINALIZED, INITIALI
 from feed.exchange.switches import Switches
 from feed.exchange.trading.accounts import Account
 from feed.exchange.trading.entry import OrderEntry
+from feed.exchange.trading.tariff import Tariff
 from feed.exchange.wire import public as wire
 
 SECOND_US = 1_000_000
@@ -55,6 +56,7 @@ class World:
         self.accounts: dict[str, Account] = {}
         self.on_open: list[Callable[[Market], None]] = []
         self.entry = OrderEntry(self)
+        self.tariff = Tariff(self)
         self._markets_of: dict[str, list[str]] = {}
         self._judges: dict[str, tuple[Judge, int]] = {}
         self._due: list[tuple[int, int, Action]] = []

@@ -84,11 +84,15 @@ class Subaccount(msgspec.Struct):
 
 
 class Account:
-    """One member. `user_id` is a UUID; `name` is ours."""
+    """One member. `user_id` is a UUID; `name` is ours.
+
+    A direct member's balance is kept to $0.0001, that of one who comes through a broker to the cent.
+    """
 
     def __init__(self, name: str, user_id: str, *, at_us: int = 0) -> None:
         self.name = name
         self.user_id = user_id
+        self.is_direct_member = True
         self.subaccounts = {PRIMARY: Subaccount(PRIMARY)}
         self.positions: dict[tuple[int, str], Position] = {}
         self.orders: dict[str, Order] = {}

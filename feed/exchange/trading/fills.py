@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from feed.exchange.happenings import Traded
-from feed.exchange.trading import fees
 from feed.exchange.trading.accounts import EXECUTED, Account, Fill, Order
 from feed.exchange.trading.ledger import Kind
 from feed.exchange.trading.orders import TRADE
@@ -67,7 +66,7 @@ class Fills:
         position = self._position(account, market, order.subaccount)
         own_price = yes_price_cc(order.side, match.yes_price_cc)
         cash = position.fill(order.side, own_price, match.count_cx)
-        fee = self._fee(order, market, match, cash, is_taker=is_taker)
+        fee = self._fee(account, order, market, match, cash, is_taker=is_taker)
         shard = market.terms.exchange_index
         where = {"exchange_index": shard, "subaccount": order.subaccount, "at_us": trade.at_us}
         account.post(Kind.FILL, cash, reference=trade.trade_id, **where)
@@ -110,16 +109,18 @@ class Fills:
         if not order.remaining_cx:
             order.status = EXECUTED
 
-    def _fee(self, order: Order, market: Market, match: Match, cash_ud: int, *, is_taker: bool) -> int:
-        series = self._world.series_of(market)
-        model = fees.model_fee_ud(
-            fee_type=series.fee_type,
-            multiplier_bps=series.fee_multiplier_bps,
+    def _fee(
+        self, account: Account, order: Order, market: Market, match: Match, cash_ud: int, *, is_taker: bool
+    ) -> int:
+        result = self._world.tariff.charge(
+            market,
+            is_direct_member=account.is_direct_member,
             is_taker=is_taker,
             yes_price_cc=match.yes_price_cc,
             count_cx=match.count_cx,
+            revenue_ud=cash_ud,
+            gathered_ud=order.gathered_ud,
         )
-        result = fees.charge(revenue_ud=cash_ud, trade_fee_ud=model, gathered_ud=order.gathered_ud)
         order.gathered_ud = result.gathered_ud
         return result.fee_ud
 

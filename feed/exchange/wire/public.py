@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from feed.exchange.catalog import Event, Program, Series, Terms
+from feed.exchange.catalog import Event, FeeTerms, Program, Series, Terms
 from markets.core.units import DOLLAR_CC, Side, format_count, format_dollars, format_price
 
 if TYPE_CHECKING:
@@ -109,6 +109,8 @@ def market_body(market: Market) -> dict[str, Any]:
         "settlement_bounds_type": "default",
         **terms.strike,
     }
+    if terms.fee_waiver_until_us is not None:
+        body["fee_waiver_expiration_time"] = rfc3339(terms.fee_waiver_until_us)
     if market.result:
         body["settlement_value_dollars"] = "1.0000" if market.result == "yes" else "0.0000"
     if market.settled_us:
@@ -117,7 +119,9 @@ def market_body(market: Market) -> dict[str, Any]:
 
 
 def event_body(event: Event, series: Series) -> dict[str, Any]:
+    override = fee_override(event.fee_override) if event.fee_override is not None else {}
     return {
+        **override,
         "event_ticker": event.ticker,
         "series_ticker": event.series_ticker,
         "title": event.title,
@@ -133,6 +137,19 @@ def event_body(event: Event, series: Series) -> dict[str, Any]:
     }
 
 
+def fee_override(terms: FeeTerms | None) -> dict[str, Any]:
+    """Return an event's fee override: both fields, or both null where there is none."""
+    return {
+        "fee_type_override": terms.fee_type if terms else None,
+        "fee_multiplier_override": multiplier(terms.multiplier_bps) if terms else None,
+    }
+
+
+def multiplier(bps: int) -> float:
+    """Return a fee multiplier as the venue writes it: the only JSON numbers with decimals, and no money."""
+    return bps / 10_000
+
+
 def series_body(series: Series) -> dict[str, Any]:
     return {
         "ticker": series.ticker,
@@ -145,7 +162,7 @@ def series_body(series: Series) -> dict[str, Any]:
         "contract_url": f"https://example.invalid/contracts/{series.ticker}.pdf",
         "contract_terms_url": f"https://example.invalid/terms/{series.ticker}.pdf",
         "fee_type": series.fee_type,
-        "fee_multiplier": series.fee_multiplier_bps / 10_000,
+        "fee_multiplier": multiplier(series.fee_multiplier_bps),
         "additional_prohibitions": None,
         "exchange_index": series.exchange_index,
     }
