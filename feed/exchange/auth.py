@@ -25,6 +25,7 @@ from kalshimm.errors import ConfigurationError, HomeNotWritable
 WINDOW_MS = 10_000
 RSA_SALT_BYTES = 32
 KEY_FILE = "ed25519.pem"
+KEY_HEADER = "KALSHI-ACCESS-KEY"
 
 PublicKey = RSAPublicKey | Ed25519PublicKey
 
@@ -112,6 +113,11 @@ class KeyRing:
         self._keys[key_id] = (key, account)
         return key_id
 
+    def owner_of(self, key_id: str) -> str:
+        """Return the account a key belongs to, whatever was signed with it; "" for a key nobody registered."""
+        entry = self._keys.get(key_id)
+        return entry[1] if entry else ""
+
     def authenticate(self, headers: Mapping[str, str], *, method: str, path: str, now_ms: int) -> str | Denied:
         """Return the account of a signed request, or why it is refused."""
         signature = headers.get("KALSHI-ACCESS-SIGNATURE")
@@ -120,7 +126,7 @@ class KeyRing:
         stamp = headers.get("KALSHI-ACCESS-TIMESTAMP", "")
         if not (stamp.isascii() and stamp.isdigit()) or abs(int(stamp) - now_ms) > WINDOW_MS:
             return EXPIRED
-        entry = self._keys.get(headers.get("KALSHI-ACCESS-KEY", ""))
+        entry = self._keys.get(headers.get(KEY_HEADER, ""))
         if entry is None:
             return UNKNOWN_KEY
         key, account = entry

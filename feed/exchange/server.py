@@ -12,8 +12,11 @@ import msgspec
 from aiohttp import web
 
 from feed.exchange import auth
-from feed.exchange.auth import Denied, KeyRing
+from feed.exchange.auth import KEY_HEADER, Denied, KeyRing
 from feed.exchange.control import OWNER, Control
+from feed.exchange.faults.control import FaultControl
+from feed.exchange.faults.plan import FaultPlan
+from feed.exchange.faults.rest import middleware as fault_middleware
 from feed.exchange.rest.portfolio import Portfolio
 from feed.exchange.rest.public import BASE, PublicReads
 from feed.exchange.stream.commands import Commander
@@ -51,6 +54,7 @@ class LocalExchange:
         self.hub = Hub(world)
         self.commander = Commander(world, self.hub)
         self.sockets = Sockets(self)
+        self.faults = FaultPlan(seed=world.seed)
         self._clock = clock or SystemClock()
 
     def step(self) -> World:
@@ -71,15 +75,19 @@ class LocalExchange:
         )
         return who if isinstance(who, Denied) else self.world.account(who)
 
+    def _asker(self, request: web.Request) -> str:
+        return self.keys.owner_of(request.headers.get(KEY_HEADER, ""))
+
     def application(self) -> web.Application:
         """Return the venue's side: REST and WebSocket."""
-        app = web.Application(middlewares=[_refusals])
+        faulty = fault_middleware(self.faults, self._clock, base=BASE, asker=self._asker)
+        app = web.Application(middlewares=[faulty, _refusals])
         app.add_routes([*PublicReads(self).routes(), *Portfolio(self).routes(), web.get(PATH, self.sockets.handle)])
         return app
 
     def control_application(self) -> web.Application:
         app = web.Application(middlewares=[_refusals])
-        app.add_routes(Control(self).routes())
+        app.add_routes([*Control(self).routes(), *FaultControl(self.faults, self._clock).routes()])
         return app
 
     async def run(self, stop: asyncio.Event) -> None:

@@ -11,6 +11,7 @@ import msgspec
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
+from feed.exchange.faults.script import read_file
 from feed.exchange.flow.replayed import replay_into
 from feed.exchange.flow.scenarios import SCENARIOS, populate
 from feed.exchange.server import LocalExchange, Ready, serve
@@ -35,6 +36,8 @@ class Command(BaseCommand):
         parser.add_argument("--speed", type=float, default=1.0, help="how much faster recordings play")
         parser.add_argument("--seed", type=int, default=1, help="the simulated world's chance")
 
+        parser.add_argument("--faults", type=Path, help="a fault script (JSON): what to do wrong, see the control port")
+
     def handle(self, *_args: Any, **options: Any) -> None:
         if not 0 <= options["port"] <= 65_535:
             raise ConfigurationError("--port", f"expected 0 to 65535, found {options['port']}")
@@ -44,6 +47,7 @@ class Command(BaseCommand):
             # Read to its end: a broken recording is better refused now than found out in the middle of the day.
             for _ in read_frames(path):
                 pass
+        faults = read_file(options["faults"]) if options["faults"] else []
         key_dir = options["key_dir"] or settings.KALSHIMM_HOME / "exchange"
 
         async def run(stop: asyncio.Event) -> None:
@@ -53,7 +57,9 @@ class Command(BaseCommand):
                 replay_into(world, options["replay"], speed=options["speed"])
             else:
                 populate(world, SCENARIOS[options["scenario"]])
-            await serve(LocalExchange(world, clock=clock), stop, port=options["port"], key_dir=key_dir, announce=_print)
+            exchange = LocalExchange(world, clock=clock)
+            exchange.faults.add(faults, now_us=clock.wall_us())
+            await serve(exchange, stop, port=options["port"], key_dir=key_dir, announce=_print)
 
         worker.main(run, name="exchange")
 

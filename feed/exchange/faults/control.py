@@ -1,0 +1,48 @@
+"""Faults on the control port: add, remove, list, and the log of those applied."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from feed.exchange.faults.plan import FaultPlan
+from feed.exchange.faults.script import BadFaultScript, read_faults
+from feed.exchange.wire.answers import answer
+from kalshimm.runtime.clock import Clock
+
+
+class FaultControl:
+    """Handlers of /faults."""
+
+    def __init__(self, plan: FaultPlan, clock: Clock) -> None:
+        self._plan, self._clock = plan, clock
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/faults", self.armed),
+            web.post("/faults", self.add),
+            web.delete("/faults", self.remove),
+            web.delete("/faults/{id}", self.remove),
+            web.get("/faults/applied", self.applied),
+        ]
+
+    async def armed(self, _request: web.Request) -> web.Response:
+        return answer({"faults": self._plan.armed()})
+
+    async def add(self, request: web.Request) -> web.Response:
+        """Arm the faults of a script, the body; answer their names."""
+        try:
+            faults = read_faults(await request.read(), "the body")
+        except BadFaultScript as exc:
+            return answer({"problem": str(exc)}, status=400)
+        return answer({"ids": self._plan.add(faults, now_us=self._clock.wall_us())}, status=201)
+
+    async def remove(self, request: web.Request) -> web.Response:
+        return answer({"removed": self._plan.remove(request.match_info.get("id", ""))})
+
+    async def applied(self, request: web.Request) -> web.Response:
+        """Return faults applied, oldest first; `?after=N` those after number N, `?id=` those of one name."""
+        after, name = request.query.get("after", "0"), request.query.get("id", "")
+        if not after.isdigit():
+            return answer({"problem": f"after: expected a number, found {after!r}"}, status=400)
+        found = [a for a in self._plan.applied if a.number > int(after) and name in ("", a.id)]
+        return answer({"applied": found})

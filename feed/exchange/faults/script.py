@@ -1,0 +1,250 @@
+"""The language of fault scripts: a JSON list of faults, each one object.
+
+    {"do": "apply_then_drop", "id": "lost", "method": "POST", "path": "/portfolio/events/orders"}
+    {"do": "delay", "path": "/portfolio/*", "delay_ms": 8000, "times": null}
+    {"do": "lose", "type": "orderbook_delta", "skip": 10, "times": 2}
+
+On a REST request (`method`, `path` below /trade-api/v2 with `*`, `account`, `body` fields that it must hold):
+
+    drop                not applied, the connection is cut
+    answer              not applied, answered with `status` and `text`
+    delay               applied after `delay_ms`
+    apply_then_drop     applied, then the connection is cut
+    apply_then_answer   applied, but answered with `status` and `text`
+    cut                 applied, its answer cut short after `bytes` of the body
+
+On a frame to a client (`type` and `ticker` of the frame, `account`):
+
+    lose                not sent, its number stays used: a gap
+    repeat              sent twice
+    swap                sent after the frame that follows it
+    hold                sent `delay_ms` later; frames behind it pass
+    slow                it and all behind it on this connection `delay_ms` later
+    garble              sent with `text` in place of it
+    inject              `text` sent before it
+    cut_frame           its first `bytes` bytes, then the connection is cut
+    silence             from here on nothing is sent or answered, not even pings; TCP stays up
+    no_pings            from here on no pings
+    close               the connection is closed with `code`, the frame lost
+    fail                the subscription of the frame ends with error `code` (10, 25), the frame lost
+
+On a command of a client (`cmd`, `account`):
+
+    refuse              answered with error `code` (26, 27, …), not carried out
+    ignore              carried out by nobody, answered by nobody
+
+On a new connection (`account`):
+
+    close_at_once       accepted, then closed with `code`
+
+Every fault: `id` (its name in the log), `skip` (matches that pass first), `times` (how many are hit; null: all),
+`chance` (of a match being hit), `after_ms` and `until_ms` (since it was added). Several delays add up; of the others
+the first that fits is taken. Source: faults.md, "The harness".
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from kalshimm.errors import KalshimmError
+
+DELAY_MAX_MS = 600_000
+
+
+class BadFaultScript(KalshimmError):
+    """A fault script cannot be read."""
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="do"):
+    """When a fault strikes; what it does is its class."""
+
+    id: str = ""
+    account: str = ""
+    skip: int = 0
+    times: int | None = 1
+    chance: float = 1.0
+    after_ms: int = 0
+    until_ms: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.skip < 0 or self.after_ms < 0 or (self.times is not None and self.times < 1):
+            raise ValueError("skip and after_ms start at 0, times at 1")
+        if not 0 < self.chance <= 1:
+            raise ValueError("chance lies above 0 and is at most 1")
+
+
+# ---- REST ----------------------------------------------------------------------------------------------------------
+
+
+class RestFault(Fault, frozen=True, kw_only=True):
+    method: str = "*"
+    path: str = "*"
+    body: dict[str, Any] = {}
+
+
+class Drop(RestFault, frozen=True, kw_only=True, tag="drop"):
+    """Cut the connection before anything is applied."""
+
+
+class ApplyThenDrop(RestFault, frozen=True, kw_only=True, tag="apply_then_drop"):
+    """Apply, then cut the connection without an answer."""
+
+
+class _Answering(RestFault, frozen=True, kw_only=True):
+    status: int = 503
+    text: str = '{"error":{"code":"service_unavailable","message":"service unavailable"}}'
+    content_type: str = "application/json"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 200 <= self.status <= 599:
+            raise ValueError("status lies in 200..599")
+
+
+class Answer(_Answering, frozen=True, kw_only=True, tag="answer"):
+    """Answer without applying."""
+
+
+class ApplyThenAnswer(_Answering, frozen=True, kw_only=True, tag="apply_then_answer"):
+    """Apply, then answer something else."""
+
+
+class Cut(RestFault, frozen=True, kw_only=True, tag="cut"):
+    """Apply, then send the head and `bytes` of the body only."""
+
+    bytes: int = 10
+
+
+class Delay(RestFault, frozen=True, kw_only=True, tag="delay"):
+    """Apply `delay_ms` late."""
+
+    delay_ms: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_delay(self.delay_ms)
+
+
+# ---- frames --------------------------------------------------------------------------------------------------------
+
+
+class FrameFault(Fault, frozen=True, kw_only=True):
+    type: str = "*"
+    ticker: str = "*"
+
+
+class Lose(FrameFault, frozen=True, kw_only=True, tag="lose"):
+    pass
+
+
+class Repeat(FrameFault, frozen=True, kw_only=True, tag="repeat"):
+    pass
+
+
+class Swap(FrameFault, frozen=True, kw_only=True, tag="swap"):
+    pass
+
+
+class Hold(FrameFault, frozen=True, kw_only=True, tag="hold"):
+    delay_ms: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_delay(self.delay_ms)
+
+
+class Slow(FrameFault, frozen=True, kw_only=True, tag="slow"):
+    delay_ms: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_delay(self.delay_ms)
+
+
+class Garble(FrameFault, frozen=True, kw_only=True, tag="garble"):
+    text: str
+
+
+class Inject(FrameFault, frozen=True, kw_only=True, tag="inject"):
+    text: str
+
+
+class CutFrame(FrameFault, frozen=True, kw_only=True, tag="cut_frame"):
+    bytes: int = 10
+
+
+class Silence(FrameFault, frozen=True, kw_only=True, tag="silence"):
+    pass
+
+
+class NoPings(FrameFault, frozen=True, kw_only=True, tag="no_pings"):
+    pass
+
+
+class Close(FrameFault, frozen=True, kw_only=True, tag="close"):
+    code: int = 1011
+
+
+class Fail(FrameFault, frozen=True, kw_only=True, tag="fail"):
+    code: int = 25
+
+
+# ---- commands and connections --------------------------------------------------------------------------------------
+
+
+class CommandFault(Fault, frozen=True, kw_only=True):
+    cmd: str = "*"
+
+
+class Refuse(CommandFault, frozen=True, kw_only=True, tag="refuse"):
+    code: int
+
+
+class Ignore(CommandFault, frozen=True, kw_only=True, tag="ignore"):
+    pass
+
+
+class CloseAtOnce(Fault, frozen=True, kw_only=True, tag="close_at_once"):
+    code: int = 1013
+
+
+AnyFault = (
+    Drop | ApplyThenDrop | Answer | ApplyThenAnswer | Cut | Delay
+    | Lose | Repeat | Swap | Hold | Slow | Garble | Inject | CutFrame | Silence | NoPings | Close | Fail
+    | Refuse | Ignore | CloseAtOnce
+)  # fmt: skip
+
+
+def read_faults(data: bytes, source: str) -> list[AnyFault]:
+    """Return the faults of a script.
+
+    Args:
+        source: What to call the script in an error.
+
+    Raises:
+        BadFaultScript: Not a JSON list of known faults; the message names the field.
+    """
+    try:
+        return msgspec.json.decode(data, type=list[AnyFault])
+    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+        raise BadFaultScript(f"{source} is no fault script: {exc}. See feed/exchange/faults/script.py.") from exc
+
+
+def read_file(path: Path) -> list[AnyFault]:
+    """Return the faults of a file.
+
+    Raises:
+        BadFaultScript: It cannot be read, or holds no script.
+    """
+    try:
+        return read_faults(path.read_bytes(), str(path))
+    except OSError as exc:
+        raise BadFaultScript(f"{path} cannot be read ({exc.strerror}).") from exc
+
+
+def _check_delay(delay_ms: int) -> None:
+    if not 0 < delay_ms <= DELAY_MAX_MS:
+        raise ValueError(f"delay_ms lies in 1..{DELAY_MAX_MS}")
