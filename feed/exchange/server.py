@@ -17,6 +17,8 @@ from feed.exchange.control import OWNER, Control
 from feed.exchange.faults.control import FaultControl
 from feed.exchange.faults.plan import FaultPlan
 from feed.exchange.faults.rest import middleware as fault_middleware
+from feed.exchange.rest.order_reads import OrderReads
+from feed.exchange.rest.orders import OrderWrites
 from feed.exchange.rest.portfolio import Portfolio
 from feed.exchange.rest.public import BASE, PublicReads
 from feed.exchange.stream.commands import Commander
@@ -82,7 +84,9 @@ class LocalExchange:
         """Return the venue's side: REST and WebSocket."""
         faulty = fault_middleware(self.faults, self._clock, base=BASE, asker=self._asker)
         app = web.Application(middlewares=[faulty, _refusals])
-        app.add_routes([*PublicReads(self).routes(), *Portfolio(self).routes(), web.get(PATH, self.sockets.handle)])
+        for handlers in (PublicReads(self), Portfolio(self), OrderReads(self), OrderWrites(self)):
+            app.add_routes(handlers.routes())
+        app.add_routes([web.get(PATH, self.sockets.handle)])
         return app
 
     def control_application(self) -> web.Application:
