@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
+from typing import Protocol
 
 YEAR_S = 365.25 * 86_400
 STEP_MIN_US = 50_000  # believe anew at most every 50 ms
@@ -42,6 +43,18 @@ class Walk:
         self._at_us = now_us
         return self.value
 
+    def jump(self, by: float) -> None:
+        """Move for good."""
+        self.value += by
+        self._middle += by
+
+
+class Belief(Protocol):
+    """What news can move."""
+
+    def jump(self, rng: random.Random, size: float) -> None:
+        """Change at once, by about `size` in the belief's own natural measure."""
+
 
 class Exclusive:
     """Chances of outcomes of which exactly one happens: they sum to one."""
@@ -52,9 +65,21 @@ class Exclusive:
             for w in weights
         ]
 
+        self._chances: list[float] = []
+        self._at_us = now_us
+
     def chances(self, now_us: int) -> list[float]:
-        raised = [math.exp(walk.at(now_us)) for walk in self._walks]
-        return [value / sum(raised) for value in raised]
+        if not self._chances or now_us - self._at_us >= STEP_MIN_US:
+            raised = [math.exp(walk.at(now_us)) for walk in self._walks]
+            total = sum(raised)
+            self._chances, self._at_us = [value / total for value in raised], now_us
+        return self._chances
+
+    def jump(self, rng: random.Random, size: float) -> None:
+        """Move each outcome's log-odds by a draw with deviation `size`."""
+        for walk in self._walks:
+            walk.jump(rng.gauss(0, size))
+        self._chances = []
 
     def fair(self, index: int) -> Fair:
         return lambda now_us: self.chances(now_us)[index]
@@ -72,6 +97,10 @@ class Ladder:
     ) -> None:
         self._centre = Walk(rng, middle=centre, sigma_per_minute=sigma_per_minute, memory_s=3_600, now_us=now_us)
         self._width = width
+
+    def jump(self, rng: random.Random, size: float) -> None:
+        """Move the expected number by a draw with deviation `size` times its own uncertainty."""
+        self._centre.jump(rng.gauss(0, size * self._width))
 
     def fair(self, strike: float) -> Fair:
         return lambda now_us: _phi((self._centre.at(now_us) - strike) / self._width)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from feed.exchange.catalog import SHARD_CRYPTO, Event, Series, Terms
-from feed.exchange.flow.crowd import Crowd, Pace
+from feed.exchange.flow.agents.hands import Pace
+from feed.exchange.flow.crowd import Crowd
 from feed.exchange.happenings import Announced
 from feed.exchange.incentives import programs
 from feed.exchange.wire import public as wire

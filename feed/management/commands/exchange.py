@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from feed.exchange.faults.script import read_file
 from feed.exchange.flow.replayed import replay_into
-from feed.exchange.flow.scenarios import SCENARIOS, populate
+from feed.exchange.flow.scenarios import SCENARIOS, describe, populate
 from feed.exchange.server import LocalExchange, Ready, serve
 from feed.exchange.world import World
 from feed.recording import read_frames
@@ -31,11 +32,14 @@ class Command(BaseCommand):
         parser.add_argument(
             "--key-dir", type=Path, help="where the client key is kept (default: exchange/ in the home)"
         )
-        parser.add_argument("--scenario", choices=sorted(SCENARIOS), default="demo", help="the simulated world")
+        parser.formatter_class = argparse.RawDescriptionHelpFormatter
+        parser.epilog = f"scenarios:\n{describe()}"
+        parser.add_argument("--scenario", choices=SCENARIOS, default="demo", help="the simulated world, see below")
         parser.add_argument("--replay", type=Path, nargs="+", default=[], help="recordings to play instead")
-        parser.add_argument("--speed", type=float, default=1.0, help="how much faster recordings play")
+        parser.add_argument(
+            "--speed", type=float, default=1.0, help="how much faster recordings play, or the crowd acts"
+        )
         parser.add_argument("--seed", type=int, default=1, help="the simulated world's chance")
-
         parser.add_argument("--faults", type=Path, help="a fault script (JSON): what to do wrong, see the control port")
 
     def handle(self, *_args: Any, **options: Any) -> None:
@@ -56,7 +60,7 @@ class Command(BaseCommand):
             if options["replay"]:
                 replay_into(world, options["replay"], speed=options["speed"])
             else:
-                populate(world, SCENARIOS[options["scenario"]])
+                populate(world, SCENARIOS[options["scenario"]], speed=options["speed"])
             exchange = LocalExchange(world, clock=clock)
             exchange.faults.add(faults, now_us=clock.wall_us())
             await serve(exchange, stop, port=options["port"], key_dir=key_dir, announce=_print)

@@ -44,8 +44,8 @@ class Command(BaseCommand):
         parser.add_argument(
             "--replay", type=recording, nargs="+", metavar="PATH", help="recordings to trade on, from now"
         )
-        parser.add_argument("--speed", type=speed, help="how many times faster than recorded")
-        parser.add_argument("--scenario", metavar="NAME", help="of the local exchange")
+        parser.add_argument("--speed", type=speed, help="how many times faster than recorded, or than the scenario")
+        parser.add_argument("--scenario", metavar="NAME", help="of the local exchange; `exchange --help` lists them")
         parser.add_argument("--port", type=port, default=settings.KALSHIMM_PORT, help="of the web pages")
         parser.add_argument("--detach", action="store_true", help="return once everything is ready")
         parser.add_argument("--no-demo", action="store_true", help="create no demo traders")
