@@ -58,6 +58,13 @@ class PriceGrid:
         at = bisect_left(prices, price_cc)
         return at < len(prices) and prices[at] == price_cc
 
+    def rank(self, side: Side, price_cc: int) -> int:
+        """Return how many tradable prices of `side`'s own ladder lie at or below `price_cc`.
+
+        The difference of two ranks is the number of steps between the prices, counted band by band.
+        """
+        return bisect_right(self._prices_cc[side], price_cc)
+
     def at_or_below(self, side: Side, price_cc: int) -> int | None:
         """Return the highest tradable price not above `price_cc`, or None below the first step."""
         prices = self.prices_cc(side)

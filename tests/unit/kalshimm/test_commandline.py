@@ -8,7 +8,9 @@ from kalshimm.commandline import needs_stores, operator_error
 from kalshimm.errors import EXIT_NOT_REACHABLE, ConfigurationError, KalshimmError
 
 
-@pytest.mark.parametrize("name", ["up", "down", "exchange", "spawner", "health", "help", "check", "makemigrations"])
+@pytest.mark.parametrize(
+    "name", ["up", "down", "exchange", "spawner", "health", "rewards", "help", "check", "makemigrations"]
+)
 def test_it_starts_no_stores_for_a_command_that_needs_none(name: str) -> None:
     assert not needs_stores(["manage.py", name])
 
