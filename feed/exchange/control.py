@@ -29,6 +29,7 @@ class Control:
     def routes(self) -> list[web.RouteDef]:
         return [
             web.get("/ledger", self.ledger),
+            web.get("/ledger/lines", self.ledger_lines),
             web.get("/state", self.state),
             web.post("/accounts/keys", self.add_key),
             web.post("/orders", self.place_order),
@@ -50,6 +51,15 @@ class Control:
                 for account in accounts.values()
             }
         )
+
+    async def ledger_lines(self, request: web.Request) -> web.Response:
+        """Return what happened: `?after=N` lines behind line N, `?kind=request|event`, `?account=NAME`."""
+        after, kind = request.query.get("after", "0"), request.query.get("kind", "")
+        if not after.isdigit() or kind not in ("", "request", "event"):
+            return answer({"problem": "after: a number; kind: request or event"}, status=400)
+        self._exchange.step()
+        lines = self._exchange.ledger.after(int(after), kind=kind, account=request.query.get("account"))
+        return answer({"lines": lines})
 
     async def state(self, _request: web.Request) -> web.Response:
         world = self._exchange.step()

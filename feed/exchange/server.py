@@ -17,6 +17,8 @@ from feed.exchange.control import OWNER, Control
 from feed.exchange.faults.control import FaultControl
 from feed.exchange.faults.plan import FaultPlan
 from feed.exchange.faults.rest import middleware as fault_middleware
+from feed.exchange.ledger import Ledger
+from feed.exchange.ledger import middleware as ledger_middleware
 from feed.exchange.rest.order_reads import OrderReads
 from feed.exchange.rest.orders import OrderWrites
 from feed.exchange.rest.portfolio import Portfolio
@@ -57,6 +59,7 @@ class LocalExchange:
         self.commander = Commander(world, self.hub)
         self.sockets = Sockets(self)
         self.faults = FaultPlan(seed=world.seed)
+        self.ledger = Ledger()
         self._clock = clock or SystemClock()
 
     def step(self) -> World:
@@ -67,7 +70,9 @@ class LocalExchange:
 
     def flush(self) -> None:
         """Publish what has happened without moving time."""
-        self.hub.publish(self.world.take(), wall_ms=self._clock.wall_us() // 1_000)
+        happenings = self.world.take()
+        self.ledger.record(happenings, at_us=self.world.now_us)
+        self.hub.publish(happenings, wall_ms=self._clock.wall_us() // 1_000)
         awake, self.hub.awake = self.hub.awake, set()
         self.sockets.wake(awake)
 
@@ -82,8 +87,9 @@ class LocalExchange:
 
     def application(self) -> web.Application:
         """Return the venue's side: REST and WebSocket."""
+        noted = ledger_middleware(self.ledger, self._clock, self._asker)
         faulty = fault_middleware(self.faults, self._clock, base=BASE, asker=self._asker)
-        app = web.Application(middlewares=[faulty, _refusals])
+        app = web.Application(middlewares=[noted, faulty, _refusals])
         for handlers in (PublicReads(self), Portfolio(self), OrderReads(self), OrderWrites(self)):
             app.add_routes(handlers.routes())
         app.add_routes([web.get(PATH, self.sockets.handle)])

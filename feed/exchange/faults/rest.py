@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 from aiohttp import web
@@ -11,13 +11,8 @@ from aiohttp.typedefs import Handler, Middleware
 
 from feed.exchange.faults.plan import FaultPlan
 from feed.exchange.faults.script import Answer, ApplyThenAnswer, ApplyThenDrop, Cut, Delay, Drop, RestFault
+from feed.exchange.ledger import Asker
 from kalshimm.runtime.clock import Clock
-
-
-class Asker(Protocol):
-    """Tells whose request it is, without judging the signature ("" for nobody known)."""
-
-    def __call__(self, request: web.Request) -> str: ...
 
 
 def middleware(plan: FaultPlan, clock: Clock, *, base: str, asker: Asker) -> Middleware:
@@ -25,7 +20,7 @@ def middleware(plan: FaultPlan, clock: Clock, *, base: str, asker: Asker) -> Mid
 
     Args:
         base: Path that scripts leave out.
-        asker: Names the account of a request.
+        asker: Names the account of a request, "" for nobody known.
     """
 
     @web.middleware
@@ -74,7 +69,7 @@ def middleware(plan: FaultPlan, clock: Clock, *, base: str, asker: Asker) -> Mid
 
 
 async def _body(request: web.Request) -> dict[str, Any]:
-    if not request.can_read_body:
+    if not request.body_exists:
         return {}
     try:
         body = msgspec.json.decode(await request.read())

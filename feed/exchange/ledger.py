@@ -1,0 +1,111 @@
+"""What happened at this exchange, line by line with its own time: the evidence by which tests judge.
+
+Two kinds of line share one numbering: each REST request that reached us (also those a fault left unapplied or
+unanswered), and each thing that an account or the life-cycle channel was told, told or not told. What accounts have
+now is the control port's `/ledger`; how they came to it is here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from feed.exchange.happenings import Announced, Happening, Private
+from kalshimm.runtime.clock import Clock
+
+UNANSWERED = 0
+
+
+class RequestLine(msgspec.Struct, frozen=True, tag="request", tag_field="line"):
+    """One REST request. `status` is what the client saw, 0 for a connection cut; `account` "" for an unknown key."""
+
+    number: int
+    at_us: int
+    account: str
+    method: str
+    path: str
+    status: int
+    body: msgspec.Raw
+
+
+class EventLine(msgspec.Struct, frozen=True, tag="event", tag_field="line"):
+    """One message of a private channel (`account`'s) or of the life-cycle channel, in the venue's wire form."""
+
+    number: int
+    at_us: int
+    account: str
+    channel: str
+    body: dict[str, Any]
+
+
+Line = RequestLine | EventLine
+Asker = Callable[[web.Request], str]  # names the account of a request, without judging its signature
+NO_BODY = msgspec.Raw(b"null")
+
+
+class Ledger:
+    """All lines since the start; nothing is ever dropped."""
+
+    def __init__(self) -> None:
+        self.lines: list[Line] = []
+
+    def record(self, happenings: Iterable[Happening], *, at_us: int) -> None:
+        for happening in happenings:
+            match happening:
+                case Private():
+                    self._add_event(happening.account, happening.channel, happening.body, at_us)
+                case Announced():
+                    self._add_event("", happening.type, happening.body, at_us)
+
+    def _add_event(self, account: str, channel: str, body: dict[str, Any], at_us: int) -> None:
+        self.lines.append(EventLine(len(self.lines) + 1, at_us, account, channel, body))
+
+    def request(self, *, at_us: int, account: str, method: str, path: str, status: int, body: bytes) -> None:
+        self.lines.append(
+            RequestLine(len(self.lines) + 1, at_us, account, method, path, status, _json_or_text(body)),
+        )
+
+    def after(self, number: int, *, kind: str = "", account: str | None = None) -> list[Line]:
+        """Return the lines behind line `number`; of one kind (`request`, `event`) and account if given."""
+        kinds: dict[str, tuple[type[Line], ...]] = {"request": (RequestLine,), "event": (EventLine,)}
+        wanted = kinds.get(kind, (RequestLine, EventLine))
+        return [line for line in self.lines[number:] if isinstance(line, wanted) and account in (None, line.account)]
+
+
+def _json_or_text(body: bytes) -> msgspec.Raw:
+    if not body:
+        return NO_BODY
+    try:
+        msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return msgspec.Raw(msgspec.json.encode(body.decode(errors="replace")))
+    return msgspec.Raw(body)
+
+
+def middleware(ledger: Ledger, clock: Clock, asker: Asker) -> Middleware:
+    """Return the middleware that writes request lines; it must lie outside the faults."""
+
+    @web.middleware
+    async def noted(request: web.Request, handler: Handler) -> web.StreamResponse:
+        at_us = clock.wall_us()
+        body = await request.read() if request.body_exists else b""
+        status = UNANSWERED
+        try:
+            response = await handler(request)
+            if request.transport is not None and not request.transport.is_closing():
+                status = response.status
+        except web.HTTPException as exc:
+            status = exc.status
+            raise
+        finally:
+            ledger.request(
+                at_us=at_us, account=asker(request), method=request.method, path=request.path_qs, status=status,
+                body=body,
+            )  # fmt: skip
+        return response
+
+    return noted

@@ -1,0 +1,42 @@
+"""The ledger's lines: what reached the exchange and what came of it, in one order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import aiohttp
+import pytest
+from exchangeclient import ORDERS, Venue
+
+
+async def lines(venue: Venue, query: str = "") -> list[dict[str, Any]]:
+    return (await venue.control("GET", f"/ledger/lines{query}")).body["lines"]
+
+
+async def test_a_request_is_followed_by_what_it_caused(venue: Venue) -> None:
+    await venue.order("bid", "0.4000", client_order_id="mine-1")
+    found = await lines(venue, "?account=owner")
+    assert [(line["line"], line.get("channel"), line.get("method")) for line in found] == [
+        ("event", "user_orders", None), ("request", None, "POST"),
+    ]  # fmt: skip
+    request = found[1]
+    assert (request["status"], request["path"]) == (201, "/trade-api/v2" + ORDERS)
+    assert request["body"]["client_order_id"] == "mine-1"
+    assert found[0]["body"]["client_order_id"] == "mine-1"
+
+
+async def test_a_request_that_a_fault_swallowed_stands_there_without_an_answer(venue: Venue) -> None:
+    await venue.control("POST", "/faults", json=[{"do": "drop"}])
+    with pytest.raises(aiohttp.ClientError):
+        await venue.order("bid", "0.4000")
+    assert [(line["line"], line["status"]) for line in await lines(venue, "?kind=request")] == [("request", 0)]
+
+
+async def test_lines_are_read_on_from_where_one_stopped(venue: Venue) -> None:
+    await venue.order("bid", "0.4000")
+    seen = (await lines(venue))[-1]["number"]
+    await venue.outsider("ask", "0.4000")
+    after = await lines(venue, f"?after={seen}&kind=event")
+    assert {line["account"] for line in after} == {"owner", "outsider"}
+    assert min(line["number"] for line in after) == seen + 1
+    assert (await venue.control("GET", "/ledger/lines?after=x")).status == 400
