@@ -19,6 +19,10 @@ PRICE_STRUCTURES: dict[str, PriceGrid] = {
     "deci_cent": PriceGrid([PriceRange(0, DOLLAR_CC, 10)]),
 }
 
+SECOND_US = 1_000_000
+LIQUIDITY = "liquidity"
+INCENTIVE_TYPES = (LIQUIDITY, "volume", "margin_maker_volume", "margin_taker_volume")
+
 SHARD_DEFAULT = 0
 SHARD_CRYPTO = 2
 SHARDS = {0: "Default", 1: "Exotics", 2: "Crypto and commodities", 3: "Tennis, baseball, basketball"}
@@ -97,8 +101,14 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
         return PRICE_STRUCTURES[self.structure]
 
 
-class Program(msgspec.Struct, frozen=True):
-    """A liquidity incentive; `period_reward_cc` is the pool of the whole period in centi-cents."""
+class Program(msgspec.Struct, frozen=True, kw_only=True):
+    """An incentive; rewards in centi-cents, `period_reward_cc` being the pool of the whole period.
+
+    A liquidity program without target or discount cannot be scored and pays nobody. A volume program has neither.
+
+    Raises:
+        ValueError: A field that no program of the venue could have; the message begins with its name.
+    """
 
     program_id: str
     market_id: str
@@ -106,10 +116,35 @@ class Program(msgspec.Struct, frozen=True):
     description: str
     start_us: int
     end_us: int
-    period_reward_cc: int
-    target_size_cx: int
-    discount_bps: int
     paid_us: int
+    period_reward_cc: int
+    incentive_type: str = LIQUIDITY
+    target_size_cx: int | None = None
+    discount_bps: int | None = None
+    max_reward_cc: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.start_us % SECOND_US or self.end_us % SECOND_US:
+            raise ValueError("start_date: the period begins and ends on whole seconds")
+        if self.end_us <= self.start_us:
+            raise ValueError("end_date: the period ends after it has begun")
+        if self.paid_us < self.end_us:
+            raise ValueError("paid: a program is paid after its end")
+        if self.incentive_type not in INCENTIVE_TYPES:
+            raise ValueError(f"incentive_type: expected one of {', '.join(INCENTIVE_TYPES)}")
+        if self.period_reward_cc < 0:
+            raise ValueError("period_reward: expected 0 or more centi-cents")
+        if self.target_size_cx is not None and self.target_size_cx <= 0:
+            raise ValueError("target_size_fp: expected more than 0")
+        if self.discount_bps is not None and not 0 <= self.discount_bps <= 10_000:
+            raise ValueError("discount_factor_bps: expected 0 to 10000")
+        if self.max_reward_cc is not None and self.max_reward_cc < 0:
+            raise ValueError("max_reward_per_account: expected 0 or more centi-cents")
+
+    @property
+    def seconds(self) -> int:
+        """The snapshots of the period: one each second, whatever the market does."""
+        return (self.end_us - self.start_us) // SECOND_US
 
     def status(self, now_us: int) -> str:
         if now_us < self.start_us:

@@ -49,6 +49,9 @@ class Market:
         self.displayed = displayed
         self.book = MatchingBook()
         self.tape = Tape()
+        self.book_version = (
+            0  # counts the changes of the book, so that what follows from it need not be worked out anew
+        )
         self.status = INITIALIZED
         self.result = ""
         self.settled_us = 0
@@ -121,5 +124,6 @@ class Market:
     def clear(self) -> None:
         """Drop every level: the market is over."""
         self.book = MatchingBook()
+        self.book_version += 1
         if self.displayed is not None:
             self.displayed = Displayed()

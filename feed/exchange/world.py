@@ -20,6 +20,7 @@ import msgspec
 from feed.exchange.catalog import Event, Program, Series, Terms
 from feed.exchange.flow.displayed import Displayed
 from feed.exchange.happenings import Announced, BookCleared, Happening, TickerChanged
+from feed.exchange.incentives.ledger import Incentives
 from feed.exchange.market import ACTIVE, CLOSED, DETERMINED, FINALIZED, INITIALIZED, Market
 from feed.exchange.switches import Switches
 from feed.exchange.trading.accounts import Account
@@ -57,6 +58,7 @@ class World:
         self.on_open: list[Callable[[Market], None]] = []
         self.entry = OrderEntry(self)
         self.tariff = Tariff(self)
+        self.incentives = Incentives(self)
         self._markets_of: dict[str, list[str]] = {}
         self._judges: dict[str, tuple[Judge, int]] = {}
         self._due: list[tuple[int, int, Action]] = []
@@ -247,7 +249,8 @@ class World:
     # --- quote line -----------------------------------------------------------------------------------------------
 
     def touch(self, market: Market) -> None:
-        """Note that the quote line changed; it is sent at once, but at most each second."""
+        """Note that a book changed, and with it perhaps the quote line: sent at once, but at most each second."""
+        market.book_version += 1
         if market.ticker_due or market.displayed is not None:
             return
         market.ticker_due = True

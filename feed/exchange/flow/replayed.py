@@ -228,6 +228,7 @@ class Replay:
             traded = self._world.entry.meet_recorded(market, REPLAY_OWNER, side, price_cc, change_cx)
             market.displayed.take(side, price_cc, traded)
             change_cx -= traded
+        market.book_version += 1
         if change_cx:
             terms = market.terms
             self._world.emit(BookChanged(terms.ticker, terms.market_id, side, price_cc, change_cx, at_us))

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from feed.exchange.world import World
 
 DAY_US = 86_400 * SECOND_US
-KEPT = 500
 
 
 class ShortProgrammes(msgspec.Struct, frozen=True):
@@ -38,7 +37,7 @@ def offer(
     paid_after_us: int,
     description: str,
 ) -> None:
-    """Put one programme on the list and drop the oldest beyond what is kept."""
+    """Put one programme on the list."""
     market = world.markets[ticker]
     program = Program(
         program_id=stable_uuid(f"program:{ticker}:{start_us}:{end_us}"),
@@ -47,14 +46,12 @@ def offer(
         description=description,
         start_us=start_us,
         end_us=end_us,
+        paid_us=end_us + paid_after_us,
         period_reward_cc=reward_cc,
         target_size_cx=target * 100,
         discount_bps=discount_bps,
-        paid_us=end_us + paid_after_us,
     )
-    world.programs[program.program_id] = program
-    for old in [p for p in world.programs.values() if p.paid_us < world.now_us][: max(0, len(world.programs) - KEPT)]:
-        del world.programs[old.program_id]
+    world.incentives.enrol(program)
 
 
 def offer_days(world: World, ticker: str, *, days: int, reward_cc: int, target: int, discount_bps: int) -> None:

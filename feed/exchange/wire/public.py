@@ -169,18 +169,21 @@ def series_body(series: Series) -> dict[str, Any]:
 
 
 def program_body(program: Program, now_us: int) -> dict[str, Any]:
+    """Return a row of the programs' list; what a program does not have is null."""
+    target = program.target_size_cx
     return {
         "id": program.program_id,
         "market_id": program.market_id,
         "market_ticker": program.market_ticker,
-        "incentive_type": "liquidity",
+        "incentive_type": program.incentive_type,
         "incentive_description": program.description,
         "start_date": rfc3339(program.start_us),
         "end_date": rfc3339(program.end_us),
         "period_reward": program.period_reward_cc,
         "paid_out": program.status(now_us) == "paid_out",
         "discount_factor_bps": program.discount_bps,
-        "target_size_fp": format_count(program.target_size_cx),
+        "target_size_fp": None if target is None else format_count(target),
+        "max_reward_per_account": program.max_reward_cc,
     }
 
 
