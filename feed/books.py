@@ -16,7 +16,9 @@ from collections import Counter
 import msgspec
 
 from feed import schema
-from feed.kalshi import session as wire
+from feed.kalshi import channels, events
+from feed.kalshi.commanderrors import Remedy
+from feed.kalshi.session import Session
 from feed.schema import TimeSource
 from kalshimm.runtime.backoff import delay_s
 from markets.core.book import NegativeLevel, OrderBook
@@ -104,7 +106,7 @@ class Books:
         session: Its sequences and subscriptions.
     """
 
-    def __init__(self, conn: int, session: wire.Session) -> None:
+    def __init__(self, conn: int, session: Session) -> None:
         self.conn = conn
         self.session = session
         self.markets: dict[str, MarketBook] = {}
@@ -137,7 +139,7 @@ class Books:
 
     def _requests(self) -> list[tuple[int, list[str]]]:
         """Return the requests for snapshots as (sid, tickers)."""
-        subscription = self.session.of_channel(wire.BOOK_CHANNEL)
+        subscription = self.session.of_channel(channels.BOOK)
         if subscription is None:
             return []
         first = sorted(ticker for ticker in set(self._wanted) if ticker in subscription.markets)
@@ -147,7 +149,7 @@ class Books:
     def generations(self) -> dict[int, int]:
         """Return the generation that each book subscription's books must carry to be valid."""
         subscriptions = self.session.subscriptions.values()
-        return {s.sid: s.generation for s in subscriptions if s.channel == wire.BOOK_CHANNEL}
+        return {s.sid: s.generation for s in subscriptions if s.channel == channels.BOOK}
 
     def market(self, ticker: str) -> MarketBook:
         found = self.markets.get(ticker)
@@ -161,33 +163,35 @@ class Books:
         """Take in one text frame. `received_us` is when it came, by the receiver's wall clock."""
         self.counters["frames"] += 1
         for event in self.session.receive(data):
-            if type(event) is wire.BookDelta:
+            if type(event) is events.BookDelta:
                 self._delta(event, received_us)
             else:
                 self._other(event, received_us)
 
-    def _other(self, event: wire.Event, received_us: int) -> None:
+    def _other(self, event: events.Event, received_us: int) -> None:
         match event:
-            case wire.BookSnapshot():
+            case events.BookSnapshot():
                 self._snapshot(event, received_us)
-            case wire.TickerEvent():
+            case events.TickerEvent():
                 self._ticker(event, received_us)
-            case wire.TradeEvent():
+            case events.TradeEvent():
                 self._trade(event, received_us)
-            case wire.LifecycleEvent():
+            case events.LifecycleEvent():
                 self._lifecycle(event, received_us)
-            case wire.Gap():
+            case events.Gap():
                 self._gap(event, received_us)
-            case wire.Removed():
+            case events.Removed():
                 self._removed(event, received_us)
-            case wire.Malformed():
+            case events.Malformed():
                 self._malformed(event, received_us)
-            case wire.Refused():
+            case events.Refused():
                 self.counters["refused"] += 1
                 self._refused(event, received_us)
-            case wire.Confirmed():
+            case events.Confirmed():
                 self._confirmed(event, received_us)
-            case wire.Ignored():
+            case events.EventCreated() | events.EventFeeUpdate():
+                self.counters["event_news"] += 1  # the catalogue reads them from the venue
+            case _:
                 self.counters["ignored"] += 1
 
     def _time(self, time_ms: int | None, sending_ms: int | None, received_us: int) -> tuple[int, int]:
@@ -203,7 +207,7 @@ class Books:
             return received_us, TimeSource.RECEIVED
         return self._last_us, TimeSource.PREVIOUS
 
-    def _delta(self, event: wire.BookDelta, received_us: int) -> None:
+    def _delta(self, event: events.BookDelta, received_us: int) -> None:
         self.counters["deltas"] += 1
         time_us, source = self._time(event.time_ms, event.sending_ms, received_us)
         ticker = event.ticker
@@ -238,7 +242,7 @@ class Books:
                 schema.BookDelta(event.seq, time_us, event.side, event.price_cc, event.delta_cx, event.client_order_id)
             )
 
-    def _snapshot(self, event: wire.BookSnapshot, received_us: int) -> None:
+    def _snapshot(self, event: events.BookSnapshot, received_us: int) -> None:
         self.counters["snapshots"] += 1
         time_us, source = self._time(None, event.sending_ms, received_us)
         self._rows.append(schema.SnapshotRow(time_us, source, event.ticker, event.seq, event.yes, event.no))
@@ -256,7 +260,7 @@ class Books:
         if market.is_leased:
             self.publish_snapshot(market, received_us)
 
-    def _ticker(self, event: wire.TickerEvent, received_us: int) -> None:
+    def _ticker(self, event: events.TickerEvent, received_us: int) -> None:
         self.counters["tickers"] += 1
         time_us, source = self._time(event.time_ms, event.sending_ms, received_us)
         figures = (
@@ -275,7 +279,7 @@ class Books:
             market.last_yes_price_cc, market.volume_cx = event.last_yes_price_cc, event.volume_cx
             self._changed.add(event.ticker)
 
-    def _trade(self, event: wire.TradeEvent, received_us: int) -> None:
+    def _trade(self, event: events.TradeEvent, received_us: int) -> None:
         self.counters["trades"] += 1
         time_us, source = self._time(event.time_ms, event.sending_ms, received_us)
         self._rows.append(
@@ -300,7 +304,7 @@ class Books:
                 schema.BookTrade(event.trade_id, time_us, event.yes_price_cc, event.count_cx, event.taker_side)
             )
 
-    def _lifecycle(self, event: wire.LifecycleEvent, received_us: int) -> None:
+    def _lifecycle(self, event: events.LifecycleEvent, received_us: int) -> None:
         self.counters["lifecycle"] += 1
         time_us, source = self._time(None, event.sending_ms, received_us)
         self._rows.append(schema.LifecycleRow(time_us, source, event.ticker, event.event_type, event.body))
@@ -311,7 +315,7 @@ class Books:
 
     # ---- what makes a book invalid ------------------------------------------------------------------------------
 
-    def _gap(self, event: wire.Gap, received_us: int) -> None:
+    def _gap(self, event: events.Gap, received_us: int) -> None:
         self.counters["gaps"] += 1
         self._gap_row("sequence gap", event.sid, event.expected, event.received, received_us)
         if event.sid not in self.generations():
@@ -324,22 +328,22 @@ class Books:
             self._changed.add(ticker)
             self._want(market, received_us)
 
-    def _removed(self, event: wire.Removed, received_us: int) -> None:
+    def _removed(self, event: events.Removed, received_us: int) -> None:
         self._feed_changed = True
         if event.reason:
             self.counters["subscriptions_lost"] += 1
             self._gap_row(event.reason, event.sid, 0, 0, received_us)
-        if event.channel != wire.BOOK_CHANNEL:
+        if event.channel != channels.BOOK:
             return
         for ticker in event.markets:
             self._invalidate(self.market(ticker), event.reason or "unsubscribed", received_us, resync=False)
 
-    def _confirmed(self, event: wire.Confirmed, received_us: int) -> None:
+    def _confirmed(self, event: events.Confirmed, received_us: int) -> None:
         """A subscription holds exactly these markets now: the others of it are over."""
         self._feed_changed = True
         for ticker in ("", *event.markets):
             self.refusals.pop((event.channel, ticker), None)
-        if event.channel != wire.BOOK_CHANNEL:
+        if event.channel != channels.BOOK:
             return
         for ticker in [t for t, m in self.markets.items() if t not in event.markets and self._is_over(m, event.sid)]:
             self._invalidate(self.markets[ticker], "unsubscribed", received_us, resync=False)
@@ -353,21 +357,24 @@ class Books:
         is_awaited = not market.sid and market.is_leased
         return not is_elsewhere and not is_awaited
 
-    def _refused(self, event: wire.Refused, received_us: int) -> None:
+    def _refused(self, event: events.Refused, received_us: int) -> None:
         """Note what the venue does not give; asking again, and when, is for the owner of the connection."""
+        if event.remedy is Remedy.SEND_SLOWER:
+            self.counters["too_many_commands"] += 1
+            return  # nobody's market is at fault: whoever sends waits, and sends the same again
         if event.action not in ("subscribe", "add_markets"):
             return  # snapshots are asked for again by `tick`, deletions by whoever compares
         whole = event.action == "subscribe" and event.is_whole
         meant = [(event.channel, ticker) for ticker in (("",) if whole else event.tickers)]
         self.refusals.update(meant)
-        if event.channel != wire.BOOK_CHANNEL or all(self.refusals[key] > 1 for key in meant):
+        if event.channel != channels.BOOK or all(self.refusals[key] > 1 for key in meant):
             return
         reason = f"refused by the venue: {event.code} {event.message}"
         self._gap_row(reason, event.sid, 0, 0, received_us)
         for ticker in event.tickers:
             self._invalidate(self.market(ticker), reason, received_us, resync=False)
 
-    def _malformed(self, event: wire.Malformed, received_us: int) -> None:
+    def _malformed(self, event: events.Malformed, received_us: int) -> None:
         self.counters["malformed"] += 1
         time_us, source = self._time(None, None, received_us)
         self._rows.append(schema.MalformedRow(time_us, source, event.ticker, event.reason, event.frame))

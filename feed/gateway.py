@@ -21,10 +21,10 @@ from redis.exceptions import RedisError
 
 from feed import schema
 from feed.books import Books
-from feed.kalshi import socket
+from feed.kalshi import channels, pacing, socket
 from feed.kalshi.environments import Environment
 from feed.kalshi.errors import VenueError
-from feed.kalshi.session import BOOK_CHANNEL, MOST_TICKERS_A_COMMAND, Session
+from feed.kalshi.session import MOST_TICKERS_A_COMMAND, Session
 from feed.kalshi.signing import Signer
 from feed.publisher import GONE_STREAM_S, Publisher
 from feed.relay import RELAY_EVERY_S, Relay
@@ -38,8 +38,6 @@ logger = logging.getLogger(__name__)
 
 RECONNECT_FIRST_S = 0.5
 RECONNECT_MOST_S = 30.0
-MARKET_CHANNELS = (BOOK_CHANNEL, "trade", "ticker")
-LIFECYCLE_CHANNEL = "market_lifecycle_v2"
 RETRY_REDIS_S = 0.25
 STEADY_S = 10.0  # a connection that lasted this long was a good one: the next attempt comes soon
 ALERT_ATTEMPTS = 5
@@ -74,6 +72,8 @@ class Gateway:
         self._interest: dict[str, bool] = {}  # ticker → leased
         self._refused: dict[tuple[str, str], float] = {}  # channel and ticker → monotonic time of the next try
         self._refusals_seen: Counter[tuple[str, str]] = Counter()
+        self._pace = pacing.Pace()
+        self._slowed_seen = 0
         self._is_swept = False
         self._connection: socket.Connection | None = None
         self._books: Books | None = None
@@ -153,12 +153,11 @@ class Gateway:
         self._state, self._reason = "connected", ""
         self._refused.clear()
         self._refusals_seen.clear()
+        self._slowed_seen = 0
         self._is_swept = False
         logger.info("connected to %s", self._environment.ws_url, extra={"action": "feed_connected", "conn": conn})
         # Whatever ended before, and however, the history between then and now is missing.
         self._books.began(self._clock.wall_us())
-        for frame in self._books.session.subscribe(LIFECYCLE_CHANNEL):
-            self._connection.send(frame)
         self._subscribe()
         self._dirty.set()
 
@@ -240,16 +239,31 @@ class Gateway:
         books, session = self._books, self._books.session
         now_us, now = self._clock.wall_us(), self._clock.monotonic()
         self._note_refusals(books, now)
-        for channel in MARKET_CHANNELS:
+        is_without_lifecycle = session.of_channel(channels.LIFECYCLE) is None
+        is_refused = self._refused.get((channels.LIFECYCLE, ""), 0.0) > now
+        if is_without_lifecycle and not is_refused and not session.is_pending(channels.LIFECYCLE, "subscribe"):
+            self._send(session.subscribe(channels.LIFECYCLE))
+        for channel in channels.MARKET_CHANNELS:
             resting = {ticker for (of, ticker), until in self._refused.items() if of == channel and until > now}
-            if "" not in resting:
-                for frame in self._channel_commands(session, channel, set(self._interest), resting):
-                    self._connection.send(frame)
+            if "" not in resting and self._may_send():
+                self._send(self._channel_commands(session, channel, set(self._interest), resting))
         for ticker, is_leased in self._interest.items():
             books.lease(ticker, is_leased=is_leased, now_us=now_us)
         for ticker, market in books.markets.items():
             if market.is_leased and ticker not in self._interest:
                 books.lease(ticker, is_leased=False, now_us=now_us)
+
+    def _may_send(self) -> bool:
+        return pacing.allowed(self._pace, self._monotonic_us()) > 0
+
+    def _send(self, commands: list[bytes]) -> None:
+        assert self._connection is not None, "commands go to a connection"
+        for command in commands:
+            self._connection.send(command)
+        self._pace = pacing.sent(self._pace, len(commands), self._monotonic_us())
+
+    def _monotonic_us(self) -> int:
+        return int(self._clock.monotonic() * 1_000_000)
 
     def _note_refusals(self, books: Books, now: float) -> None:
         """Leave alone for a growing while what the venue has refused since we last looked."""
@@ -261,6 +275,10 @@ class Gateway:
                 fields = {"action": "subscription_refused", "channel": channel, "ticker": ticker}
                 logger.warning("%s of %s refused, left alone for %.0f s", ticker or "all", channel, wait, extra=fields)
         self._refusals_seen = Counter(books.refusals)
+        if books.counters["too_many_commands"] > self._slowed_seen:
+            self._slowed_seen = books.counters["too_many_commands"]
+            self._pace = pacing.refused(self._pace, self._monotonic_us())
+            logger.warning("the venue wants fewer commands", extra={"action": "commands_slowed"})
 
     @staticmethod
     def _channel_commands(session: Session, channel: str, wanted: set[str], resting: set[str]) -> list[bytes]:
@@ -315,9 +333,9 @@ class Gateway:
         if taken.is_empty:
             return
         for sid, tickers in taken.snapshots_wanted:
-            if self._connection is not None and sid in self._books.session.subscriptions:
-                for frame in self._books.session.get_snapshot(sid, tickers):
-                    self._connection.send(frame)
+            # What may not leave now is asked for again by the books' own tick.
+            if self._connection is not None and sid in self._books.session.subscriptions and self._may_send():
+                self._send(self._books.session.get_snapshot(sid, tickers))
         self._publisher.add(self._books, taken)
         if taken.is_feed_changed:
             self._publisher.add_feed(self._feed_state())

@@ -6,15 +6,8 @@ A subscription (sid) has one sequence over all its markets and its `ok` replies:
     seq = last       the same message again: dropped
     anything else    a gap: every market of the sid is suspect until its own fresh snapshot; with a new generation
 
-Events of `receive`, in order of their use:
-
-    Confirmed, Removed        the set of markets that count as subscribed
-    BookSnapshot, BookDelta   in sequence, at own-side prices
-    Gap                       before the event of the same frame, if that one can still be used
-    TickerEvent, TradeEvent, LifecycleEvent
-    Refused                   the venue's error reply
-    Malformed                 a frame kept as it came, with the reason
-    Ignored                   a type we do not know
+What `receive` returns is drawn in events.py; which channels there are, in channels.py. Only what the venue confirmed
+counts as subscribed.
 
 Source: facts.md sections 12.2 to 12.6.
 """
@@ -25,21 +18,25 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from feed.kalshi.convert import (
-    COUNTS,
-    PRICES,
-    SIDES,
-    levels,
-    optional_count_cx,
-    optional_price_cc,
+from feed.kalshi import channels, commanderrors, reading
+from feed.kalshi.awaited import Awaited, Command
+from feed.kalshi.convert import COUNTS, PRICES, SIDES
+from feed.kalshi.events import (
+    BookDelta,
+    Confirmed,
+    Event,
+    Gap,
+    Ignored,
+    Listed,
+    Malformed,
+    Refused,
+    Removed,
 )
 from feed.kalshi.wire import commands, frames
 from markets.core.units import DOLLAR_CC, Side
 
-BOOK_CHANNEL = "orderbook_delta"
 MOST_TICKERS_A_COMMAND = 500
 BOOK_FRAMES = frozenset({"orderbook_snapshot", "orderbook_delta"})
-TERMINAL_ERRORS = {10, 25}  # channel error, subscription buffer overflow: that sid is dead
 
 
 class Subscription(msgspec.Struct):
@@ -52,160 +49,23 @@ class Subscription(msgspec.Struct):
     markets: set[str] = msgspec.field(default_factory=set)
 
 
-class BookSnapshot(msgspec.Struct, frozen=True):
-    """The whole book of one market: (own-side price_cc, count_cx) pairs."""
-
-    sid: int
-    seq: int
-    ticker: str
-    yes: list[tuple[int, int]]
-    no: list[tuple[int, int]]
-    sending_ms: int | None
-
-
-class BookDelta(msgspec.Struct, frozen=True):
-    """A signed change of one level. `time_ms` is exchange time, None where the venue sent none."""
-
-    sid: int
-    seq: int
-    ticker: str
-    side: int
-    price_cc: int
-    delta_cx: int
-    time_ms: int | None
-    sending_ms: int | None
-    client_order_id: str | None
-
-
-class TickerEvent(msgspec.Struct, frozen=True):
-    """None is a field the venue did not send, or a side without a quote."""
-
-    ticker: str
-    time_ms: int | None
-    sending_ms: int | None
-    last_yes_price_cc: int | None
-    yes_bid_cc: int | None
-    yes_ask_cc: int | None
-    yes_bid_cx: int | None
-    yes_ask_cx: int | None
-    last_count_cx: int | None
-    volume_cx: int | None
-    open_interest_cx: int | None
-
-
-class TradeEvent(msgspec.Struct, frozen=True):
-    ticker: str
-    trade_id: str
-    yes_price_cc: int
-    count_cx: int
-    taker_side: Side
-    is_block: bool
-    time_ms: int | None
-    sending_ms: int | None
-
-
-class LifecycleEvent(msgspec.Struct, frozen=True):
-    ticker: str
-    event_type: str
-    body: bytes
-    sending_ms: int | None
-
-
-class Confirmed(msgspec.Struct, frozen=True):
-    """A subscription exists, or holds exactly these markets now."""
-
-    sid: int
-    channel: str
-    markets: frozenset[str]
-
-
-class Removed(msgspec.Struct, frozen=True):
-    """A subscription is over; `reason` is empty when we asked for it."""
-
-    sid: int
-    channel: str
-    markets: frozenset[str]
-    reason: str
-
-
-class Gap(msgspec.Struct, frozen=True):
-    """Messages of a subscription are missing, doubled backwards or out of order."""
-
-    sid: int
-    channel: str
-    expected: int
-    received: int
-    markets: frozenset[str]
-
-
-class Refused(msgspec.Struct, frozen=True):
-    """The venue refused a command (`action`); `tickers` are those that were meant, as far as known.
-
-    `is_whole` is False when the venue names some of those that were sent: the rest was not at fault.
-    """
-
-    action: str
-    code: int
-    message: str
-    sid: int
-    channel: str
-    tickers: tuple[str, ...]
-    is_whole: bool
-
-
-class Malformed(msgspec.Struct, frozen=True):
-    """A frame that cannot be used; `ticker` names the market whose book it spoils, if that can be told."""
-
-    ticker: str
-    reason: str
-    frame: bytes
-
-
-class Ignored(msgspec.Struct, frozen=True):
-    type: str
-
-
-Event = (
-    BookSnapshot
-    | BookDelta
-    | TickerEvent
-    | TradeEvent
-    | LifecycleEvent
-    | Confirmed
-    | Removed
-    | Gap
-    | Refused
-    | Malformed
-    | Ignored
-)
-
-
-class _Pending(msgspec.Struct):
-    """A command without its answer yet."""
-
-    channel: str
-    tickers: tuple[str, ...]
-    action: str
-    sid: int = 0
-    waited: int = 0
-
-
 class Session:
     """One connection's subscriptions and sequences.
 
     Args:
         use_yes_price: Asked for in every book subscription; NO levels then come at YES prices.
         adopt: Take a sid nobody subscribed for subscribed: for recordings that begin later.
+        skip_ticker_ack: Let the venue's `ok` leave out the whole list of markets: each then confirms what was asked.
     """
 
-    def __init__(self, *, use_yes_price: bool = False, adopt: bool = False) -> None:
+    def __init__(self, *, use_yes_price: bool = False, adopt: bool = False, skip_ticker_ack: bool = False) -> None:
         self.use_yes_price = use_yes_price
+        self.skip_ticker_ack = skip_ticker_ack
         self.subscriptions: dict[int, Subscription] = {}
         self.duplicates = 0
         self.strays = 0
         self._adopt = adopt
-        self._pending: dict[int, _Pending] = {}
-        self._next_id = 1
+        self._awaited = Awaited()
 
     # ---- commands -----------------------------------------------------------------------------------------------
 
@@ -215,8 +75,28 @@ class Session:
         The rest is for `add_markets`, once the subscription is confirmed.
         """
         first = tuple(tickers[:MOST_TICKERS_A_COMMAND])
-        command_id = self._remember(_Pending(channel, first, "subscribe"))
-        return [commands.subscribe(command_id, channel, first, use_yes_price=self.use_yes_price)]
+        command_id = self._awaited.add(Command(channel, first, "subscribe"))
+        return [
+            commands.subscribe(
+                command_id,
+                channel,
+                first,
+                use_yes_price=self.use_yes_price,
+                skip_ticker_ack=self.skip_ticker_ack,
+            )
+        ]
+
+    def unsubscribe(self, sids: Iterable[int]) -> list[bytes]:
+        """Return the frame that ends subscriptions; each counts until the venue says that it is over."""
+        ending = sorted(sids)
+        if not ending:
+            return []
+        command_id = self._awaited.add(Command("", (), "unsubscribe"))
+        return [commands.unsubscribe(command_id, ending)]
+
+    def list_subscriptions(self) -> list[bytes]:
+        """Return the frame that asks which subscriptions the venue holds; its answer corrects ours."""
+        return [commands.list_subscriptions(self._awaited.add(Command("", (), "list_subscriptions")))]
 
     def add_markets(self, sid: int, tickers: Sequence[str]) -> list[bytes]:
         return self._update(sid, "add_markets", tickers)
@@ -230,7 +110,7 @@ class Session:
 
     def is_pending(self, channel: str, action: str) -> bool:
         """Whether a command of this kind still awaits its answer."""
-        return any(p.channel == channel and p.action == action for p in self._pending.values())
+        return self._awaited.has(channel, action)
 
     def give_up(self, age: int) -> bool:
         """Forget updates that `age` calls of this have not seen answered: their answers are lost.
@@ -238,16 +118,7 @@ class Session:
         Return whether a subscribe is among the unanswered. That one must not be sent again (a late answer would be a
         second subscription): the connection is no good.
         """
-        is_lost = False
-        for command_id, pending in list(self._pending.items()):
-            pending.waited += 1
-            if pending.waited <= age:
-                continue
-            if pending.action == "subscribe":
-                is_lost = True
-            else:
-                del self._pending[command_id]
-        return is_lost
+        return self._awaited.give_up(age)
 
     def of_channel(self, channel: str) -> Subscription | None:
         return next((s for s in self.subscriptions.values() if s.channel == channel), None)
@@ -257,15 +128,9 @@ class Session:
         result = []
         for start in range(0, len(tickers), MOST_TICKERS_A_COMMAND):
             batch = tuple(tickers[start : start + MOST_TICKERS_A_COMMAND])
-            command_id = self._remember(_Pending(channel, batch, action, sid))
+            command_id = self._awaited.add(Command(channel, batch, action, sid))
             result.append(commands.update(command_id, sid, action, batch))
         return result
-
-    def _remember(self, pending: _Pending) -> int:
-        command_id = self._next_id
-        self._next_id += 1
-        self._pending[command_id] = pending
-        return command_id
 
     # ---- frames -------------------------------------------------------------------------------------------------
 
@@ -274,7 +139,10 @@ class Session:
         try:
             frame = frames.decode_frame(data)
         except msgspec.MsgspecError as exc:
-            return self._undecodable(bytes(data), str(exc))
+            with_texts = _with_texts(data)
+            if with_texts is None:
+                return self._undecodable(bytes(data), str(exc))
+            frame = with_texts
         except UnicodeDecodeError as exc:
             return (Malformed("", f"not UTF-8: {exc.reason}", bytes(data)),)
         if type(frame) is frames.Delta:
@@ -308,7 +176,7 @@ class Session:
         return Gap(subscription.sid, subscription.channel, expected, received, markets)
 
     def _delta(self, frame: frames.Delta, data: bytes | memoryview) -> tuple[Event, ...]:
-        verdict = self._sequence(frame.sid, frame.seq, BOOK_CHANNEL)
+        verdict = self._sequence(frame.sid, frame.seq, channels.BOOK)
         if verdict is False:
             return ()
         before = () if verdict is True else (verdict,)
@@ -337,25 +205,18 @@ class Session:
         )
 
     def _snapshot(self, frame: frames.Snapshot, data: bytes | memoryview) -> tuple[Event, ...]:
-        pending = self._pending.get(frame.id)  # one command, a snapshot for each of its markets
-        verdict = self._sequence(frame.sid, frame.seq, BOOK_CHANNEL)
+        pending = self._awaited.look(frame.id)  # one command, a snapshot for each of its markets
+        verdict = self._sequence(frame.sid, frame.seq, channels.BOOK)
         # Whether the answer to get_snapshot takes a number is not documented: without one it is no duplicate.
         if verdict is False and (pending is None or frame.sid not in self.subscriptions):
             return ()
         before = () if isinstance(verdict, bool) else (verdict,)
-        msg = frame.msg
+        ticker = frame.msg.market_ticker
         try:
-            event: Event = BookSnapshot(
-                frame.sid,
-                frame.seq or 0,
-                msg.market_ticker,
-                levels(Side.YES, msg.yes_dollars_fp, use_yes_price=self.use_yes_price),
-                levels(Side.NO, msg.no_dollars_fp, use_yes_price=self.use_yes_price),
-                frame.sending_ts_ms,
-            )
+            event: Event = reading.snapshot(frame, use_yes_price=self.use_yes_price)
         except ValueError as exc:
-            event = Malformed(msg.market_ticker, str(exc), bytes(data))
-        self.subscriptions[frame.sid].markets.add(msg.market_ticker)
+            event = Malformed(ticker, str(exc), bytes(data))
+        self.subscriptions[frame.sid].markets.add(ticker)
         return (*before, event)
 
     def _other(self, frame: frames.KnownFrame, data: bytes | memoryview) -> tuple[Event, ...]:
@@ -364,8 +225,6 @@ class Session:
                 return self._ticker(frame, data)
             case frames.Trade():
                 return self._trade(frame, data)
-            case frames.Lifecycle():
-                return self._lifecycle(frame, data)
             case frames.Subscribed():
                 return self._subscribed(frame)
             case frames.Ok():
@@ -374,63 +233,44 @@ class Session:
                 return self._unsubscribed(frame)
             case frames.CommandError():
                 return self._error(frame)
-        return ()
+            case frames.Snapshot() | frames.Delta():
+                raise AssertionError("books go first")
+        return self._body(frame, data)
 
     def _ticker(self, frame: frames.Ticker, data: bytes | memoryview) -> tuple[Event, ...]:
-        msg = frame.msg
         try:
-            return (
-                TickerEvent(
-                    ticker=msg.market_ticker,
-                    time_ms=msg.ts_ms,
-                    sending_ms=frame.sending_ts_ms,
-                    last_yes_price_cc=optional_price_cc(msg.price_dollars),
-                    yes_bid_cc=optional_price_cc(msg.yes_bid_dollars),
-                    yes_ask_cc=optional_price_cc(msg.yes_ask_dollars),
-                    yes_bid_cx=optional_count_cx(msg.yes_bid_size_fp),
-                    yes_ask_cx=optional_count_cx(msg.yes_ask_size_fp),
-                    last_count_cx=optional_count_cx(msg.last_trade_size_fp),
-                    volume_cx=optional_count_cx(msg.volume_fp),
-                    open_interest_cx=optional_count_cx(msg.open_interest_fp),
-                ),
-            )
+            return (reading.ticker(frame),)
         except ValueError as exc:
-            return (Malformed("", f"ticker of {msg.market_ticker}: {exc}", bytes(data)),)
+            return (Malformed("", f"ticker of {frame.msg.market_ticker}: {exc}", bytes(data)),)
 
     def _trade(self, frame: frames.Trade, data: bytes | memoryview) -> tuple[Event, ...]:
-        verdict = self._sequence(frame.sid, frame.seq, "trade")
+        verdict = self._sequence(frame.sid, frame.seq, channels.TRADE)
         if verdict is False:
             return ()
         before = () if verdict is True else (verdict,)
-        msg = frame.msg
         try:
-            event: Event = TradeEvent(
-                ticker=msg.market_ticker,
-                trade_id=msg.trade_id,
-                yes_price_cc=PRICES[msg.yes_price_dollars],
-                count_cx=COUNTS[msg.count_fp],
-                taker_side=SIDES[msg.taker_outcome_side],
-                is_block=msg.is_block_trade,
-                time_ms=msg.ts_ms,
-                sending_ms=frame.sending_ts_ms,
-            )
+            event: Event = reading.trade(frame)
         except ValueError as exc:
-            event = Malformed("", f"trade of {msg.market_ticker}: {exc}", bytes(data))
+            event = Malformed("", f"trade of {frame.msg.market_ticker}: {exc}", bytes(data))
         return (*before, event)
 
-    def _lifecycle(self, frame: frames.Lifecycle, data: bytes | memoryview) -> tuple[Event, ...]:
-        verdict = self._sequence(frame.sid, frame.seq, "market_lifecycle_v2")
+    def _body(self, frame: frames.BodyFrame, data: bytes | memoryview) -> tuple[Event, ...]:
+        """Private frames, and those of the life of markets and events."""
+        kind = str(type(frame).__struct_config__.tag)
+        verdict = self._sequence(frame.sid, frame.seq, kind)
         if verdict is False:
             return ()
         before = () if verdict is True else (verdict,)
         try:
-            head = frames.decode_lifecycle_head(frame.msg)
-        except msgspec.MsgspecError as exc:
-            return (*before, Malformed("", f"lifecycle: {exc}", bytes(data)))
-        return (*before, LifecycleEvent(head.market_ticker, head.event_type, bytes(frame.msg), frame.sending_ts_ms))
+            event = reading.body(frame)
+        except ValueError as exc:
+            event = Malformed("", f"{kind}: {exc}", bytes(data))
+        return (*before, event)
+
+    # ---- answers ------------------------------------------------------------------------------------------------
 
     def _subscribed(self, frame: frames.Subscribed) -> tuple[Event, ...]:
-        pending = self._pending.pop(frame.id, None)
+        pending = self._awaited.answered(frame.id)
         sid, channel = frame.msg.sid, frame.msg.channel
         markets = set(pending.tickers) if pending else set()
         self.subscriptions[sid] = Subscription(sid, channel, markets=markets)
@@ -442,7 +282,9 @@ class Session:
         if subscription is not None:
             verdict = self._sequence(frame.sid, frame.seq, subscription.channel)
         before = () if isinstance(verdict, bool) else (verdict,)
-        pending = self._pending.pop(frame.id, None)
+        pending = self._awaited.answered(frame.id)
+        if pending is not None and pending.action == "list_subscriptions":
+            return self._listed(frame)
         if subscription is None:
             return before
         told = _told_markets(frame.msg)
@@ -456,8 +298,18 @@ class Session:
             subscription.markets -= set(pending.tickers)
         return (*before, Confirmed(frame.sid, subscription.channel, frozenset(subscription.markets)))
 
+    def _listed(self, frame: frames.Ok) -> tuple[Event, ...]:
+        """Drop what the venue does not hold any more, and tell what it holds beyond ours."""
+        try:
+            listed = {entry.sid: entry.channel for entry in frames.decode_listed(frame.msg)}
+        except msgspec.MsgspecError as exc:
+            return (Malformed("", f"list of subscriptions: {exc}", bytes(frame.msg)),)
+        lost = [event for sid in set(self.subscriptions) - set(listed) for event in self._drop(sid, "not listed")]
+        unknown = tuple(sorted((sid, channel) for sid, channel in listed.items() if sid not in self.subscriptions))
+        return (*lost, Listed(frozenset(self.subscriptions), unknown))
+
     def _unsubscribed(self, frame: frames.Unsubscribed) -> tuple[Event, ...]:
-        self._pending.pop(frame.id, None)
+        self._awaited.answered(frame.id)
         return self._drop(frame.sid, "")
 
     def _drop(self, sid: int, reason: str) -> tuple[Event, ...]:
@@ -467,7 +319,7 @@ class Session:
         return (Removed(sid, subscription.channel, frozenset(subscription.markets), reason),)
 
     def _error(self, frame: frames.CommandError) -> tuple[Event, ...]:
-        pending = self._pending.pop(frame.id, None)
+        pending = self._awaited.answered(frame.id)
         msg = frame.msg
         known = self.subscriptions.get(frame.sid)
         channel = pending.channel if pending else known.channel if known else ""
@@ -476,8 +328,9 @@ class Session:
         sid = frame.sid or (pending.sid if pending else 0)
         action = pending.action if pending else ""
         is_whole = pending is None or set(tickers) >= set(pending.tickers)
-        refused = Refused(action, msg.code, msg.msg, sid, channel, tuple(tickers), is_whole)
-        if msg.code in TERMINAL_ERRORS:
+        remedy = commanderrors.remedy(msg.code)
+        refused = Refused(action, msg.code, msg.msg, sid, channel, tuple(tickers), is_whole, remedy)
+        if msg.code in commanderrors.TERMINAL:
             return (refused, *self._drop(sid, f"error {msg.code}: {msg.msg}"))
         if known is not None and frame.seq is not None:
             verdict = self._sequence(frame.sid, frame.seq, known.channel)
@@ -497,7 +350,7 @@ class Session:
                 return ()
             before = () if verdict is True else (verdict,)
         if envelope.type not in frames.KNOWN_TYPES:
-            return (*before, Ignored(envelope.type))
+            return (*before, Ignored(envelope.type, data))
         try:
             ticker = frames.decode_any_msg(envelope.msg).market_ticker
         except msgspec.MsgspecError:
@@ -518,3 +371,12 @@ def _told_markets(msg: msgspec.Raw) -> set[str] | None:
     except msgspec.MsgspecError:
         return None
     return None if told is None else set(told)
+
+
+def _with_texts(data: bytes | memoryview) -> frames.KnownFrame | None:
+    """Return the frame read with its numbers as the strings they should be, or None when that does not help."""
+    try:
+        frame: frames.KnownFrame = frames.decode_frame(frames.numbers_as_texts(data))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    return frame

@@ -72,6 +72,15 @@ def parse_count(text: str) -> int:
     return _parse(text, 2, "count")
 
 
+def parse_dollars(text: str) -> int:
+    """Return micro-dollars of an amount such as `17.250000` or `-0.0175`.
+
+    Raises:
+        ValueError: Not a plain decimal, or finer than $0.000001.
+    """
+    return _parse(text, 6, "amount")
+
+
 def format_price(price_cc: int) -> str:
     """Return the wire form of a price: always four decimals."""
     sign, value = ("-", -price_cc) if price_cc < 0 else ("", price_cc)

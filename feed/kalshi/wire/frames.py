@@ -6,7 +6,7 @@ notice. Source: asyncapi.yaml 3.34; facts.md section 12.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 
@@ -132,6 +132,36 @@ class Lifecycle(Frame, frozen=True, tag="market_lifecycle_v2", kw_only=True):
     msg: msgspec.Raw
 
 
+class ComboLifecycle(Frame, frozen=True, tag="multivariate_market_lifecycle", kw_only=True):
+    msg: msgspec.Raw
+
+
+class EventLifecycle(Frame, frozen=True, tag="event_lifecycle", kw_only=True):
+    msg: msgspec.Raw
+
+
+class EventFeeUpdate(Frame, frozen=True, tag="event_fee_update", kw_only=True):
+    msg: msgspec.Raw
+
+
+class Fill(Frame, frozen=True, tag="fill", kw_only=True):
+    """Private bodies stay raw here and are read by private.py: they are kept whole on their events."""
+
+    msg: msgspec.Raw
+
+
+class UserOrder(Frame, frozen=True, tag="user_order", kw_only=True):
+    msg: msgspec.Raw
+
+
+class MarketPosition(Frame, frozen=True, tag="market_position", kw_only=True):
+    msg: msgspec.Raw
+
+
+class OrderGroupUpdate(Frame, frozen=True, tag="order_group_updates", kw_only=True):
+    msg: msgspec.Raw
+
+
 class Envelope(msgspec.Struct, frozen=True):
     """Any frame at all, for the ones that fit no type above."""
 
@@ -145,24 +175,42 @@ class AnyMsg(msgspec.Struct, frozen=True):
     market_ticker: str = ""
 
 
-KnownFrame = Delta | Snapshot | Ticker | Trade | Lifecycle | Ok | Subscribed | Unsubscribed | CommandError
+BookFrame = Snapshot | Delta
+BodyFrame = (  # kept as it came, its body read on demand
+    Lifecycle | ComboLifecycle | EventLifecycle | EventFeeUpdate | Fill | UserOrder | MarketPosition | OrderGroupUpdate
+)
+Answer = Ok | Subscribed | Unsubscribed | CommandError
+KnownFrame = BookFrame | Ticker | Trade | BodyFrame | Answer
+KNOWN_TYPES = frozenset(str(kind.__struct_config__.tag) for kind in get_args(KnownFrame))
 
 decode_frame = msgspec.json.Decoder(KnownFrame).decode
 decode_envelope = msgspec.json.Decoder(Envelope).decode
 decode_ok_msg = msgspec.json.Decoder(OkMsg).decode
+decode_listed = msgspec.json.Decoder(list[SubscribedMsg]).decode
 decode_any_msg = msgspec.json.Decoder(AnyMsg).decode
 decode_lifecycle_head = msgspec.json.Decoder(LifecycleHead).decode
 
-KNOWN_TYPES = frozenset(
-    {
-        "orderbook_snapshot",
-        "orderbook_delta",
-        "ticker",
-        "trade",
-        "subscribed",
-        "ok",
-        "unsubscribed",
-        "error",
-        "market_lifecycle_v2",
-    }
-)
+_NUMERIC = ("_dollars", "_fp", "fee_cost")  # the ends of names under which the venue sends decimals as strings
+_decode_exact = msgspec.json.Decoder(float_hook=str).decode
+
+
+def numbers_as_texts(data: bytes | memoryview) -> bytes:
+    """Return the same JSON with each price, count and amount that came as a number turned into its own digits.
+
+    The venue sends them as strings; one source says that numbers may appear (facts.md section 4).
+
+    Raises:
+        msgspec.MsgspecError, UnicodeDecodeError: It is no JSON.
+    """
+    return msgspec.json.encode(_as_texts(_decode_exact(data), is_numeric=False))
+
+
+def _as_texts(value: Any, *, is_numeric: bool) -> Any:
+    match value:
+        case dict():
+            return {k: _as_texts(v, is_numeric=isinstance(k, str) and k.endswith(_NUMERIC)) for k, v in value.items()}
+        case list():
+            return [_as_texts(item, is_numeric=is_numeric) for item in value]
+        case int() if is_numeric and not isinstance(value, bool):
+            return str(value)
+    return value

@@ -37,6 +37,7 @@ class Venue:
         self._markets: dict[int, set[str]] = {}
         self.hang_up = False
         self.refuse: set[str] = set()
+        self.refuse_times, self.refuse_code = 1_000, 26
 
     async def serve(self, connection: ServerConnection) -> None:
         self.connections += 1
@@ -53,8 +54,13 @@ class Venue:
         self.commands.append(command)
         params = command["params"]
         tickers = params.get("market_tickers", [])
-        if self.refuse & set(tickers):
-            msg = {"code": 26, "msg": "market limit", "market_tickers": sorted(self.refuse & set(tickers))}
+        if self.refuse & set(tickers) and self.refuse_times > 0:
+            self.refuse_times -= 1
+            msg = {
+                "code": self.refuse_code,
+                "msg": "market limit",
+                "market_tickers": sorted(self.refuse & set(tickers)),
+            }
             await self.send(type="error", id=command["id"], msg=msg)
             return
         if command["cmd"] == "subscribe":
@@ -281,6 +287,22 @@ async def test_B13_a_refused_market_leaves_the_others_and_is_not_asked_for_again
     assert len([p for p in stage.venue.asked("add_markets") if "M-2" in p["market_tickers"]]) <= channels
     refused = [row for row in stage.tape() if isinstance(row, schema.GapRow) and "market limit" in row.reason]
     assert len(refused) == 1
+
+
+async def test_B13_too_many_commands_makes_it_wait_and_then_ask_for_the_same(stage: Stage) -> None:
+    stage.venue.refuse, stage.venue.refuse_code, stage.venue.refuse_times = {"M-1"}, 27, 1
+    stage.want("M-1")
+    await stage.valid("M-1")
+    assert not [row for row in stage.tape() if isinstance(row, schema.GapRow) and "refused" in row.reason]
+
+
+async def test_B10_a_lifecycle_channel_that_died_is_subscribed_again(stage: Stage) -> None:
+    def lifecycles() -> int:
+        return sum(c["params"].get("channels") == ["market_lifecycle_v2"] for c in stage.venue.commands)
+
+    await stage.until(lambda: lifecycles() == 1, "it is subscribed")
+    await stage.venue.send(type="error", sid=stage.venue.sid("market_lifecycle_v2"), msg={"code": 25, "msg": "slow"})
+    await stage.until(lambda: lifecycles() == 2, "it is subscribed again")
 
 
 async def test_B1_what_was_not_yet_published_when_the_connection_ended_is_not_lost(stage: Stage) -> None:

@@ -5,7 +5,8 @@ from typing import Any
 
 from feed import schema
 from feed.books import CROSSED_FOR_US, Books
-from feed.kalshi.session import BOOK_CHANNEL, Session
+from feed.kalshi.channels import BOOK as BOOK_CHANNEL
+from feed.kalshi.session import Session
 
 NOW = 1_795_337_400_000_000
 

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feed.books import Books
-from feed.kalshi import session as wire
-from feed.kalshi.session import BOOK_CHANNEL, Session
+from feed.kalshi import events as wire
+from feed.kalshi.channels import BOOK as BOOK_CHANNEL
+from feed.kalshi.session import Session
 from feed.kalshi.wire import frames
 from feed.publisher import tape_commands
 from markets.core.units import Side
