@@ -12,6 +12,7 @@ import aiohttp
 import msgspec
 import websockets
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from venueframes import frame_document
 from venuespec import specification
 
 from feed.exchange.server import LocalExchange, Ready
@@ -91,13 +92,18 @@ class Socket:
         self.connection = connection
 
     async def say(self, command: dict[str, Any]) -> None:
+        """Send a command, whatever it is; what a client should send the document judges in its own tests."""
         await self.connection.send(msgspec.json.encode(command).decode())
 
     async def subscribe(self, *channels: str, command_id: int = 1, **params: Any) -> None:
         await self.say({"id": command_id, "cmd": "subscribe", "params": {"channels": list(channels), **params}})
 
     async def next(self) -> dict[str, Any]:
+        """Return the next frame; the document judges it."""
         frame: dict[str, Any] = msgspec.json.decode(await asyncio.wait_for(self.connection.recv(), DEADLINE_S))
+        document = frame_document()
+        if document is not None:
+            document.check_frame(frame)
         return frame
 
     async def settled(self, command_id: int) -> list[dict[str, Any]]:
