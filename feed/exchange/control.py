@@ -103,7 +103,7 @@ class Control:
         market = world.markets.get(request.match_info["ticker"])
         if market is None:
             return not_found()
-        world.close_early(market)
+        world.life.close_early(market)
         self._exchange.flush()
         return answer({"ticker": market.ticker, "status": market.status})
 

@@ -8,12 +8,15 @@ from typing import Any
 from feed.exchange.catalog import Terms
 from feed.exchange.flow.displayed import Displayed
 from feed.exchange.happenings import Traded
+from feed.exchange.pauses import TRADING_IS_PAUSED, Pauses
+from feed.exchange.trading.orders import MARKET_INACTIVE, Refusal
 from markets.core.matching import MatchingBook, Outcome, RestingOrder
 from markets.core.units import DOLLAR_CC, Side
 
 TRADES_KEPT = 2_000  # the live tier of a busy market; the venue moves older ones to history
 
-INITIALIZED, ACTIVE, CLOSED, DETERMINED, FINALIZED = "initialized", "active", "closed", "determined", "finalized"
+INITIALIZED, ACTIVE, INACTIVE, CLOSED = "initialized", "active", "inactive", "closed"
+DETERMINED, DISPUTED, AMENDED, FINALIZED = "determined", "disputed", "amended", "finalized"
 
 
 class Tape:
@@ -42,18 +45,21 @@ class Tape:
 
 
 class Market:
-    """A listed market; `displayed` holds the recorded levels of a replayed one."""
+    """A listed market; `displayed` holds the recorded levels of a replayed one, `pauses` the halts of its exchange."""
 
-    def __init__(self, terms: Terms, *, displayed: Displayed | None = None) -> None:
+    def __init__(self, terms: Terms, *, displayed: Displayed | None = None, pauses: Pauses | None = None) -> None:
         self.terms = terms
         self.displayed = displayed
+        self.pauses = pauses or Pauses()
         self.book = MatchingBook()
         self.tape = Tape()
         self.book_version = (
             0  # counts the changes of the book, so that what follows from it need not be worked out anew
         )
         self.status = INITIALIZED
+        self.stage = 0  # grows with every change of status
         self.result = ""
+        self.value_cc: int | None = None  # what a YES contract is worth, once determined
         self.settled_us = 0
         self.updated_us = terms.created_us
         self.ticker_due = False
@@ -66,7 +72,17 @@ class Market:
 
     @property
     def is_tradable(self) -> bool:
-        return self.status == ACTIVE
+        """Whether orders are taken now."""
+        return self.refusal(cancelling=False) is None
+
+    def refusal(self, *, cancelling: bool) -> Refusal | None:
+        """Return why an order request is refused because of the state of market and exchange."""
+        paused = self.pauses.refusal(self.terms.exchange_index, self.ticker, cancelling=cancelling)
+        if paused is not None:
+            return paused
+        if self.status == INACTIVE:
+            return None if cancelling else TRADING_IS_PAUSED
+        return None if self.status == ACTIVE else MARKET_INACTIVE
 
     def levels(self, side: Side) -> dict[int, int]:
         """Return price_cc → count_cx as published."""

@@ -30,6 +30,8 @@ class Switches(msgspec.Struct, frozen=True, kw_only=True):
     netting: Whether NO positions of a mutually exclusive event return collateral on accounts that asked for it.
     subaccounts_are_self: Whether two subaccounts of one member count as self in self-trade prevention.
     read_lag_ms: How far reads of account data trail behind the engine.
+    live_tier_s: How long ended orders, fills and settled positions stay in the live reads before they are history.
+    weekly_maintenance: Whether trading pauses every Thursday from 03:00 to 05:00 Eastern Time, as at the venue.
     """
 
     post_only_cross: Literal["refuse", "cancel"] = "refuse"
@@ -48,3 +50,5 @@ class Switches(msgspec.Struct, frozen=True, kw_only=True):
     netting: bool = True
     subaccounts_are_self: bool = True
     read_lag_ms: int = 0
+    live_tier_s: int = 14 * 86_400
+    weekly_maintenance: bool = False

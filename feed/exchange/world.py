@@ -1,10 +1,7 @@
 """The clockwork of the exchange: what is listed, and what happens when.
 
 Time is passed in. `advance(now)` does everything that has fallen due, in order of time and then of scheduling, so
-the same seed and the same steps give the same happenings. Life of a market (facts.md 5.3):
-
-    initialized ─open─► active ─close─► closed ─book cleared─ determined ─ finalized
-                silent         silent          snapshot without ladders, CloseCancel to owners; then two announcements
+the same seed and the same steps give the same happenings. What a market lives through is in `life.py`.
 """
 
 from __future__ import annotations
@@ -15,27 +12,26 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
 from feed.exchange.catalog import Event, Program, Series, Terms
 from feed.exchange.flow.displayed import Displayed
-from feed.exchange.happenings import Announced, BookCleared, Happening, TickerChanged
+from feed.exchange.happenings import Announced, Happening, TickerChanged
 from feed.exchange.incentives.ledger import Incentives
-from feed.exchange.market import ACTIVE, CLOSED, DETERMINED, FINALIZED, INITIALIZED, Market
+from feed.exchange.life import Judge, Life
+from feed.exchange.market import Market
+from feed.exchange.pauses import Halt, Pauses, Scope, Window, next_weekly_window
 from feed.exchange.switches import Switches
 from feed.exchange.trading.accounts import Account
+from feed.exchange.trading.clearing import Clearing
 from feed.exchange.trading.entry import OrderEntry
 from feed.exchange.trading.tariff import Tariff
 from feed.exchange.wire import public as wire
 
 SECOND_US = 1_000_000
-CLEAR_AFTER_US = 1 * SECOND_US  # resting orders go "shortly after close"
 TICKER_EVERY_US = SECOND_US
 
 DEFAULTS = Switches()
 
 Action = Callable[[], None]
-Judge = Callable[[], str]
 
 
 def stable_uuid(name: str) -> str:
@@ -56,17 +52,21 @@ class World:
         self.programs: dict[str, Program] = {}
         self.accounts: dict[str, Account] = {}
         self.on_open: list[Callable[[Market], None]] = []
+        self.pauses = Pauses()
+        self.life = Life(self)
+        self.clearing = Clearing(self)
         self.entry = OrderEntry(self)
         self.tariff = Tariff(self)
         self.incentives = Incentives(self)
         self._markets_of: dict[str, list[str]] = {}
-        self._judges: dict[str, tuple[Judge, int]] = {}
         self._due: list[tuple[int, int, Action]] = []
         self._scheduled = 0
         self._flow_orders = 0
         self._happenings: list[Happening] = []
         # The start time is part of it: ids must not come again after a restart.
         self._ids = random.Random(f"{seed}:ids:{now_us}")
+        if switches.weekly_maintenance:
+            self.plan(next_weekly_window(now_us))
 
     # --- time -----------------------------------------------------------------------------------------------------
 
@@ -137,114 +137,48 @@ class World:
             judge: Asked once, `determine_after_us` after the close: "yes" or "no".
             displayed: The recorded side of a replayed market.
         """
-        market = Market(terms, displayed=displayed)
+        market = Market(terms, displayed=displayed, pauses=self.pauses)
         self.markets[terms.ticker] = market
         self._markets_of[terms.event_ticker].append(terms.ticker)
-        self._judges[terms.ticker] = (judge, determine_after_us)
-        self._announce_created(terms)
-        if terms.open_us <= self.now_us:
-            self.open_market(market)
-        else:
-            self.schedule(terms.open_us, lambda: self.open_market(market))
-        self.schedule(terms.close_us, lambda: self._close_if_due(market))
+        self.life.announce_created(market)
+        self.life.begin(market, judge, determine_after_us)
         return market
 
     def delist(self, event_ticker: str) -> None:
         """Forget a settled event: the venue moves such to its history."""
         for ticker in self._markets_of.pop(event_ticker, ()):
-            del self.markets[ticker], self._judges[ticker]
+            del self.markets[ticker]
+            self.life.forget(ticker)
         del self.events[event_ticker]
 
-    def _announce_created(self, terms: Terms) -> None:
-        details = {
-            "name": terms.yes_sub_title,
-            "title": terms.title,
-            "yes_sub_title": terms.yes_sub_title,
-            "no_sub_title": terms.no_sub_title,
-            "rules_primary": terms.rules_primary,
-            "rules_secondary": terms.rules_secondary,
-            "can_close_early": True,
-            "event_ticker": terms.event_ticker,
-            "expected_expiration_ts": wire.seconds(terms.expected_expiration_us),
-            **terms.strike,
-        }
-        body = {
-            "market_ticker": terms.ticker,
-            "event_type": "created",
-            "exchange_index": terms.exchange_index,
-            "open_ts": wire.seconds(terms.open_us),
-            "close_ts": wire.seconds(terms.close_us),
-            "price_level_structure": terms.structure,
-            "price_ranges": wire.price_ranges(terms),
-            "additional_metadata": details,
-        }
-        self.emit(Announced("market_lifecycle_v2", body))
+    # --- halts ----------------------------------------------------------------------------------------------------
 
-    # --- life of a market -----------------------------------------------------------------------------------------
-
-    def open_market(self, market: Market) -> None:
-        if market.status != INITIALIZED:
-            return
-        market.status = ACTIVE
-        for hook in self.on_open:
-            hook(market)
-
-    def close_market(self, market: Market, *, determine: bool = True) -> None:
-        """End trading; silent on the wire until the book is cleared.
-
-        With `determine` false the market stays closed: nobody knows how it would have ended.
-        """
-        if market.status not in (INITIALIZED, ACTIVE):
-            return
-        market.status = CLOSED
-        if market.displayed is None:
-            self.schedule(self.now_us + CLEAR_AFTER_US, lambda: self.clear_market(market))
-        if not determine:
-            return
-        _, determine_after_us = self._judges[market.ticker]
-        self.schedule(self.now_us + determine_after_us, lambda: self._determine(market))
-
-    def move_close(self, market: Market, close_us: int) -> None:
-        """Move the close of a market to another time, and say so."""
-        market.terms = msgspec.structs.replace(market.terms, close_us=close_us)
-        self._announce(market, "close_date_updated", close_ts=wire.seconds(close_us))
-        self.schedule(close_us, lambda: self._close_if_due(market))
-
-    def _close_if_due(self, market: Market) -> None:
-        if market.terms.close_us <= self.now_us:  # else the close was moved after this was scheduled
-            self.close_market(market)
-
-    def close_early(self, market: Market, *, determine: bool = True) -> None:
-        """Move the close to now, and close."""
-        self.move_close(market, self.now_us)
-        self.close_market(market, determine=determine)
-
-    def clear_market(self, market: Market) -> None:
-        """Cancel what rests and tell every subscriber that the book is empty."""
-        self.entry.drop_all(market, reason="CloseCancel")
-        market.clear()
-        self.emit(BookCleared(market.ticker))
-
-    def _determine(self, market: Market) -> None:
-        judge, _ = self._judges[market.ticker]
-        market.status, market.result = DETERMINED, judge()
-        self._announce(
-            market,
-            "determined",
-            result=market.result,
-            determination_ts=wire.seconds(self.now_us),
-            settlement_value="1.0000" if market.result == "yes" else "0.0000",
+    def pause(self, halt: Halt, scope: Scope = None) -> None:
+        """Halt trading, or everything, on a shard, in a market, or everywhere; orders that asked for it go first."""
+        self.entry.on_pause(
+            exchange_index=scope if isinstance(scope, int) else None, ticker=scope if isinstance(scope, str) else None
         )
-        self.schedule(self.now_us + market.terms.settlement_timer_s * SECOND_US, lambda: self._finalize(market))
+        self.pauses.set(halt, scope)
 
-    def _finalize(self, market: Market) -> None:
-        market.status, market.settled_us = FINALIZED, self.now_us
-        self.entry.pay_out(market)
-        self._announce(market, "settled", settled_ts=wire.seconds(self.now_us))
+    def resume(self, halt: Halt, scope: Scope = None) -> None:
+        """End a halt; orders that should have expired during an exchange pause do so now."""
+        self.pauses.lift(halt, scope)
+        for account in self.accounts.values():
+            for order in account.resting():
+                if order.expires_us is not None and order.expires_us <= self.now_us:
+                    self.entry.expire(account, order.order_id)
 
-    def _announce(self, market: Market, event_type: str, **fields: Any) -> None:
-        body = {"market_ticker": market.ticker, "event_type": event_type, **fields}
-        self.emit(Announced("market_lifecycle_v2", body))
+    def plan(self, window: Window) -> None:
+        """Announce a maintenance window in the schedule, and halt everything while it runs."""
+        self.pauses.windows.append(window)
+        self.schedule(window.start_us, lambda: self.pause(window.halt))
+        self.schedule(window.end_us, lambda: self._end_window(window))
+
+    def _end_window(self, window: Window) -> None:
+        self.pauses.windows.remove(window)
+        self.resume(window.halt)
+        if self.switches.weekly_maintenance and not self.pauses.windows:
+            self.plan(next_weekly_window(window.end_us))
 
     # --- quote line -----------------------------------------------------------------------------------------------
 

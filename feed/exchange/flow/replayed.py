@@ -150,7 +150,7 @@ class Replay:
     def _finish(self) -> None:
         for market in list(self._world.markets.values()):
             if market.displayed is not None and market.is_tradable:
-                self._world.close_early(market, determine=False)
+                self._world.life.close_early(market, determine=False)
                 self._clear(market)
         logger.warning(
             "no recording is left: replayed markets are closed, the exchange stays up", extra={"action": "replay_ended"}
@@ -183,7 +183,7 @@ class Replay:
             market = self._market(ticker, "", strike=event.get("strike"))
             if market.is_tradable and market.terms.close_us != self._closes[ticker]:
                 # A later recording goes on with a market of an earlier one.
-                self._world.move_close(market, self._closes[ticker])
+                self._world.life.move_close(market, self._closes[ticker])
                 self._schedule_clear(market)
 
     def _apply(self, frame: RecordedFrame, decoded: _Frame) -> None:
@@ -299,7 +299,7 @@ class Replay:
     def _clear(self, market: Market) -> None:
         if market.ticker not in self._cleared:
             self._cleared.add(market.ticker)
-            self._world.clear_market(market)
+            self._world.life.clear(market)
 
 
 def _terms(

@@ -14,8 +14,9 @@ from feed.exchange.flow.boards import BITCOIN, SERIES, Listing, Row, city_series
 from feed.exchange.flow.crowd import EVERYDAY, Crowd, Mix
 from feed.exchange.flow.rolling import Rolling, RollingPlan
 from feed.exchange.incentives.programs import DAY_US
+from feed.exchange.life import Judge
 from feed.exchange.wire import public as wire
-from feed.exchange.world import SECOND_US, Judge, stable_uuid
+from feed.exchange.world import SECOND_US, stable_uuid
 
 if TYPE_CHECKING:
     from feed.exchange.market import Market

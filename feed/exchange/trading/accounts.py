@@ -6,14 +6,17 @@ the primary one. Source: facts.md sections 5.6, 7.6 and 10.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from feed.exchange.catalog import SHARD_CRYPTO, SHARD_DEFAULT
-from feed.exchange.trading import collateral
-from feed.exchange.trading.collateral import Reservation
-from feed.exchange.trading.ledger import Entry, Kind, Ledger
+from feed.exchange.trading.ledger import Balance, Entry, Kind, Ledger
 from feed.exchange.trading.positions import Position
 from markets.core.units import DOLLAR_UD, Side, yes_price_cc
+
+if TYPE_CHECKING:
+    from feed.exchange.trading.clearing import Settlement
 
 # $10,000 in all. Cash must lie on the market's shard before an API order, as at the venue.
 OPENING_CASH_UD = {SHARD_DEFAULT: 7_000 * DOLLAR_UD, SHARD_CRYPTO: 3_000 * DOLLAR_UD}
@@ -95,6 +98,8 @@ class Account:
         self.is_direct_member = True
         self.subaccounts = {PRIMARY: Subaccount(PRIMARY)}
         self.positions: dict[tuple[int, str], Position] = {}
+        self.returned_ud: dict[tuple[int, str], int] = {}  # collateral returned, by (subaccount, event)
+        self.settlements: list[Settlement] = []
         self.orders: dict[str, Order] = {}
         self.open: dict[str, Order] = {}  # those of `orders` that rest, oldest first
         self.fills: list[Fill] = []
@@ -102,73 +107,28 @@ class Account:
         self.updated_us = at_us
         self.ledger = Ledger()
         for shard, amount_ud in OPENING_CASH_UD.items():
-            self.post(Kind.OPENING, amount_ud, exchange_index=shard, at_us=at_us)
+            self.post(Kind.OPENING, amount_ud, (shard, PRIMARY), at_us=at_us)
 
     # --- money ----------------------------------------------------------------------------------------------------
 
     @property
-    def cash_ud(self) -> dict[tuple[int, int], int]:
+    def cash_ud(self) -> dict[Balance, int]:
         """Balances by (shard, subaccount); changed by `post` alone."""
         return self.ledger.cash_ud
 
     def balance_ud(self, exchange_index: int, subaccount: int = PRIMARY) -> int:
         return self.cash_ud.get((exchange_index, subaccount), 0)
 
-    def post(
-        self,
-        kind: Kind,
-        amount_ud: int,
-        *,
-        exchange_index: int,
-        subaccount: int = PRIMARY,
-        at_us: int,
-        reference: str = "",
-    ) -> None:
+    def post(self, kind: Kind, amount_ud: int, where: Balance, *, at_us: int, reference: str = "") -> None:
         """Change one balance by a signed amount, and note why."""
-        self.ledger.add(Entry(at_us, kind, exchange_index, subaccount, amount_ud, reference))
+        self.ledger.add(Entry(at_us, kind, *where, amount_ud, reference))
         self.updated_us = at_us
 
     def credit(
         self, amount_ud: int, *, exchange_index: int, subaccount: int = PRIMARY, at_us: int, reference: str
     ) -> None:
         """Pay a reward into a balance; `reference` names the program."""
-        self.post(
-            Kind.REWARD,
-            amount_ud,
-            exchange_index=exchange_index,
-            subaccount=subaccount,
-            at_us=at_us,
-            reference=reference,
-        )
-
-    def available_ud(
-        self,
-        exchange_index: int,
-        subaccount: int = PRIMARY,
-        *,
-        reservation: Reservation = "sum",
-        with_order: Order | None = None,
-        without: Order | None = None,
-    ) -> int:
-        """Return a balance less what its resting orders, and `with_order` after them, may come to cost.
-
-        Args:
-            reservation: How resting orders count; `with_order` always counts in full.
-            without: A resting order left out: an amend frees what it replaces.
-        """
-        orders = [
-            order
-            for order in self.open.values()
-            if order.exchange_index == exchange_index and order.subaccount == subaccount and order is not without
-        ]
-        free = self.balance_ud(exchange_index, subaccount)
-        if with_order is None:
-            return free - collateral.reserved_ud(self, orders, reservation)
-        if reservation == "sum":
-            return free - collateral.reserved_ud(self, [*orders, with_order], "sum")
-        held = self.held_cx(with_order.ticker, subaccount)
-        alone = collateral.order_need_ud(with_order, held)
-        return free - max(alone, collateral.reserved_ud(self, orders, reservation))
+        self.post(Kind.REWARD, amount_ud, (exchange_index, subaccount), at_us=at_us, reference=reference)
 
     # --- holdings -------------------------------------------------------------------------------------------------
 

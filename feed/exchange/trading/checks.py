@@ -35,8 +35,7 @@ def terms_refusal(world: World, account: Account, market: Market, request: NewOr
 
 def state_refusal(market: Market, *, cancelling: bool) -> Refusal | None:
     """Return why a market takes no orders now, or not even a cancel."""
-    del cancelling
-    return None if market.is_tradable else orders.MARKET_INACTIVE
+    return market.refusal(cancelling=cancelling)
 
 
 def market_refusal(world: World, account: Account, market: Market, request: NewOrder, order: Order) -> Refusal | None:
@@ -45,9 +44,9 @@ def market_refusal(world: World, account: Account, market: Market, request: NewO
         return orders.POST_ONLY_CROSS
     if request.time_in_force == FOK and market.reachable_cx(order.side, order.price_cc) < order.initial_cx:
         return orders.FOK_KILLED
-    reservation = world.switches.resting_collateral
-    before = account.available_ud(order.exchange_index, order.subaccount, reservation=reservation)
-    after = account.available_ud(order.exchange_index, order.subaccount, reservation=reservation, with_order=order)
+    free = world.clearing.collateral.available_ud
+    before = free(account, order.exchange_index, order.subaccount)
+    after = free(account, order.exchange_index, order.subaccount, with_order=order)
     if after < 0 and after < before:
         return orders.INSUFFICIENT_BALANCE
     return None

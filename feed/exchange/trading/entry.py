@@ -81,6 +81,7 @@ class OrderEntry:
             self._end(account, order, orders.REDUCE_ONLY_CANCEL)
             return Placed(order, ())
         seen = len(account.fills)
+        self._world.clearing.drop_unfunded(market, order.side, order.price_cc, order.remaining_cx)
         incoming = RestingOrder(order.order_id, account.name, order.side, order.price_cc, order.remaining_cx)
         outcome = market.place(
             incoming, rest=order.time_in_force == GTC, withdraw_own=order.self_trade_prevention == STP_MAKER
@@ -113,7 +114,7 @@ class OrderEntry:
 
     def expire(self, account: Account, order_id: str) -> None:
         order = account.open.get(order_id)
-        if order is not None and self._world.markets[order.ticker].is_tradable:
+        if order is not None and self._world.markets[order.ticker].refusal(cancelling=True) is None:
             self.cancel(account, order, reason=orders.EXPIRY_CANCEL)
 
     def on_pause(self, *, exchange_index: int | None = None, ticker: str | None = None) -> None:
@@ -129,6 +130,14 @@ class OrderEntry:
             for order in account.resting(market.ticker):
                 self._end(account, order, reason)
 
+    def empty(self, market: Market, *, reason: str) -> None:
+        """Cancel everything that rests in a market, one order after the other: it starts again from nothing."""
+        for account in self._world.accounts.values():
+            for order in account.resting(market.ticker):
+                self.cancel(account, order, reason=reason)
+        for resting in list(market.book.orders()):
+            self.cancel_flow(market, resting.order_id)
+
     def _end(self, account: Account, order: Order, reason: str) -> None:
         account.open.pop(order.order_id, None)
         order.status, order.reason, order.remaining_cx = CANCELED, reason, 0
@@ -141,6 +150,7 @@ class OrderEntry:
         self, market: Market, owner: str, side: Side, price_cc: int, count_cx: int, *, rest: bool
     ) -> str | None:
         """Place an order of the scenario's crowd and return its id if it rests."""
+        self._world.clearing.drop_unfunded(market, side, price_cc, count_cx)
         order = RestingOrder(self._world.flow_id(), owner, side, price_cc, count_cx)
         outcome = market.place(order, rest=rest)
         self._settle(market, owner, side, outcome, cause=None)
@@ -153,11 +163,8 @@ class OrderEntry:
 
     def meet_recorded(self, market: Market, owner: str, side: Side, price_cc: int, count_cx: int) -> int:
         """Let a recorded level that has just appeared trade with our resting orders; return what traded."""
+        self._world.clearing.drop_unfunded(market, side, price_cc, count_cx)
         incoming = RestingOrder(self._world.flow_id(), owner, side, price_cc, count_cx)
         outcome = market.book.place(incoming, rest=False)
         self._settle(market, owner, side, outcome, cause=None)
         return outcome.filled_cx
-
-    def pay_out(self, market: Market) -> None:
-        """Settle every account's position in a determined market."""
-        self._fills.pay_out(market)

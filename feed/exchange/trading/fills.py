@@ -12,7 +12,7 @@ from feed.exchange.trading.orders import TRADE
 from feed.exchange.trading.positions import Position
 from feed.exchange.trading.telling import Teller
 from markets.core.matching import Match, Outcome, Withdrawn
-from markets.core.units import DOLLAR_CC, Side, yes_price_cc
+from markets.core.units import Side, yes_price_cc
 
 if TYPE_CHECKING:
     from feed.exchange.market import Market
@@ -46,6 +46,7 @@ class Fills:
                 self._tell.changes(market, (step,), cause=cause)
             if isinstance(step, Withdrawn):
                 withdraw(step.order_id)
+        self._world.clearing.enforce()
 
     def _print(self, market: Market, taker: str, side: Side, match: Match, cause: Order | None) -> None:
         world = self._world
@@ -68,9 +69,9 @@ class Fills:
         cash = position.fill(order.side, own_price, match.count_cx)
         fee = self._fee(account, order, market, match, cash, is_taker=is_taker)
         shard = market.terms.exchange_index
-        where = {"exchange_index": shard, "subaccount": order.subaccount, "at_us": trade.at_us}
-        account.post(Kind.FILL, cash, reference=trade.trade_id, **where)
-        account.post(Kind.FEE, -fee, reference=trade.trade_id, **where)
+        where = (shard, order.subaccount)
+        account.post(Kind.FILL, cash, where, at_us=trade.at_us, reference=trade.trade_id)
+        account.post(Kind.FEE, -fee, where, at_us=trade.at_us, reference=trade.trade_id)
         order.updated_us = position.updated_us = trade.at_us
         position.fees_ud += fee
         self._book_on_order(order, own_price * match.count_cx, match.count_cx, fee, is_taker=is_taker)
@@ -95,6 +96,7 @@ class Fills:
         self._tell.fill(account, fill)
         self._tell.order(account, order)
         self._tell.position(account, position)
+        self._world.clearing.filled(account, position)
 
     def _book_on_order(self, order: Order, cost_ud: int, count_cx: int, fee_ud: int, *, is_taker: bool) -> None:
         order.fill_cx += count_cx
@@ -130,21 +132,3 @@ class Fills:
             (subaccount, terms.ticker),
             Position(terms.ticker, terms.event_ticker, terms.exchange_index, subaccount),
         )
-
-    def pay_out(self, market: Market) -> None:
-        """Settle every account's position in a determined market."""
-        value_cc = DOLLAR_CC if market.result == "yes" else 0
-        for account in self._world.accounts.values():
-            for (subaccount, ticker), position in account.positions.items():
-                if ticker != market.ticker or not position.position_cx:
-                    continue
-                account.post(
-                    Kind.SETTLEMENT,
-                    position.settle(value_cc),
-                    exchange_index=position.exchange_index,
-                    subaccount=subaccount,
-                    at_us=self._world.now_us,
-                    reference=ticker,
-                )
-                position.updated_us = self._world.now_us
-                self._tell.position(account, position)

@@ -11,6 +11,8 @@ from enum import StrEnum
 
 import msgspec
 
+Balance = tuple[int, int]  # (shard, subaccount)
+
 
 class Kind(StrEnum):
     """Why a balance changed."""
@@ -42,14 +44,14 @@ class Ledger:
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
-        self.cash_ud: dict[tuple[int, int], int] = {}
+        self.cash_ud: dict[Balance, int] = {}
 
     def add(self, entry: Entry) -> None:
         self.entries.append(entry)
         where = (entry.exchange_index, entry.subaccount)
         self.cash_ud[where] = self.cash_ud.get(where, 0) + entry.amount_ud
 
-    def total_ud(self, kind: Kind, where: tuple[int, int] | None = None) -> int:
+    def total_ud(self, kind: Kind, where: Balance | None = None) -> int:
         """Return the sum of one kind, in all or in one (shard, subaccount)."""
         return sum(
             e.amount_ud for e in self.entries if e.kind is kind and where in (None, (e.exchange_index, e.subaccount))

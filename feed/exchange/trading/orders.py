@@ -18,6 +18,7 @@ TRADE, AMEND, DECREASE = "Trade", "Amend", "Decrease"
 SELF_TRADE_CANCEL, EXPIRY_CANCEL, CLOSE_CANCEL, HALT_CANCEL = (
     "SelfTradeCancel", "ExpiryCancel", "CloseCancel", "HaltCancel",
 )  # fmt: skip
+MARGIN_CANCEL = "MarginCancel"
 POST_ONLY_CROSS_CANCEL, REDUCE_ONLY_CANCEL = "PostOnlyCrossCancel", "ReduceOnlyCancel"
 
 

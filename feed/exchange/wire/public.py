@@ -111,8 +111,8 @@ def market_body(market: Market) -> dict[str, Any]:
     }
     if terms.fee_waiver_until_us is not None:
         body["fee_waiver_expiration_time"] = rfc3339(terms.fee_waiver_until_us)
-    if market.result:
-        body["settlement_value_dollars"] = "1.0000" if market.result == "yes" else "0.0000"
+    if market.value_cc is not None:
+        body["settlement_value_dollars"] = format_price(market.value_cc)
     if market.settled_us:
         body["settlement_ts"] = rfc3339(market.settled_us)
     return body

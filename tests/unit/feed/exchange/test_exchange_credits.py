@@ -174,7 +174,7 @@ def test_closed_seconds_pay_nobody_but_stay_in_the_total() -> None:
     program = enrol(world)
     quote(world, "us")
     world.advance(NOW_US + 15 * SECOND_US)
-    world.close_early(world.markets[CENT])
+    world.life.close_early(world.markets[CENT])
     finish(world, program)
     assert raw_of(world, "us") == 15
     assert rewards(world.account("us")) == [("p", 15_000_000)]

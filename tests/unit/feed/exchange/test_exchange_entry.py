@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from feed.exchange.happenings import BookChanged, Private, Traded
 from feed.exchange.trading.accounts import OPENING_CASH_UD
 from feed.exchange.trading.orders import FOK, IOC, STP_MAKER, Placed
-from markets.core.units import Side
+from markets.core.units import DOLLAR_CC, Side
 
 OPENING_UD = sum(OPENING_CASH_UD.values())
 
@@ -165,10 +165,10 @@ def test_no_money_is_made_or_lost_but_fees(requests: list[tuple[str, str, int, i
         order = an_order(side, f"{cents / 100:.2f}", f"{count_cx // 100}.{count_cx % 100:02d}")
         world.entry.place(world.account(who), order)
     market = world.markets[CENT]
-    market.result = "yes" if yes_wins else "no"
+    market.result, market.value_cc = ("yes", DOLLAR_CC) if yes_wins else ("no", 0)
     assert sum(account.held_cx(CENT) for account in world.accounts.values()) == 0
     assert sum(market.levels(Side.YES)) == 0 or max(market.levels(Side.YES)) + market.best_cc(Side.NO) < 10_000
-    world.entry.pay_out(market)
+    world.clearing.settle(market)
     fees = sum(p.fees_ud for account in world.accounts.values() for p in account.positions.values())
     assert sum(map(cash, world.accounts.values())) == OPENING_UD * len(world.accounts) - fees
 

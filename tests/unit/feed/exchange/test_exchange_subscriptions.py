@@ -212,7 +212,7 @@ def test_a_reader_too_slow_loses_the_subscription(wire: Wire, monkeypatch: pytes
 def test_a_closed_market_sends_one_more_snapshot_without_ladders(wire: Wire) -> None:
     place(wire.world, "other", an_order("bid", "0.4000"))
     wire.subscribe("orderbook_delta", "market_lifecycle_v2", market_tickers=[CENT])
-    wire.world.clear_market(wire.world.markets[CENT])
+    wire.world.life.clear(wire.world.markets[CENT])
     (snapshot,) = wire.read()
     assert (snapshot["type"], snapshot["seq"]) == ("orderbook_snapshot", 2)
     assert snapshot["msg"] == {"market_ticker": CENT, "market_id": f"id-of-{CENT}"}

@@ -167,7 +167,7 @@ def test_a_closed_market_refuses_then_cancels_what_rests_and_pays_out() -> None:
 
 def test_an_early_close_moves_the_close_time() -> None:
     world = a_world()
-    world.close_early(world.markets[CENT])
+    world.life.close_early(world.markets[CENT])
     (announced,) = [h for h in world.take() if isinstance(h, Announced)]
     assert announced.body == {
         "market_ticker": CENT,
