@@ -1,6 +1,7 @@
 """Second by second: who holds which part of a program's pool, and what that comes to at its end.
 
-One snapshot in each second, at a moment within it that follows from the world's seed. Closed and thin seconds pay
+One snapshot of a market in each second, at a moment within it that follows from the world's seed; markets have theirs
+apart, so that hundreds of programs do not hold up the exchange at once. Closed and thin seconds pay
 nobody but count in the total, and so do seconds before this exchange was started. Source: incentives.md section 4,
 readings R7 to R9 of section 7.
 """
@@ -32,9 +33,9 @@ HELD_TO = 1 << 2_048
 HELD_TO_ERROR = Fraction(1, 1 << 2_000)  # more than all roundings of a month together
 
 
-def snapshot_us(seed: int, second: int) -> int:
-    """Return the moment of the snapshot in a second since 1970; microseconds since then."""
-    digest = hashlib.blake2b(f"{seed}:snapshot:{second}".encode(), digest_size=8).digest()
+def snapshot_us(seed: int, ticker: str, second: int) -> int:
+    """Return the moment of a market's snapshot in a second since 1970; microseconds since then."""
+    digest = hashlib.blake2b(f"{seed}:snapshot:{ticker}:{second}".encode(), digest_size=8).digest()
     return second * SECOND_US + int.from_bytes(digest) % SECOND_US
 
 

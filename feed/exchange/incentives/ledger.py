@@ -36,8 +36,6 @@ class Incentives:
         self._world = world
         self._tallies: dict[str, Tally] = {}
         self._paid: set[str] = set()
-        self._active: dict[str, Tally] = {}
-        self._is_ticking = False
 
     def enrol(self, program: Program) -> None:
         """Put a program on the list; from then on it runs, ends and is paid by itself.
@@ -56,7 +54,6 @@ class Incentives:
         if program.end_us <= self._world.now_us:
             return  # over before this exchange was there: nobody was seen in it
         self._world.schedule(program.start_us, lambda: self._begin(program))
-        self._world.schedule(program.end_us, lambda: self._end(program))
         self._world.schedule(program.paid_us, lambda: self._pay(program))
 
     def _drop_oldest(self) -> None:
@@ -72,35 +69,23 @@ class Incentives:
     # --- life -----------------------------------------------------------------------------------------------------
 
     def _begin(self, program: Program) -> None:
-        self._active[program.program_id] = self._tallies[program.program_id]
-        if not self._is_ticking:
-            self._is_ticking = True
-            self._await_snapshot(self._world.now_us // SECOND_US)
+        second = self._world.now_us // SECOND_US
+        if snapshot_us(self._world.seed, program.market_ticker, second) < self._world.now_us:
+            second += 1
+        self._await_snapshot(program, second)
 
-    def _await_snapshot(self, second: int) -> None:
-        at_us = snapshot_us(self._world.seed, second)
-        if at_us < self._world.now_us:
-            at_us = snapshot_us(self._world.seed, second + 1)
-        self._world.schedule(at_us, self._snapshot)
+    def _await_snapshot(self, program: Program, second: int) -> None:
+        if second * SECOND_US < program.end_us:
+            at_us = snapshot_us(self._world.seed, program.market_ticker, second)
+            self._world.schedule(at_us, lambda: self._snapshot(program, second))
 
-    def _snapshot(self) -> None:
-        if not self._active:
-            self._is_ticking = False
-            return
-        markets = self._world.markets
-        for tally in self._active.values():
-            tally.snapshot(markets.get(tally.program.market_ticker))
-        self._await_snapshot(self._world.now_us // SECOND_US + 1)
-
-    def _end(self, program: Program) -> None:
-        self._active.pop(program.program_id, None)
+    def _snapshot(self, program: Program, second: int) -> None:
+        self._tallies[program.program_id].snapshot(self._world.markets.get(program.market_ticker))
+        self._await_snapshot(program, second + 1)
 
     def _pay(self, program: Program) -> None:
-        tally = self._tallies.get(program.program_id)
-        if tally is None:
-            return
         self._paid.add(program.program_id)
-        for credit in tally.credits():
+        for credit in self._tallies[program.program_id].credits():
             account = self._world.accounts.get(credit.owner)
             if account is not None and credit.amount_ud:
                 account.credit(

@@ -97,14 +97,15 @@ def score_snapshot(grid: PriceGrid, bids: Iterable[Bid], yardstick: Yardstick, *
 
 def score_side(grid: PriceGrid, side: Side, bids: Iterable[Bid], yardstick: Yardstick) -> SideScores:
     """Score the orders of one side; the other side's are passed over."""
-    levels: dict[int, list[Bid]] = {}
+    levels: dict[int, dict[str, int]] = {}  # price → owner → size
     for bid in bids:
         if bid.side is side:
-            levels.setdefault(bid.price_cc, []).append(bid)
+            level = levels.setdefault(bid.price_cc, {})
+            level[bid.owner] = level.get(bid.owner, 0) + bid.remaining_cx
     reference_cc = floor_cc = None
     depth = qualifying = 0
     for price in sorted(levels, reverse=True):
-        depth += sum(bid.remaining_cx for bid in levels[price])
+        depth += sum(levels[price].values())
         if reference_cc is None and depth * REFERENCE_PART >= yardstick.target_cx:
             reference_cc = price
         if floor_cc is None and depth >= yardstick.target_cx:
@@ -115,8 +116,8 @@ def score_side(grid: PriceGrid, side: Side, bids: Iterable[Bid], yardstick: Yard
             if price < floor_cc:
                 continue
             factor = Fraction(yardstick.discount_bps, BPS) ** grid_steps(grid, side, reference_cc, price)
-            for bid in level:
-                scores[bid.owner] = scores.get(bid.owner, Fraction(0)) + bid.remaining_cx * factor
+            for owner, size in level.items():
+                scores[owner] = scores.get(owner, Fraction(0)) + size * factor
     return SideScores(depth, reference_cc, floor_cc, qualifying, sum(scores.values(), Fraction(0)), scores)
 
 

@@ -63,10 +63,11 @@ def raw_of(world: World, owner: str, program_id: str = "p") -> Fraction:
 
 
 def test_a_snapshot_lies_in_its_second_and_follows_from_the_seed() -> None:
-    moments = [snapshot_us(7, second) for second in range(1_000)]
+    moments = [snapshot_us(7, CENT, second) for second in range(1_000)]
     assert all(second * SECOND_US <= at < (second + 1) * SECOND_US for second, at in enumerate(moments))
-    assert moments == [snapshot_us(7, second) for second in range(1_000)]
-    assert moments != [snapshot_us(8, second) for second in range(1_000)]
+    assert moments == [snapshot_us(7, CENT, second) for second in range(1_000)]
+    assert moments != [snapshot_us(8, CENT, second) for second in range(1_000)]
+    assert moments != [snapshot_us(7, TAPERED, second) for second in range(1_000)]
     assert len({at % SECOND_US // 100_000 for at in moments}) == 10
 
 
@@ -74,9 +75,9 @@ def test_what_rests_counts_from_the_next_moment_and_not_after_it_left() -> None:
     world = a_world()
     program = enrol(world)
     second = NOW_US // SECOND_US + 10
-    world.advance(snapshot_us(world.seed, second) - 1)
+    world.advance(snapshot_us(world.seed, CENT, second) - 1)
     quote(world, "us")
-    world.advance(snapshot_us(world.seed, second))
+    world.advance(snapshot_us(world.seed, CENT, second))
     for order in world.account("us").resting():
         world.entry.cancel(world.account("us"), order)
     finish(world, program)
@@ -127,7 +128,7 @@ def test_a_minute_of_two_accounts_and_a_crowd_pays_what_brute_force_adds_up_to(s
         for _ in range(rng.choice((0, 0, 1, 4))):
             shake(world, rng)
         market.status = "inactive" if number in paused else "active"
-        world.advance(snapshot_us(world.seed, first + number))
+        world.advance(snapshot_us(world.seed, CENT, first + number))
         if not market.is_tradable:
             market.status = "active"
             continue
