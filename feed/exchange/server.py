@@ -17,8 +17,10 @@ from feed.exchange.control import OWNER, Control
 from feed.exchange.faults.control import FaultControl
 from feed.exchange.faults.plan import FaultPlan
 from feed.exchange.faults.rest import middleware as fault_middleware
+from feed.exchange.incentives.control import IncentiveControl
 from feed.exchange.ledger import Ledger
 from feed.exchange.ledger import middleware as ledger_middleware
+from feed.exchange.rest.incentives import IncentiveReads
 from feed.exchange.rest.order_reads import OrderReads
 from feed.exchange.rest.orders import OrderWrites
 from feed.exchange.rest.portfolio import Portfolio
@@ -90,14 +92,15 @@ class LocalExchange:
         noted = ledger_middleware(self.ledger, self._clock, self._asker)
         faulty = fault_middleware(self.faults, self._clock, base=BASE, asker=self._asker)
         app = web.Application(middlewares=[noted, faulty, _refusals])
-        for handlers in (PublicReads(self), Portfolio(self), OrderReads(self), OrderWrites(self)):
+        for handlers in (IncentiveReads(self), PublicReads(self), Portfolio(self), OrderReads(self), OrderWrites(self)):
             app.add_routes(handlers.routes())
         app.add_routes([web.get(PATH, self.sockets.handle)])
         return app
 
     def control_application(self) -> web.Application:
         app = web.Application(middlewares=[_refusals])
-        app.add_routes([*Control(self).routes(), *FaultControl(self.faults, self._clock).routes()])
+        for handlers in (Control(self), FaultControl(self.faults, self._clock), IncentiveControl(self)):
+            app.add_routes(handlers.routes())
         return app
 
     async def run(self, stop: asyncio.Event) -> None:

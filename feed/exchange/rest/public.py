@@ -1,4 +1,4 @@
-"""REST reads that need no signature: exchange, catalogue, books, trades, programmes."""
+"""REST reads that need no signature: exchange, catalogue, books, trades."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from feed.exchange.catalog import SHARDS, Program
+from feed.exchange.catalog import SHARDS
 from feed.exchange.market import ACTIVE, CLOSED, DETERMINED, FINALIZED, INITIALIZED, Market
 from feed.exchange.wire import public as wire
 from feed.exchange.wire.answers import BadParameter, Query, answer, newest_first, not_found, page
@@ -23,8 +23,6 @@ STATUS_FILTERS = {
     "settled": (FINALIZED,),
 }
 EVENT_STATUSES = ("unopened", "open", "closed", "settled")
-PROGRAM_STATUSES = ("all", "active", "upcoming", "closed", "paid_out")
-PROGRAM_TYPES = ("all", "liquidity", "volume", "margin_maker_volume", "margin_taker_volume")
 TIME_FAMILIES = ("created", "close", "settled")
 BOOKS_MAX = 100
 
@@ -57,7 +55,6 @@ class PublicReads:
             "/markets/orderbooks": self.orderbooks,
             "/markets/{ticker}": self.market,
             "/markets/{ticker}/orderbook": self.orderbook,
-            "/incentive_programs": self.incentive_programs,
         }
         return [web.get(BASE + path, handler) for path, handler in table.items()]
 
@@ -214,26 +211,6 @@ class PublicReads:
             found, lambda t: newest_first(t.at_us, t.trade_id), limit=limit, cursor=query.text("cursor")
         )
         return answer({"trades": [wire.trade_row(trade) for trade in trades], "cursor": cursor})
-
-    # --- programmes -----------------------------------------------------------------------------------------------
-
-    async def incentive_programs(self, request: web.Request) -> web.Response:
-        query = Query("GetIncentivePrograms", request.query)
-        limit = query.limit(default=100, maximum=10_000)
-        status = query.choice("status", PROGRAM_STATUSES) or "all"
-        kind = query.choice("type", PROGRAM_TYPES) or "all"
-        description = query.text("incentive_description")
-        world = self._exchange.step()
-
-        def wanted(program: Program) -> bool:
-            return status in ("all", program.status(world.now_us)) and description in ("", program.description)
-
-        found = [p for p in world.programs.values() if kind in ("all", "liquidity") and wanted(p)]
-        programs, cursor = page(
-            found, lambda p: newest_first(p.start_us, p.program_id), limit=limit, cursor=query.text("cursor")
-        )
-        rows = [wire.program_body(program, world.now_us) for program in programs]
-        return answer({"incentive_programs": rows, "next_cursor": cursor})
 
 
 def _time_bounds(query: Query) -> list[tuple[str, int, int]]:
