@@ -7,25 +7,32 @@ Signed text is timestamp_ms + METHOD + path, without the query. RSA keys sign wi
 from __future__ import annotations
 
 import base64
-import binascii
 import uuid
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import msgspec
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-from kalshimm.errors import ConfigurationError, HomeNotWritable
-
-WINDOW_MS = 10_000
-RSA_SALT_BYTES = 32
-KEY_FILE = "ed25519.pem"
 KEY_HEADER = "KALSHI-ACCESS-KEY"
+RSA_SALT_BYTES = 32
+STAMP_DIGITS_MAX = 16  # milliseconds have 13 digits; Python refuses to read absurdly long ones
+
+SCOPES = (
+    "read",
+    "write",
+    "read::block_trade_accept",
+    "read::portfolio_balance",
+    "write::trade",
+    "write::transfer",
+    "write::fcm_risk",
+    "write::block_trade_accept",
+)
+FULL_ACCESS = ("read", "write")
 
 PublicKey = RSAPublicKey | Ed25519PublicKey
 
@@ -46,6 +53,21 @@ NO_SIGNATURE = Denied("signature_is_missing_from_headers", "signature is missing
 EXPIRED = Denied("header_timestamp_expired", "header timestamp expired")
 UNKNOWN_KEY = Denied("authentication_error", "authentication_error", "NOT_FOUND")
 BAD_SIGNATURE = Denied("authentication_error", "authentication_error", "INCORRECT_API_KEY_SIGNATURE")
+
+
+class ApiKey(msgspec.Struct, frozen=True):
+    """A registered public key and what it may do; `subaccount` pins it to that one."""
+
+    key_id: str
+    account: str
+    public: PublicKey
+    name: str = ""
+    scopes: tuple[str, ...] = FULL_ACCESS
+    subaccount: int | None = None
+
+    def may(self, scopes: tuple[str, ...]) -> bool:
+        """Return whether the key has any of the scopes."""
+        return any(scope in self.scopes for scope in scopes)
 
 
 def read_public_key(pem: bytes) -> PublicKey:
@@ -69,68 +91,58 @@ def key_id_of(key: PublicKey) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_OID, der.hex()))
 
 
-def own_key(folder: Path) -> tuple[Ed25519PublicKey, Path]:
-    """Return this exchange's own client key, made on first use (folder 0700, file 0600).
-
-    Raises:
-        HomeNotWritable: The folder or the file cannot be made.
-        ConfigurationError: The file is there and holds no Ed25519 key.
-    """
-    path = folder / KEY_FILE
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not path.exists():
-            _write_key(path)
-        pem = path.read_bytes()
-    except OSError as exc:
-        raise HomeNotWritable(folder, exc.strerror or str(exc)) from exc
-    try:
-        key = serialization.load_pem_private_key(pem, password=None)
-    except ValueError as exc:
-        raise ConfigurationError("--key-dir", f"{path} holds no private key; remove it to have one made") from exc
-    if not isinstance(key, Ed25519PrivateKey):
-        raise ConfigurationError("--key-dir", f"{path} holds no Ed25519 key; remove it to have one made")
-    return key.public_key(), path
-
-
-def _write_key(path: Path) -> None:
-    pem = Ed25519PrivateKey.generate().private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    path.touch(mode=0o600)
-    path.write_bytes(pem)
-
-
 class KeyRing:
-    """Which key belongs to which account."""
+    """Which key belongs to which account, in the order of registration."""
 
-    def __init__(self) -> None:
-        self._keys: dict[str, tuple[PublicKey, str]] = {}
+    def __init__(self, *, window_ms: int = 10_000) -> None:
+        self._window_ms = window_ms
+        self._keys: dict[str, ApiKey] = {}
 
-    def register(self, key: PublicKey, account: str) -> str:
-        """Add a key of an account and return its id."""
+    def register(
+        self,
+        key: PublicKey,
+        account: str,
+        *,
+        name: str = "",
+        scopes: tuple[str, ...] = FULL_ACCESS,
+        subaccount: int | None = None,
+    ) -> str:
+        """Add a key of an account and return its id; a key registered again takes its new terms."""
         key_id = key_id_of(key)
-        self._keys[key_id] = (key, account)
+        self._keys[key_id] = ApiKey(key_id, account, key, name, scopes, subaccount)
         return key_id
+
+    def of(self, account: str) -> list[ApiKey]:
+        return [key for key in self._keys.values() if key.account == account]
+
+    def get(self, key_id: str) -> ApiKey | None:
+        return self._keys.get(key_id)
 
     def owner_of(self, key_id: str) -> str:
         """Return the account a key belongs to, whatever was signed with it; "" for a key nobody registered."""
-        entry = self._keys.get(key_id)
-        return entry[1] if entry else ""
+        key = self._keys.get(key_id)
+        return key.account if key else ""
 
-    def authenticate(self, headers: Mapping[str, str], *, method: str, path: str, now_ms: int) -> str | Denied:
-        """Return the account of a signed request, or why it is refused."""
+    def remove(self, key_id: str) -> None:
+        """Forget a key: whoever signs with it from now on is unknown."""
+        del self._keys[key_id]
+
+    def authenticate(self, headers: Mapping[str, str], *, method: str, path: str, now_ms: int) -> ApiKey | Denied:
+        """Return the key of a signed request, or why it is refused."""
         signature = headers.get("KALSHI-ACCESS-SIGNATURE")
         if not signature:
             return NO_SIGNATURE
         stamp = headers.get("KALSHI-ACCESS-TIMESTAMP", "")
-        if not (stamp.isascii() and stamp.isdigit()) or abs(int(stamp) - now_ms) > WINDOW_MS:
+        if not _is_stamp(stamp) or abs(int(stamp) - now_ms) > self._window_ms:
             return EXPIRED
-        entry = self._keys.get(headers.get(KEY_HEADER, ""))
-        if entry is None:
+        key = self._keys.get(headers.get(KEY_HEADER, ""))
+        if key is None:
             return UNKNOWN_KEY
-        key, account = entry
-        return account if _verifies(key, signature, f"{stamp}{method}{path}".encode()) else BAD_SIGNATURE
+        return key if _verifies(key.public, signature, f"{stamp}{method}{path}".encode()) else BAD_SIGNATURE
+
+
+def _is_stamp(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= STAMP_DIGITS_MAX
 
 
 def _verifies(key: PublicKey, signature: str, text: bytes) -> bool:
@@ -141,6 +153,6 @@ def _verifies(key: PublicKey, signature: str, text: bytes) -> bool:
         else:
             pss = padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=RSA_SALT_BYTES)
             key.verify(raw, text, pss, hashes.SHA256())
-    except (InvalidSignature, binascii.Error):
+    except (InvalidSignature, ValueError):  # the second: not base64
         return False
     return True

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from feed.exchange.auth import read_public_key
+from feed.exchange.budgets import TIERS
+from feed.exchange.keyfiles import OWNER
 from feed.exchange.trading.orders import Placed
 from feed.exchange.wire import private as private_wire
 from feed.exchange.wire import public as wire
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
     from feed.exchange.server import LocalExchange
 
 OUTSIDER = "outsider"
-OWNER = "owner"
 
 
 class Control:
@@ -32,6 +33,7 @@ class Control:
             web.get("/ledger/lines", self.ledger_lines),
             web.get("/state", self.state),
             web.post("/accounts/keys", self.add_key),
+            web.put("/accounts/{account}/standing", self.set_standing),
             web.post("/orders", self.place_order),
             web.post("/markets/{ticker}/close", self.close_market),
         ]
@@ -85,6 +87,18 @@ class Control:
             return answer({"problem": str(exc)}, status=400)
         account = self._exchange.world.account(str(body.get("account", OWNER)))
         return answer({"key_id": self._exchange.keys.register(key, account.name), "account": account.name})
+
+    async def set_standing(self, request: web.Request) -> web.Response:
+        """Set what the exchange grants an account: {"tier": name?, "region_expires_s": Unix time or null?}."""
+        body, name = await _json(request), request.match_info["account"]
+        members, now_us = self._exchange.members, self._exchange.now_us()
+        if "tier" in body:
+            if body["tier"] not in TIERS:
+                return answer({"problem": f"tier: expected one of {', '.join(TIERS)}"}, status=400)
+            members.set_tier(name, body["tier"], now_us)
+        member = members.of(name, now_us)
+        member.region_expires_s = body.get("region_expires_s", member.region_expires_s)
+        return answer({"tier": member.budget.tier, "region_expires_s": member.region_expires_s})
 
     async def place_order(self, request: web.Request) -> web.Response:
         """Place an order as somebody else: the body of a create, and `account` (default: an outside person)."""

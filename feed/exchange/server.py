@@ -11,15 +11,20 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from feed.exchange import auth
-from feed.exchange.auth import KEY_HEADER, Denied, KeyRing
-from feed.exchange.control import OWNER, Control
+from feed.exchange import keyfiles
+from feed.exchange.auth import KEY_HEADER, ApiKey, Denied, KeyRing
+from feed.exchange.budgets import DEFAULT_TIER
+from feed.exchange.catalog import SHARDS
+from feed.exchange.control import Control
 from feed.exchange.faults.control import FaultControl
 from feed.exchange.faults.plan import FaultPlan
 from feed.exchange.faults.rest import middleware as fault_middleware
 from feed.exchange.incentives.control import IncentiveControl
 from feed.exchange.ledger import Ledger
 from feed.exchange.ledger import middleware as ledger_middleware
+from feed.exchange.members import Members
+from feed.exchange.rest.account import AccountPages
+from feed.exchange.rest.door import Door
 from feed.exchange.rest.incentives import IncentiveReads
 from feed.exchange.rest.order_reads import OrderReads
 from feed.exchange.rest.orders import OrderWrites
@@ -28,8 +33,7 @@ from feed.exchange.rest.public import BASE, PublicReads
 from feed.exchange.stream.commands import Commander
 from feed.exchange.stream.socket import PATH, Sockets
 from feed.exchange.stream.subscriptions import Hub
-from feed.exchange.trading.accounts import Account
-from feed.exchange.wire.answers import BadBody, BadParameter, not_found
+from feed.exchange.wire.answers import BadBody, BadParameter, nested, not_found
 from feed.exchange.world import World
 from kalshimm.errors import KalshimmError, PortInUse
 from kalshimm.runtime.clock import Clock, SystemClock
@@ -54,9 +58,11 @@ class Ready(msgspec.Struct, frozen=True):
 class LocalExchange:
     """One world, its clock and everybody connected to it."""
 
-    def __init__(self, world: World, *, clock: Clock | None = None) -> None:
+    def __init__(self, world: World, *, clock: Clock | None = None, tier: str = DEFAULT_TIER) -> None:
+        """Open an exchange around a world; `tier` is every new member's API usage level."""
         self.world = world
-        self.keys = KeyRing()
+        self.keys = KeyRing(window_ms=world.switches.clock_window_ms)
+        self.members = Members(shards=SHARDS, tier=tier, anonymous_per_s=world.switches.anonymous_reads_per_s)
         self.hub = Hub(world)
         self.commander = Commander(world, self.hub)
         self.sockets = Sockets(self)
@@ -78,11 +84,13 @@ class LocalExchange:
         awake, self.hub.awake = self.hub.awake, set()
         self.sockets.wake(awake)
 
-    def authenticate(self, request: web.Request) -> Account | Denied:
-        who = self.keys.authenticate(
-            request.headers, method=request.method, path=request.rel_url.raw_path, now_ms=self._clock.wall_us() // 1_000
-        )
-        return who if isinstance(who, Denied) else self.world.account(who)
+    def now_us(self) -> int:
+        return self._clock.wall_us()
+
+    def verify(self, request: web.Request) -> ApiKey | Denied:
+        """Return the key a request is signed with, or why it is not."""
+        path, now_ms = request.rel_url.raw_path, self._clock.wall_us() // 1_000
+        return self.keys.authenticate(request.headers, method=request.method, path=path, now_ms=now_ms)
 
     def _asker(self, request: web.Request) -> str:
         return self.keys.owner_of(request.headers.get(KEY_HEADER, ""))
@@ -91,8 +99,16 @@ class LocalExchange:
         """Return the venue's side: REST and WebSocket."""
         noted = ledger_middleware(self.ledger, self._clock, self._asker)
         faulty = fault_middleware(self.faults, self._clock, base=BASE, asker=self._asker)
-        app = web.Application(middlewares=[noted, faulty, _refusals])
-        for handlers in (IncentiveReads(self), PublicReads(self), Portfolio(self), OrderReads(self), OrderWrites(self)):
+        app = web.Application(middlewares=[noted, faulty, _refusals, Door(self).middleware])
+        pages = (
+            IncentiveReads(self),
+            PublicReads(self),
+            AccountPages(self),
+            Portfolio(self),
+            OrderReads(self),
+            OrderWrites(self),
+        )
+        for handlers in pages:
             app.add_routes(handlers.routes())
         app.add_routes([web.get(PATH, self.sockets.handle)])
         return app
@@ -117,9 +133,8 @@ async def _refusals(request: web.Request, handler: Any) -> web.StreamResponse:
     except (BadParameter, BadBody) as exc:
         return exc.response()
     except web.HTTPException as exc:
-        if exc.status in (404, 405):
-            return not_found()
-        raise
+        # aiohttp's own refusals (a body too large, no WebSocket handshake) are texts; the venue speaks JSON.
+        return not_found() if exc.status in (404, 405) else nested(exc.status, exc.reason.lower().replace(" ", "_"))
     return response
 
 
@@ -130,9 +145,11 @@ async def serve(exchange: LocalExchange, stop: asyncio.Event, *, port: int, key_
         PortInUse: Somebody else has the port.
         HomeNotWritable: The keys cannot be kept.
     """
-    key, path = auth.own_key(key_dir)
-    exchange.world.account(OWNER)
-    key_id = exchange.keys.register(key, OWNER)
+    opened = keyfiles.open_keys(key_dir)
+    for path, key in opened:
+        exchange.world.account(key.account)
+        exchange.keys.register(key.public, key.account, name=path.stem, scopes=key.scopes)
+    announced_path, announced_key = opened[0]
     runners = [
         web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
         for app in (exchange.application(), exchange.control_application())
@@ -145,8 +162,8 @@ async def serve(exchange: LocalExchange, stop: asyncio.Event, *, port: int, key_
                 rest=f"http://{HOST}:{venue}{BASE}",
                 ws=f"ws://{HOST}:{venue}{PATH}",
                 control=f"http://{HOST}:{control}",
-                key_id=key_id,
-                private_key_path=str(path),
+                key_id=announced_key.key_id,
+                private_key_path=str(announced_path),
             )
         )
         logger.info("exchange serves", extra={"action": "serving", "port": venue, "control_port": control})

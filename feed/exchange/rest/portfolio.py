@@ -1,4 +1,4 @@
-"""REST of one's own account: limits, balances, positions."""
+"""REST of one's own account: balances, positions."""
 
 from __future__ import annotations
 
@@ -16,9 +16,6 @@ from feed.exchange.wire.answers import Query, answer, page
 if TYPE_CHECKING:
     from feed.exchange.server import LocalExchange
 
-# What a fresh account with the advanced tier gets: tokens a second, and three seconds of them saved up.
-READ_PER_S, WRITE_PER_S, SAVED_S = 300, 300, 3
-
 
 class Portfolio:
     """Handlers that need a signature."""
@@ -28,16 +25,10 @@ class Portfolio:
 
     def routes(self) -> list[web.RouteDef]:
         reads = {
-            "/account/limits": self.limits,
             "/portfolio/balance": self.balance,
             "/portfolio/positions": self.positions,
         }
         return [web.get(BASE + path, signed(self._exchange, handler)) for path, handler in reads.items()]
-
-    async def limits(self, _request: web.Request, _account: Account) -> web.Response:
-        read = {"refill_rate": READ_PER_S, "bucket_capacity": READ_PER_S * SAVED_S}
-        write = {"refill_rate": WRITE_PER_S, "bucket_capacity": WRITE_PER_S * SAVED_S}
-        return answer({"usage_tier": "advanced", "read": read, "write": write, "grants": []})
 
     async def balance(self, request: web.Request, account: Account) -> web.Response:
         index = Query("GetBalance", request.query).integer("exchange_index")

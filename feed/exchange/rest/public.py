@@ -26,13 +26,6 @@ EVENT_STATUSES = ("unopened", "open", "closed", "settled")
 TIME_FAMILIES = ("created", "close", "settled")
 BOOKS_MAX = 100
 
-# Costs that differ from the default of 10 tokens (facts.md section 3).
-ENDPOINT_COSTS = (
-    ("DELETE", "/portfolio/events/orders/:order_id", 2),
-    ("DELETE", "/portfolio/events/orders", 2),
-    ("GET", "/portfolio/orders/:order_id", 2),
-)
-
 
 class PublicReads:
     """Handlers of everything anybody may read."""
@@ -45,7 +38,6 @@ class PublicReads:
             "/exchange/status": self.status,
             "/exchange/schedule": self.schedule,
             "/exchange/user_data_timestamp": self.user_data_timestamp,
-            "/account/endpoint_costs": self.endpoint_costs,
             "/series": self.series_list,
             "/series/{ticker}": self.series,
             "/events": self.events,
@@ -74,10 +66,6 @@ class PublicReads:
 
     async def user_data_timestamp(self, _request: web.Request) -> web.Response:
         return answer({"as_of_time": wire.rfc3339(self._exchange.step().now_us)})
-
-    async def endpoint_costs(self, _request: web.Request) -> web.Response:
-        costs = [{"method": method, "path": BASE + path, "cost": cost} for method, path, cost in ENDPOINT_COSTS]
-        return answer({"default_cost": 10, "endpoint_costs": costs})
 
     # --- catalogue ------------------------------------------------------------------------------------------------
 

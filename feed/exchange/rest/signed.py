@@ -7,34 +7,45 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from feed.exchange.auth import Denied
+from feed.exchange.auth import ApiKey
 from feed.exchange.trading.accounts import PRIMARY, Account
-from feed.exchange.wire.answers import answer
 
 if TYPE_CHECKING:
     from feed.exchange.server import LocalExchange
+
+KEY = web.RequestKey("key", ApiKey)  # the key of a signed request, as the door has verified it
 
 Handler = Callable[[web.Request, Account], Awaitable[web.Response]]
 
 
 def signed(exchange: LocalExchange, handler: Handler) -> Callable[[web.Request], Awaitable[web.Response]]:
-    """Return a handler that lets only signed requests through, with the world brought to now."""
+    """Return a handler that is told whose request it is, with the world brought to now."""
 
     async def checked(request: web.Request) -> web.Response:
-        who = exchange.authenticate(request)
-        if isinstance(who, Denied):
-            return answer(who.body(), status=401)
         exchange.step()
-        return await handler(request, who)
+        return await handler(request, exchange.world.account(request[KEY].account))
 
     return checked
 
 
-def subaccount_written(_request: web.Request, named: int | None) -> int:
-    """Return the subaccount a write (or a read that defaults to the primary) is about."""
+def subaccount_written(request: web.Request, named: int | None) -> int:
+    """Return the subaccount a write (or a read that defaults to the primary) is about.
+
+    For a key pinned to one it is that one: the door has turned away whoever named another.
+    """
+    pinned = _pinned(request)
+    if pinned is not None:
+        return pinned
     return PRIMARY if named is None else named
 
 
-def subaccount_read(_request: web.Request, named: int | None) -> int | None:
+def subaccount_read(request: web.Request, named: int | None) -> int | None:
     """Return the subaccount a list is limited to; None is all of them."""
-    return named
+    pinned = _pinned(request)
+    return named if pinned is None else pinned
+
+
+def _pinned(request: web.Request) -> int | None:
+    """Return the subaccount the request's key is pinned to; requests on the control port have no key."""
+    key = request.get(KEY)
+    return key.subaccount if key is not None else None

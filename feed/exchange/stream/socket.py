@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from feed.exchange.auth import Denied
-from feed.exchange.wire.answers import answer
+from feed.exchange.rest.signed import KEY
 
 if TYPE_CHECKING:
     from feed.exchange.server import LocalExchange
@@ -40,15 +39,13 @@ class Sockets:
                 event.set()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        who = self._exchange.authenticate(request)
-        if isinstance(who, Denied):
-            return answer(who.body(), status=401)
+        account = request[KEY].account  # the door has verified it
         socket = web.WebSocketResponse(max_msg_size=MESSAGE_MAX, compress=False)
         await socket.prepare(request)
-        session = self._exchange.hub.open(who.name)
+        session = self._exchange.hub.open(account)
         self._ready[session] = asyncio.Event()
         self._open.add(socket)
-        logger.info("client connected", extra={"action": "connected", "account": who.name})
+        logger.info("client connected", extra={"action": "connected", "account": account})
         tasks = [asyncio.create_task(self._write(socket, session)), asyncio.create_task(_ping(socket))]
         try:
             await self._read(socket, session)
@@ -57,7 +54,7 @@ class Sockets:
             self._open.discard(socket)
             del self._ready[session]
             self._exchange.hub.close(session)
-            logger.info("client gone", extra={"action": "disconnected", "account": who.name})
+            logger.info("client gone", extra={"action": "disconnected", "account": account})
         return socket
 
     async def _read(self, socket: web.WebSocketResponse, session: Session) -> None:

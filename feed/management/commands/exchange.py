@@ -12,6 +12,7 @@ import msgspec
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
+from feed.exchange.budgets import DEFAULT_TIER, TIERS
 from feed.exchange.faults.script import read_file
 from feed.exchange.flow.replayed import replay_into
 from feed.exchange.flow.scenarios import SCENARIOS, describe, populate
@@ -39,6 +40,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--speed", type=float, default=1.0, help="how much faster recordings play, or the crowd acts"
         )
+        parser.add_argument("--tier", choices=TIERS, default=DEFAULT_TIER, help="API usage level of every account")
         parser.add_argument("--seed", type=int, default=1, help="the simulated world's chance")
         parser.add_argument("--faults", type=Path, help="a fault script (JSON): what to do wrong, see the control port")
 
@@ -61,7 +63,7 @@ class Command(BaseCommand):
                 replay_into(world, options["replay"], speed=options["speed"])
             else:
                 populate(world, SCENARIOS[options["scenario"]], speed=options["speed"])
-            exchange = LocalExchange(world, clock=clock)
+            exchange = LocalExchange(world, clock=clock, tier=options["tier"])
             exchange.faults.add(faults, now_us=clock.wall_us())
             await serve(exchange, stop, port=options["port"], key_dir=key_dir, announce=_print)
 

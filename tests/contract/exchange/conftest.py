@@ -8,8 +8,6 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from exchangeclient import Venue
 
 from feed.exchange.catalog import Event, Series, Terms
@@ -24,21 +22,25 @@ STOP_WITHIN_S = 5.0
 
 
 async def running(world: World, clock: ManualClock, key_dir: Path) -> AsyncIterator[Venue]:
-    exchange, stop = LocalExchange(world, clock=clock), asyncio.Event()
+    # A clock that stands still refills no bucket: the widest ones, unless a test is about them.
+    exchange, stop = LocalExchange(world, clock=clock, tier="prestige"), asyncio.Event()
     ready: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
     server = asyncio.create_task(serve(exchange, stop, port=0, key_dir=key_dir, announce=ready.set_result))
     address = await asyncio.wait_for(ready, STOP_WITHIN_S)
-    pem = await asyncio.to_thread(Path(address.private_key_path).read_bytes)
-    key = serialization.load_pem_private_key(pem, password=None)
-    assert isinstance(key, Ed25519PrivateKey)
     async with aiohttp.ClientSession() as http:
-        yield Venue(exchange, clock, address, http, key)
+        yield Venue(exchange, clock, address, http)
     stop.set()
     await asyncio.wait_for(server, STOP_WITHIN_S)
 
 
+@pytest.fixture(scope="session")
+def key_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Keys for all exchanges of a session: an RSA key takes its time to make."""
+    return tmp_path_factory.mktemp("keys")
+
+
 @pytest.fixture
-async def venue(tmp_path: Path) -> AsyncIterator[Venue]:
+async def venue(key_dir: Path) -> AsyncIterator[Venue]:
     """An exchange with one event of two empty markets."""
     world = World(seed=1, now_us=NOW_US)
     world.series["KXTEST"] = Series(
@@ -53,14 +55,14 @@ async def venue(tmp_path: Path) -> AsyncIterator[Venue]:
             latest_expiration_us=NOW_US + 2 * HOUR_US, settlement_timer_s=60, structure=structure,
         )  # fmt: skip
         world.list_market(terms, judge=lambda: "yes", determine_after_us=60_000_000)
-    async for started in running(world, ManualClock(NOW_US), tmp_path / "keys"):
+    async for started in running(world, ManualClock(NOW_US), key_dir):
         yield started
 
 
 @pytest.fixture
-async def busy_venue(tmp_path: Path) -> AsyncIterator[Venue]:
+async def busy_venue(key_dir: Path) -> AsyncIterator[Venue]:
     """An exchange with the brisk scenario."""
     world = World(seed=5, now_us=NOW_US)
     populate(world, SCENARIOS["brisk"])
-    async for started in running(world, ManualClock(NOW_US), tmp_path / "keys"):
+    async for started in running(world, ManualClock(NOW_US), key_dir):
         yield started

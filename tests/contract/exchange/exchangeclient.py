@@ -6,12 +6,16 @@ import asyncio
 import base64
 import contextlib
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import msgspec
 import websockets
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from venueframes import frame_document
 from venuespec import specification
 
@@ -29,28 +33,53 @@ class Reply(msgspec.Struct, frozen=True):
     body: Any
 
 
+class Signer(msgspec.Struct, frozen=True):
+    """A private key and the id under which the exchange knows it."""
+
+    key_id: str
+    key: Ed25519PrivateKey | RSAPrivateKey
+
+    def headers(self, method: str, path: str, stamp_ms: int) -> dict[str, str]:
+        text = f"{stamp_ms}{method}{path}".encode()
+        if isinstance(self.key, RSAPrivateKey):
+            signature = self.key.sign(text, padding.PSS(padding.MGF1(hashes.SHA256()), 32), hashes.SHA256())
+        else:
+            signature = self.key.sign(text)
+        return {
+            "KALSHI-ACCESS-KEY": self.key_id,
+            "KALSHI-ACCESS-TIMESTAMP": str(stamp_ms),
+            "KALSHI-ACCESS-SIGNATURE": base64.b64encode(signature).decode(),
+        }
+
+
+def read_signer(key_id: str, pem: bytes) -> Signer:
+    key = serialization.load_pem_private_key(pem, password=None)
+    assert isinstance(key, Ed25519PrivateKey | RSAPrivateKey)
+    return Signer(key_id, key)
+
+
 class Venue:
     """A running exchange with a clock the test holds, and one signing client."""
 
-    def __init__(
-        self,
-        exchange: LocalExchange,
-        clock: ManualClock,
-        ready: Ready,
-        http: aiohttp.ClientSession,
-        key: Ed25519PrivateKey,
-    ) -> None:
+    def __init__(self, exchange: LocalExchange, clock: ManualClock, ready: Ready, http: aiohttp.ClientSession) -> None:
         self.exchange, self.clock, self.ready = exchange, clock, ready
-        self._http, self._key, self._key_id = http, key, ready.key_id
+        self._http = http
+        self._signer = read_signer(ready.key_id, Path(ready.private_key_path).read_bytes())
 
-    def headers(self, method: str, path: str, *, offset_ms: int = 0) -> dict[str, str]:
-        stamp = str(self.clock.wall_us() // 1_000 + offset_ms)
-        signature = self._key.sign(f"{stamp}{method}{path}".encode())
-        return {
-            "KALSHI-ACCESS-KEY": self._key_id,
-            "KALSHI-ACCESS-TIMESTAMP": stamp,
-            "KALSHI-ACCESS-SIGNATURE": base64.b64encode(signature).decode(),
-        }
+    def signer(self, file: str) -> Signer:
+        """Return another of the exchange's own keys by its file."""
+        folder = Path(self.ready.private_key_path).parent
+        rows = msgspec.json.decode((folder / "keys.json").read_bytes())
+        (key_id,) = [row["key_id"] for row in rows if row["file"] == file]
+        return read_signer(key_id, (folder / file).read_bytes())
+
+    def headers(self, method: str, path: str, *, offset_ms: int = 0, signer: Signer | None = None) -> dict[str, str]:
+        return (signer or self._signer).headers(method, path, self.clock.wall_us() // 1_000 + offset_ms)
+
+    async def call_as(self, signer: Signer, method: str, path: str, **options: Any) -> Reply:
+        """Call a path below /trade-api/v2, signed with another key."""
+        headers = self.headers(method, API + path.partition("?")[0], signer=signer)
+        return await self.call(method, path, headers=headers, **options)
 
     async def call(self, method: str, path: str, *, headers: dict[str, str] | None = None, **options: Any) -> Reply:
         """Call a path below /trade-api/v2, signed unless `headers` say otherwise; the document judges the answer."""

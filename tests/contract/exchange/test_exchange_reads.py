@@ -175,8 +175,6 @@ async def test_exchange_and_account_tell_state_limits_and_costs(venue: Venue) ->
     schedule = (await venue.get("/exchange/schedule"))["schedule"]
     assert schedule["standard_hours"][0]["monday"] == [{"open_time": "00:00", "close_time": "00:00"}]
     assert (await venue.get("/exchange/user_data_timestamp"))["as_of_time"].endswith("Z")
-    limits = (await venue.call("GET", "/account/limits")).body
-    assert limits["write"] == {"refill_rate": 300, "bucket_capacity": 900}
     costs = await venue.get("/account/endpoint_costs")
     assert {"method": "DELETE", "path": f"{API}/portfolio/events/orders/:order_id", "cost": 2} in costs[
         "endpoint_costs"

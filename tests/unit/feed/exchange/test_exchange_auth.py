@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
@@ -12,7 +11,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from feed.exchange import auth
 from feed.exchange.auth import BAD_SIGNATURE, EXPIRED, NO_SIGNATURE, UNKNOWN_KEY, Denied, KeyRing
-from kalshimm.errors import ConfigurationError
 
 NOW_MS = 1_795_337_400_123
 PATH = "/trade-api/v2/portfolio/balance"
@@ -32,7 +30,9 @@ def headers(key_id: str, signature: bytes, stamp: str = str(NOW_MS)) -> dict[str
 
 
 def ask(ring: KeyRing, sent: dict[str, str], path: str = PATH) -> str | Denied:
-    return ring.authenticate(sent, method="GET", path=path, now_ms=NOW_MS)
+    """Return the account that asks, or why it is refused."""
+    who = ring.authenticate(sent, method="GET", path=path, now_ms=NOW_MS)
+    return who if isinstance(who, Denied) else who.account
 
 
 def pss(key: rsa.RSAPrivateKey, text: bytes, salt: int) -> bytes:
@@ -70,26 +70,29 @@ def test_missing_and_foreign_parts_have_their_own_words() -> None:
     signature = key.sign(f"{NOW_MS}GET{PATH}".encode())
     assert ask(ring, {}) is NO_SIGNATURE
     assert ask(ring, headers("00000000-0000-0000-0000-000000000000", signature)) is UNKNOWN_KEY
-    assert ask(ring, headers("x", signature, stamp="soon")) is EXPIRED
+    for stamp in ("soon", "", "-1", "٣", "9" * 5_000):
+        assert ask(ring, headers("x", signature, stamp=stamp)) is EXPIRED
 
 
-def test_a_signature_that_is_not_base64_is_just_wrong() -> None:
+@pytest.mark.parametrize("signature", ["***", "é", "AA", "AAAA="], ids=["marks", "accent", "short", "padding"])
+def test_a_signature_that_is_not_base64_is_just_wrong(signature: str) -> None:
     ring, key = KeyRing(), Ed25519PrivateKey.generate()
     key_id = ring.register(key.public_key(), "us")
-    assert ask(ring, headers(key_id, b"") | {"KALSHI-ACCESS-SIGNATURE": "***"}) is BAD_SIGNATURE
+    assert ask(ring, headers(key_id, b"") | {"KALSHI-ACCESS-SIGNATURE": signature}) is BAD_SIGNATURE
 
 
-def test_the_own_key_is_private_and_the_same_at_the_next_start(tmp_path: Path) -> None:
-    first, path = auth.own_key(tmp_path / "keys")
-    second, _ = auth.own_key(tmp_path / "keys")
-    assert auth.key_id_of(first) == auth.key_id_of(second)
-    assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+def test_the_window_is_a_switch() -> None:
+    ring, key = KeyRing(window_ms=30_000), Ed25519PrivateKey.generate()
+    key_id, stamp = ring.register(key.public_key(), "us"), str(NOW_MS - 30_000)
+    assert ask(ring, headers(key_id, key.sign(f"{stamp}GET{PATH}".encode()), stamp)) == "us"
 
 
-def test_a_key_file_with_something_else_in_it_is_named(tmp_path: Path) -> None:
-    (tmp_path / auth.KEY_FILE).write_text("nonsense")
-    with pytest.raises(ConfigurationError, match="remove it"):
-        auth.own_key(tmp_path)
+def test_a_removed_key_is_unknown() -> None:
+    ring, key = KeyRing(), Ed25519PrivateKey.generate()
+    key_id = ring.register(key.public_key(), "us")
+    ring.remove(key_id)
+    assert ask(ring, headers(key_id, key.sign(f"{NOW_MS}GET{PATH}".encode()))) is UNKNOWN_KEY
+    assert ring.of("us") == []
 
 
 def test_only_rsa_and_ed25519_keys_are_read() -> None:
