@@ -8,9 +8,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import TypeVar
 
 import msgspec
 from django.db import transaction
@@ -18,15 +17,13 @@ from django.utils import timezone
 
 from feed import venue
 from feed.kalshi.rest import Rest
-from feed.kalshi.wire import rest as wire
+from feed.kalshi.wire import catalogue as wire
+from feed.kalshi.wire.kinds import moment
+from feed.kalshi.wire.markets import Market as MarketBody
 from kalshimm.runtime.clock import SystemClock
-from markets.core.units import parse_count, parse_price
 from markets.models import Event, IncentiveProgram, Market, Series
 
 logger = logging.getLogger(__name__)
-
-Body = TypeVar("Body", wire.MarketBody, wire.ProgramBody)
-Row = TypeVar("Row", Market, IncentiveProgram)
 
 STATUSES = ("unopened", "open", "closed")
 FINAL = "finalized"
@@ -44,10 +41,10 @@ class Counts(msgspec.Struct, frozen=True):
 class Catalogue(msgspec.Struct):
     """What the venue listed."""
 
-    series: dict[str, wire.SeriesBody] = {}
-    events: dict[str, wire.EventBody] = {}
-    markets: dict[str, wire.MarketBody] = {}
-    programs: dict[str, wire.ProgramBody] = {}
+    series: dict[str, wire.Series] = {}
+    events: dict[str, wire.Event] = {}
+    markets: dict[str, MarketBody] = {}
+    programs: dict[str, wire.IncentiveProgram] = {}
 
 
 def refresh(series: Sequence[str] = ()) -> Counts:
@@ -72,19 +69,26 @@ async def _read(known_series: set[str], ending: set[str], only: Sequence[str]) -
     found = Catalogue({}, {}, {}, {})
     async with Rest(venue.environment(), venue.signer(), SystemClock()) as rest:
         for status, series in itertools.product(STATUSES, only or ("",)):
-            async for event in rest.events(status=status, series_ticker=series):
+            async for event in rest.catalogue.events(status=status, series_ticker=series, with_nested_markets=True):
                 found.events[event.event_ticker] = event
-                found.markets.update((market.ticker, market) for market in event.markets or ())
-        for market in await rest.markets(sorted(ending - found.markets.keys())):
+                found.markets.update((market.ticker, market) for market in event.markets)
+                if unreadable := event.unknown.get("markets"):
+                    logger.warning(
+                        "%s has %d markets that cannot be read", event.event_ticker, len(unreadable),
+                        extra={"action": "catalogue_row_unusable"},
+                    )  # fmt: skip
+        for market in await rest.markets.named(sorted(ending - found.markets.keys())):
             found.markets[market.ticker] = market
         listed = {event.series_ticker for event in found.events.values()}
         if only:
             for ticker in sorted(listed - known_series):
-                found.series[ticker] = await rest.series(ticker)
+                found.series[ticker] = await rest.catalogue.series(ticker)
         else:
-            found.series = {body.ticker: body for body in await rest.all_series() if body.ticker in listed}
+            found.series = {
+                body.ticker: body for body in (await rest.catalogue.all_series()).items if body.ticker in listed
+            }
         if not only:
-            async for program in rest.incentive_programs():
+            async for program in rest.catalogue.incentive_programs():
                 found.programs[program.id] = program
     return found
 
@@ -97,8 +101,8 @@ def store(found: Catalogue, now: datetime) -> Counts:
             title=body.title,
             category=body.category,
             frequency=body.frequency,
-            fee_type=body.fee_type,
-            fee_multiplier=bytes(body.fee_multiplier).decode().strip('"'),
+            fee_type=body.fee_type or "",
+            fee_multiplier="" if body.fee_multiplier is None else format(body.fee_multiplier, "f"),
             seen_at=now,
         )
         for body in found.series.values()
@@ -109,55 +113,44 @@ def store(found: Catalogue, now: datetime) -> Counts:
             series_id=body.series_ticker,
             title=body.title,
             sub_title=body.sub_title,
-            mutually_exclusive=body.mutually_exclusive,
-            exchange_index=body.exchange_index,
+            mutually_exclusive=body.mutually_exclusive or False,
+            exchange_index=body.exchange_index or 0,
             seen_at=now,
         )
         for body in found.events.values()
     ]
-    markets = _usable(_market, found.markets.values(), now)
-    programs = _usable(_program, found.programs.values(), now)
+    markets = [_market(body, now) for body in found.markets.values()]
+    programs = [_program(body, now) for body in found.programs.values()]
     with transaction.atomic():
         for rows in (series, events, markets, programs):
             _upsert(rows)
     return Counts(len(series), len(events), len(markets), len(programs))
 
 
-def _usable(make: Callable[[Body, datetime], Row], bodies: Iterable[Body], now: datetime) -> list[Row]:
-    """Return the rows of the bodies that make sense; one that does not is said and left out, not all of them."""
-    rows = []
-    for body in bodies:
-        try:
-            rows.append(make(body, now))
-        except ValueError as exc:
-            logger.warning("left out of the catalogue: %s: %s", body, exc, extra={"action": "catalogue_row_unusable"})
-    return rows
-
-
-def _market(body: wire.MarketBody, now: datetime) -> Market:
+def _market(body: MarketBody, now: datetime) -> Market:
     return Market(
         ticker=body.ticker,
         event_id=body.event_ticker,
         yes_sub_title=body.yes_sub_title,
         status=body.status,
         result=body.result,
-        open_time=body.open_time,
-        close_time=body.close_time,
-        exchange_index=body.exchange_index,
-        price_ranges=[[parse_price(r.start), parse_price(r.end), parse_price(r.step)] for r in body.price_ranges],
+        open_time=moment(body.open_us),
+        close_time=moment(body.close_us),
+        exchange_index=body.exchange_index or 0,
+        price_ranges=[[band.start_cc, band.end_cc, band.step_cc] for band in body.price_ranges],
         seen_at=now,
     )
 
 
-def _program(body: wire.ProgramBody, now: datetime) -> IncentiveProgram:
+def _program(body: wire.IncentiveProgram, now: datetime) -> IncentiveProgram:
     return IncentiveProgram(
         id=body.id,
         market_ticker=body.market_ticker,
         incentive_type=body.incentive_type,
-        start_date=body.start_date,
-        end_date=body.end_date,
-        period_reward_cc=body.period_reward,
-        target_size_cx=None if body.target_size_fp is None else parse_count(body.target_size_fp),
+        start_date=moment(body.start_us),
+        end_date=moment(body.end_us),
+        period_reward_cc=body.period_reward_cc,
+        target_size_cx=body.target_size_cx,
         discount_factor_bps=body.discount_factor_bps,
         paid_out=body.paid_out,
         seen_at=now,

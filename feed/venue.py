@@ -30,4 +30,4 @@ def signer() -> Signer | None:
         raise ConfigurationError("KALSHI_KEY_ID", "is missing beside KALSHI_PRIVATE_KEY_PATH")
     if not path:
         raise ConfigurationError("KALSHI_PRIVATE_KEY_PATH", "is missing beside KALSHI_KEY_ID")
-    return Signer.from_file(key_id, Path(path))
+    return Signer.from_file(settings.KALSHI_ENV, key_id, Path(path))

@@ -4,7 +4,7 @@
     ├── ConfigurationError(variable)       exit 2   a setting or an argument is wrong
     ├── NotReachable(what)                 exit 3   a store, the venue or a binary is not there
     │   └── StoreSilent(store, error)
-    ├── OutcomeUnknown(client_order_id)    exit 4   sent, and nobody knows whether it was done
+    ├── OutcomeUnknown(asked)              exit 4   sent, and nobody knows whether it was done
     ├── AlreadyRunning(what, pid)          exit 1   a second copy on one home
     ├── PortInUse(port)                    exit 1
     ├── HomeNotWritable(path)              exit 1
@@ -71,13 +71,18 @@ class OutcomeUnknown(KalshimmError):
     """A write left, and no answer proves whether the venue applied it.
 
     The answer is to ask (private channel, listing, fills), never to send again.
+
+    Args:
+        asked: What was asked for, as one would say it: `place order …`, `cancel order …`.
+        problem: What came instead of an answer.
+        client_order_id: Of the order that may now rest; "" where none was to be placed.
     """
 
     exit_code = EXIT_OUTCOME_UNKNOWN
 
-    def __init__(self, client_order_id: str, problem: str) -> None:
-        self.client_order_id = client_order_id
-        super().__init__(f"Order {client_order_id} may or may not rest at the exchange: {problem}.")
+    def __init__(self, asked: str, problem: str, *, client_order_id: str = "") -> None:
+        self.asked, self.problem, self.client_order_id = asked, problem, client_order_id
+        super().__init__(f"Asked to {asked}, and nobody knows whether it was done: {problem}.")
 
 
 class AlreadyRunning(KalshimmError):

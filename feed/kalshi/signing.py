@@ -1,6 +1,7 @@
 """Sign requests as the venue wants it: timestamp in milliseconds + METHOD + path without query.
 
-RSA keys sign RSA-PSS with SHA-256, MGF1-SHA-256 and a salt as long as the digest; Ed25519 keys sign plainly.
+RSA keys sign RSA-PSS with SHA-256, MGF1-SHA-256 and a salt as long as the digest; Ed25519 keys sign plainly. A key
+belongs to one environment and signs for no host of another.
 Source: Kalshi docs, "API Keys"; facts.md section 2.
 """
 
@@ -16,7 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from feed.kalshi.errors import BadKey
+from feed.kalshi import environments
+from feed.kalshi.errors import BadKey, WrongEnvironment
 
 KEY_HEADER = "KALSHI-ACCESS-KEY"
 TIMESTAMP_HEADER = "KALSHI-ACCESS-TIMESTAMP"
@@ -26,17 +28,21 @@ _PSS = padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=hashes.SHA256.
 
 
 class Signer:
-    """A key id with its private key. Its repr names the id only."""
+    """A key id with its private key, bound to an environment. Its repr shows neither the key nor a signature.
 
-    def __init__(self, key_id: str, private_key: RSAPrivateKey | Ed25519PrivateKey) -> None:
-        self.key_id = key_id
+    Args:
+        environment: `local`, `demo` or `prod`.
+    """
+
+    def __init__(self, environment: str, key_id: str, private_key: RSAPrivateKey | Ed25519PrivateKey) -> None:
+        self.environment, self.key_id = environment, key_id
         self._private_key = private_key
 
     def __repr__(self) -> str:
-        return f"Signer({self.key_id})"
+        return f"Signer({self.environment}, {self.key_id})"
 
     @classmethod
-    def from_file(cls, key_id: str, path: Path) -> Signer:
+    def from_file(cls, environment: str, key_id: str, path: Path) -> Signer:
         """Load a PEM file; what kind of key it holds is asked of the key, not of the header.
 
         Raises:
@@ -50,7 +56,7 @@ class Signer:
             raise BadKey(f"{path} holds no unencrypted private key in PEM form.") from exc
         if not isinstance(key, RSAPrivateKey | Ed25519PrivateKey):
             raise BadKey(f"{path} holds a {type(key).__name__}; Kalshi takes RSA and Ed25519 keys.")
-        return cls(key_id, key)
+        return cls(environment, key_id, key)
 
     def headers(self, method: str, url: str, *, wall_ms: int) -> dict[str, str]:
         """Return the three authentication headers of a request.
@@ -59,7 +65,14 @@ class Signer:
             method: HTTP method; a WebSocket handshake is a GET.
             url: Full address; host and query are not signed.
             wall_ms: Unix time in milliseconds, within some seconds of the venue's.
+
+        Raises:
+            WrongEnvironment: The address is not one of the key's environment.
         """
+        if not environments.answers_at(self.environment, url):
+            raise WrongEnvironment(
+                f"Key {self.key_id} is for {self.environment} and signs nothing for {urlsplit(url).hostname}."
+            )
         text = f"{wall_ms}{method.upper()}{urlsplit(url).path}".encode()
         if isinstance(self._private_key, RSAPrivateKey):
             signature = self._private_key.sign(text, _PSS, hashes.SHA256())

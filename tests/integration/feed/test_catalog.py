@@ -9,7 +9,9 @@ import pytest
 
 from feed import catalog
 from feed.kalshi.errors import Disconnected
-from markets.core.units import Side, parse_price
+from feed.kalshi.transport import Connection
+from feed.kalshi.wire.bodies import decode
+from markets.core.units import Side
 from markets.models import Event, IncentiveProgram, Market, Series
 
 pytestmark = pytest.mark.django_db
@@ -43,17 +45,20 @@ def test_a_second_look_adds_only_what_is_new(venue: None) -> None:
 
 
 def test_one_market_nobody_can_read_does_not_hide_the_others(venue: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    odd = []
+    hidden: list[str] = []
 
-    def parse(text: str) -> int:
-        odd.append(text)
-        if len(odd) == 1:
-            raise ValueError("price must be a decimal string")
-        return parse_price(text)
+    def damaged(body: bytes) -> Any:
+        data = decode(body)
+        for event in data.get("events", []):
+            if not hidden:
+                event["markets"][0]["price_ranges"][0]["step"] = "a penny"
+                hidden.append(event["markets"][0]["ticker"])
+        return data
 
-    monkeypatch.setattr("feed.catalog.parse_price", parse)
+    monkeypatch.setattr("feed.kalshi.calls.decode", damaged)
     counts = catalog.refresh()
     assert Market.objects.count() == counts.markets >= 24
+    assert not Market.objects.filter(ticker__in=hidden).exists()
 
 
 @pytest.mark.timeout(90)
@@ -80,7 +85,7 @@ def test_a_venue_that_does_not_answer_leaves_the_database_as_it_was(
     catalog.refresh()
     before = Market.objects.count()
     settings.KALSHI_REST_URL = f"http://127.0.0.1:{free_port}/trade-api/v2"
-    monkeypatch.setattr("feed.kalshi.rest.DEADLINE_S", 0.5)
+    monkeypatch.setattr("feed.kalshi.calls.Connection", lambda: Connection(deadline_s=0.5))
     with pytest.raises(Disconnected):
         catalog.refresh()
     assert Market.objects.count() == before

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from feed.kalshi.errors import RateLimited, RequestRefused, Unauthorized
-from feed.kalshi.rest import refusal
+from feed.kalshi.errors import InvalidRequest, NotFound, RateLimited, RequestRefused, Unauthorized
+from feed.kalshi.refusals import refusal
 
 
 @pytest.mark.parametrize(
@@ -11,11 +11,11 @@ from feed.kalshi.rest import refusal
     [
         (401, b'{"error":{"code":"authentication_error","message":"authentication_error","details":"NOT_FOUND"}}',
          Unauthorized, "authentication_error", "NOT_FOUND"),
-        (400, b'{"code":"bad_request","message":"bad request","details":"x"}', RequestRefused, "bad_request",
+        (400, b'{"code":"bad_request","message":"bad request","details":"x"}', InvalidRequest, "bad_request",
          "bad request"),
-        (400, b'{"msg":"Parameter validation failed"}', RequestRefused, "", "Parameter validation failed"),
+        (400, b'{"msg":"Parameter validation failed"}', InvalidRequest, "", "Parameter validation failed"),
         (429, b'{"error":"too many requests"}', RateLimited, "", "too many requests"),
-        (404, b"<html>nothing here</html>", RequestRefused, "", "nothing here"),
+        (404, b"<html>nothing here</html>", NotFound, "", "nothing here"),
     ],
 )  # fmt: skip
 def test_every_shape_of_error_body_is_understood(

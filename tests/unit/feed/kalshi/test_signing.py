@@ -23,7 +23,7 @@ def save(key: PrivateKeyTypes, path: Path, form: serialization.PrivateFormat) ->
 
 
 def sign(path: Path) -> bytes:
-    headers = Signer.from_file("id", path).headers("post", URL, wall_ms=1_795_337_400_123)
+    headers = Signer.from_file("local", "id", path).headers("post", URL, wall_ms=1_795_337_400_123)
     assert (headers[KEY_HEADER], headers[TIMESTAMP_HEADER]) == ("id", "1795337400123")
     return base64.b64decode(headers[SIGNATURE_HEADER])
 
@@ -48,17 +48,17 @@ def test_ed25519_signs_the_same_text_plainly(tmp_path: Path) -> None:
 def test_another_kind_of_key_is_refused_by_name(tmp_path: Path) -> None:
     path = save(ec.generate_private_key(ec.SECP256R1()), tmp_path / "key.pem", serialization.PrivateFormat.PKCS8)
     with pytest.raises(BadKey, match="RSA and Ed25519"):
-        Signer.from_file("id", path)
+        Signer.from_file("local", "id", path)
 
 
 def test_a_file_without_a_key_is_refused_without_showing_it(tmp_path: Path) -> None:
     path = tmp_path / "key.pem"
     path.write_text("canary-secret")
     with pytest.raises(BadKey) as caught:
-        Signer.from_file("id", path)
+        Signer.from_file("local", "id", path)
     assert "canary-secret" not in str(caught.value)
 
 
 def test_a_signer_shows_only_its_id(tmp_path: Path) -> None:
     path = save(Ed25519PrivateKey.generate(), tmp_path / "key.pem", serialization.PrivateFormat.PKCS8)
-    assert repr(Signer.from_file("id", path)) == "Signer(id)"
+    assert repr(Signer.from_file("local", "id", path)) == "Signer(local, id)"

@@ -1,0 +1,157 @@
+"""REST bodies in our words: each struct says beside a field what the venue calls it, and its type says the unit.
+
+    class Fill(Body, frozen=True, kw_only=True):
+        count_cx: CountCx = field(name="count_fp")                          must be there
+        created_us: TimeUs | None = field(default=None, name="created_time")  may be missing
+
+One rule for what we did not expect: it is kept, never fatal. Fields that nobody named stand in `unknown` under the
+venue's name, and so does the value of an optional field that does not fit (the field is then None), and the items of an
+optional list that do not fit. Words of the venue (statuses, types) stay words. Only a missing or unfit *required* field
+makes a body unreadable; a required list is whole or unfit. `write` is the inverse of `read`, for what we send.
+"""
+
+from __future__ import annotations
+
+import functools
+import types
+import typing
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+
+from feed.kalshi.wire.kinds import Kind, shown
+
+T = TypeVar("T", bound="Body")
+
+decode = msgspec.json.Decoder(float_hook=Decimal).decode  # no float, whatever the venue sends
+encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+class Body(msgspec.Struct, frozen=True, kw_only=True):
+    """What every body has: what we did not expect in it, by the venue's names."""
+
+    unknown: dict[str, Any] = {}
+
+
+class _Field(NamedTuple):
+    name: str
+    required: bool
+    read: Callable[[Any], Any]
+    write: Callable[[Any], Any]
+    items: type[Body] | None = None  # of a list of bodies, read one by one
+
+
+def read(kind: type[T], data: object) -> T:
+    """Return a decoded JSON object as a body.
+
+    Raises:
+        ValueError: Not an object, or a required field is missing or does not fit; the message names the field.
+    """
+    if not isinstance(data, dict):
+        raise ValueError(f"expected an object, found {shown(data)}")
+    fields, required = _plan(kind)
+    values: dict[str, Any] = {}
+    unknown: dict[str, Any] = {}
+    for key, value in data.items():
+        field = fields.get(key)
+        if field is None:
+            unknown[key] = value
+        elif value is None and not field.required:
+            continue
+        elif field.items is not None and not field.required and isinstance(value, list):
+            values[field.name], unfit = read_items(field.items, value)
+            if unfit:
+                unknown[key] = unfit
+        else:
+            try:
+                values[field.name] = field.read(value)
+            except ValueError as exc:
+                if field.required:
+                    raise ValueError(f"{key}: {exc}") from None
+                unknown[key] = value
+    for key, name in required:
+        if name not in values:
+            raise ValueError(f"{key} is missing")
+    return kind(unknown=unknown, **values)
+
+
+def read_items(kind: type[T], items: list[Any]) -> tuple[tuple[T, ...], list[Any]]:
+    """Return the bodies of a list, and the items that are none, as they came."""
+    bodies: list[T] = []
+    unfit: list[Any] = []
+    for item in items:
+        try:
+            bodies.append(read(kind, item))
+        except ValueError:
+            unfit.append(item)
+    return tuple(bodies), unfit
+
+
+def write(body: Body) -> dict[str, Any]:
+    """Return a body as the venue spells it; None is left out."""
+    fields, _ = _plan(type(body))
+    written = {
+        key: field.write(value)
+        for key, field in fields.items()
+        if (value := getattr(body, field.name)) is not None
+    }  # fmt: skip
+    for key, value in body.unknown.items():
+        written[key] = [*written[key], *value] if key in written else value
+    return written
+
+
+@functools.cache
+def _plan(kind: type[Body]) -> tuple[Mapping[str, _Field], tuple[tuple[str, str], ...]]:
+    """Return a body's fields by the venue's names, and the (venue's, our) names of those that must be there."""
+    hints = typing.get_type_hints(kind, include_extras=True)
+    needed = {field.name for field in msgspec.structs.fields(kind) if field.required}
+    fields = {}
+    for name, key in zip(kind.__struct_fields__, kind.__struct_encode_fields__, strict=True):
+        if name != "unknown":
+            reader, writer, items = _codec(hints[name])
+            fields[key] = _Field(name, name in needed, reader, writer, items)
+    return fields, tuple((key, field.name) for key, field in fields.items() if field.required)
+
+
+def _codec(hint: Any) -> tuple[Callable[[Any], Any], Callable[[Any], Any], type[Body] | None]:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Annotated:
+        kind = arguments[1]
+        assert isinstance(kind, Kind), hint
+        return kind.read, kind.write, None
+    if origin in (types.UnionType, typing.Union):
+        (inner,) = (argument for argument in arguments if argument is not type(None))
+        return _codec(inner)
+    if origin is tuple:
+        reader, writer, _ = _codec(arguments[0])
+        items = arguments[0] if _is_body(arguments[0]) else None
+        return _list_of(reader), lambda values: [writer(value) for value in values], items
+    if _is_body(hint):
+        return functools.partial(read, hint), write, None
+    return _plain(hint)
+
+
+def _is_body(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, Body)
+
+
+def _list_of(reader: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def read_list(value: Any) -> Any:
+        if not isinstance(value, list):
+            raise ValueError(f"expected a list, found {shown(value)}")
+        return tuple(reader(item) for item in value)
+
+    return read_list
+
+
+def _plain(hint: Any) -> tuple[Callable[[Any], Any], Callable[[Any], Any], None]:
+    wanted = typing.get_origin(hint) or hint
+
+    def read_plain(value: Any) -> Any:
+        if wanted is not Any and type(value) is not wanted:
+            raise ValueError(f"expected {wanted.__name__}, found {shown(value)}")
+        return value
+
+    return read_plain, lambda value: value, None
