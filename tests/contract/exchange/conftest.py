@@ -39,23 +39,41 @@ def key_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("keys")
 
 
-@pytest.fixture
-async def venue(key_dir: Path) -> AsyncIterator[Venue]:
-    """An exchange with one event of two empty markets."""
+def a_world(series: str, event: str, structures: dict[str, str]) -> World:
+    """Return a world of one event; `structures` names its markets' price structures by ticker."""
     world = World(seed=1, now_us=NOW_US)
-    world.series["KXTEST"] = Series(
-        "KXTEST", "Test", "Tests", ("Unit",), "custom", ("Somebody", "https://example.invalid/")
+    world.series[series] = Series(
+        series, "Test", "Tests", ("Unit",), "custom", ("Somebody", "https://example.invalid/")
     )
-    world.list_event(Event("KXTEST-26NOV22", "KXTEST", "Test?", "", "MECNET", NOW_US, NOW_US))
-    for suffix, structure in (("A", "linear_cent"), ("B", "tapered_deci_cent")):
+    world.list_event(Event(event, series, "Test?", "", "MECNET", NOW_US, NOW_US))
+    for ticker, structure in structures.items():
         terms = Terms(
-            ticker=f"KXTEST-26NOV22-{suffix}", market_id=f"id-of-{suffix}", event_ticker="KXTEST-26NOV22",
+            ticker=ticker, market_id=f"id-of-{ticker.rpartition('-')[2]}", event_ticker=event,
             title="Test?", yes_sub_title="Yes", no_sub_title="No", rules_primary="If so.", rules_secondary="",
             created_us=NOW_US, open_us=NOW_US, close_us=NOW_US + HOUR_US, expected_expiration_us=NOW_US + HOUR_US,
             latest_expiration_us=NOW_US + 2 * HOUR_US, settlement_timer_s=60, structure=structure,
         )  # fmt: skip
         world.list_market(terms, judge=lambda: "yes", determine_after_us=60_000_000)
+    return world
+
+
+@pytest.fixture
+async def venue(key_dir: Path) -> AsyncIterator[Venue]:
+    """An exchange with one event of two empty markets."""
+    structures = {"KXTEST-26NOV22-A": "linear_cent", "KXTEST-26NOV22-B": "tapered_deci_cent"}
+    world = a_world("KXTEST", "KXTEST-26NOV22", structures)
     async for started in running(world, ManualClock(NOW_US), key_dir):
+        yield started
+
+
+@pytest.fixture
+async def recorded_venue(key_dir: Path) -> AsyncIterator[Venue]:
+    """An exchange with the market of the demo recording, and an offer in it at the recorded price."""
+    event = "KXWTACHALLENGERMATCH-26JUN11JIMLEP"
+    world = a_world("KXWTACHALLENGERMATCH", event, {f"{event}-LEP": "linear_cent"})
+    async for started in running(world, ManualClock(NOW_US), key_dir):
+        offered = await started.outsider("ask", "0.5200", "1.00", ticker=f"{event}-LEP")
+        assert offered.status == 201
         yield started
 
 
