@@ -13,10 +13,32 @@ import msgspec
 from markets.core.grid import CENT_GRID, TAPERED_DECI_CENT_GRID, PriceGrid, PriceRange
 from markets.core.units import DOLLAR_CC
 
+
+def _tapered(edge_cc: int, centre_cc: int, *, band_cc: int = 1_000) -> PriceGrid:
+    """Return a grid with steps of `edge_cc` within `band_cc` of 0 and $1, and of `centre_cc` between."""
+    high = DOLLAR_CC - band_cc
+    bands = ((0, band_cc, edge_cc), (band_cc, high, centre_cc), (high, DOLLAR_CC, edge_cc))
+    return PriceGrid([PriceRange(*band) for band in bands])
+
+
+def _even(step_cc: int) -> PriceGrid:
+    return PriceGrid([PriceRange(0, DOLLAR_CC, step_cc)])
+
+
+# facts.md 5.5, October 2026.
 PRICE_STRUCTURES: dict[str, PriceGrid] = {
     "linear_cent": CENT_GRID,
+    "deci_cent": _even(10),
     "tapered_deci_cent": TAPERED_DECI_CENT_GRID,
-    "deci_cent": PriceGrid([PriceRange(0, DOLLAR_CC, 10)]),
+    "center_whole_edge_half_cent": _tapered(50, 100),
+    "center_whole_edge_quint_cent": _tapered(20, 100),
+    "center_half_edge_half_cent": _even(50),
+    "center_half_edge_quint_cent": _tapered(20, 50),
+    "center_half_edge_deci_cent": _tapered(10, 50),
+    "center_quint_edge_quint_cent": _even(20),
+    "center_quint_edge_deci_cent": _tapered(10, 20),
+    "center_centi_edge_centi_cent": _even(1),
+    "center_deci_edge_centi_cent": _tapered(1, 10, band_cc=100),  # all combo markets
 }
 
 SECOND_US = 1_000_000

@@ -10,10 +10,11 @@ from feed.exchange.auth import read_public_key
 from feed.exchange.budgets import TIERS
 from feed.exchange.keyfiles import OWNER
 from feed.exchange.trading.orders import Placed
+from feed.exchange.wire import money as money_wire
 from feed.exchange.wire import private as private_wire
 from feed.exchange.wire import public as wire
 from feed.exchange.wire import requests
-from feed.exchange.wire.answers import answer, not_found
+from feed.exchange.wire.answers import answer
 
 if TYPE_CHECKING:
     from feed.exchange.server import LocalExchange
@@ -35,7 +36,6 @@ class Control:
             web.post("/accounts/keys", self.add_key),
             web.put("/accounts/{account}/standing", self.set_standing),
             web.post("/orders", self.place_order),
-            web.post("/markets/{ticker}/close", self.close_market),
         ]
 
     async def ledger(self, _request: web.Request) -> web.Response:
@@ -45,7 +45,7 @@ class Control:
             {
                 account.name: {
                     "user_id": account.user_id,
-                    "balance": private_wire.balance_body(account, None),
+                    "balance": money_wire.balance_body(account, None),
                     "orders": [private_wire.order_body(o, account.user_id) for o in account.orders.values()],
                     "fills": [private_wire.fill_row(fill) for fill in account.fills],
                     "positions": [private_wire.position_row(p) for p in account.positions.values()],
@@ -110,16 +110,6 @@ class Control:
         if not isinstance(result, Placed):
             return answer(result.body(), status=result.status)
         return answer(private_wire.order_body(result.order, world.account(name).user_id), status=201)
-
-    async def close_market(self, request: web.Request) -> web.Response:
-        """Close a market now."""
-        world = self._exchange.step()
-        market = world.markets.get(request.match_info["ticker"])
-        if market is None:
-            return not_found()
-        world.life.close_early(market)
-        self._exchange.flush()
-        return answer({"ticker": market.ticker, "status": market.status})
 
 
 async def _json(request: web.Request) -> dict[str, Any]:

@@ -22,10 +22,14 @@ from feed.exchange.faults.rest import middleware as fault_middleware
 from feed.exchange.incentives.control import IncentiveControl
 from feed.exchange.ledger import Ledger
 from feed.exchange.ledger import middleware as ledger_middleware
+from feed.exchange.life_control import LifeControl
 from feed.exchange.members import Members
+from feed.exchange.readmodel import ReadModel
 from feed.exchange.rest.account import AccountPages
+from feed.exchange.rest.archive import Archive
 from feed.exchange.rest.door import Door
 from feed.exchange.rest.incentives import IncentiveReads
+from feed.exchange.rest.money import Money
 from feed.exchange.rest.order_reads import OrderReads
 from feed.exchange.rest.orders import OrderWrites
 from feed.exchange.rest.portfolio import Portfolio
@@ -63,6 +67,7 @@ class LocalExchange:
         self.world = world
         self.keys = KeyRing(window_ms=world.switches.clock_window_ms)
         self.members = Members(shards=SHARDS, tier=tier, anonymous_per_s=world.switches.anonymous_reads_per_s)
+        self.reads = ReadModel(world)
         self.hub = Hub(world)
         self.commander = Commander(world, self.hub)
         self.sockets = Sockets(self)
@@ -78,6 +83,7 @@ class LocalExchange:
 
     def flush(self) -> None:
         """Publish what has happened without moving time."""
+        self.reads.capture()
         happenings = self.world.take()
         self.ledger.record(happenings, at_us=self.world.now_us)
         self.hub.publish(happenings, wall_ms=self._clock.wall_us() // 1_000)
@@ -105,6 +111,8 @@ class LocalExchange:
             PublicReads(self),
             AccountPages(self),
             Portfolio(self),
+            Money(self),
+            Archive(self),
             OrderReads(self),
             OrderWrites(self),
         )
@@ -115,7 +123,12 @@ class LocalExchange:
 
     def control_application(self) -> web.Application:
         app = web.Application(middlewares=[_refusals])
-        for handlers in (Control(self), FaultControl(self.faults, self._clock), IncentiveControl(self)):
+        for handlers in (
+            Control(self),
+            LifeControl(self),
+            FaultControl(self.faults, self._clock),
+            IncentiveControl(self),
+        ):
             app.add_routes(handlers.routes())
         return app
 

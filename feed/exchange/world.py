@@ -14,7 +14,7 @@ from typing import Any
 
 from feed.exchange.catalog import Event, Program, Series, Terms
 from feed.exchange.flow.displayed import Displayed
-from feed.exchange.happenings import Announced, Happening, TickerChanged
+from feed.exchange.happenings import Announced, Happening, Private, TickerChanged
 from feed.exchange.incentives.ledger import Incentives
 from feed.exchange.life import Judge, Life
 from feed.exchange.market import Market
@@ -23,7 +23,9 @@ from feed.exchange.switches import Switches
 from feed.exchange.trading.accounts import Account
 from feed.exchange.trading.clearing import Clearing
 from feed.exchange.trading.entry import OrderEntry
+from feed.exchange.trading.positions import Position
 from feed.exchange.trading.tariff import Tariff
+from feed.exchange.trading.transfers import Transfers
 from feed.exchange.wire import public as wire
 
 SECOND_US = 1_000_000
@@ -55,6 +57,7 @@ class World:
         self.pauses = Pauses()
         self.life = Life(self)
         self.clearing = Clearing(self)
+        self.transfers = Transfers(self)
         self.entry = OrderEntry(self)
         self.tariff = Tariff(self)
         self.incentives = Incentives(self)
@@ -85,6 +88,8 @@ class World:
 
     def emit(self, happening: Happening) -> None:
         self._happenings.append(happening)
+        if isinstance(happening, Private):
+            self.accounts[happening.account].note_change(self.now_us)
 
     def take(self) -> list[Happening]:
         """Return and forget what has happened since the last call."""
@@ -105,6 +110,22 @@ class World:
         if name not in self.accounts:
             self.accounts[name] = Account(name, stable_uuid(f"user:{name}"), at_us=self.now_us)
         return self.accounts[name]
+
+    # --- history --------------------------------------------------------------------------------------------------
+
+    @property
+    def history_cutoff_us(self) -> int:
+        """The time before which what has ended is history and no longer live."""
+        return self.now_us - self.switches.live_tier_s * SECOND_US
+
+    def is_settled(self, ticker: str) -> bool:
+        """Whether a market has paid out; one that is no longer listed has."""
+        market = self.markets.get(ticker)
+        return market is None or market.settled_us > 0
+
+    def is_archived(self, position: Position) -> bool:
+        """Whether a settled position has left the live reads."""
+        return position.updated_us < self.history_cutoff_us and self.is_settled(position.ticker)
 
     # --- catalogue ------------------------------------------------------------------------------------------------
 

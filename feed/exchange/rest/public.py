@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from feed.exchange.catalog import SHARDS
 from feed.exchange.market import ACTIVE, CLOSED, DETERMINED, FINALIZED, INITIALIZED, Market
+from feed.exchange.wire import operations
 from feed.exchange.wire import public as wire
 from feed.exchange.wire.answers import BadParameter, Query, answer, newest_first, not_found, page
 
@@ -53,19 +53,19 @@ class PublicReads:
     # --- exchange -------------------------------------------------------------------------------------------------
 
     async def status(self, _request: web.Request) -> web.Response:
-        up = {"exchange_active": True, "trading_active": True, "intra_exchange_transfers_active": True}
-        shards = [{"exchange_index": index, "description": text, **up} for index, text in SHARDS.items()]
-        return answer({**up, "exchange_index_statuses": shards})
+        world = self._exchange.step()
+        return answer(operations.status_body(world.pauses, world.now_us))
 
     async def schedule(self, _request: web.Request) -> web.Response:
-        whole_day = [{"open_time": "00:00", "close_time": "00:00"}]
-        days = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-        week = {"start_time": "2024-12-01T00:00:00Z", "end_time": "2200-12-01T00:00:00Z"}
-        hours = {**week, **dict.fromkeys(days, whole_day)}
-        return answer({"schedule": {"standard_hours": [hours], "maintenance_windows": []}})
+        return answer(
+            operations.schedule_body(
+                self._exchange.step().pauses, weekly=self._exchange.world.switches.weekly_maintenance
+            )
+        )
 
     async def user_data_timestamp(self, _request: web.Request) -> web.Response:
-        return answer({"as_of_time": wire.rfc3339(self._exchange.step().now_us)})
+        self._exchange.step()
+        return answer({"as_of_time": wire.rfc3339(self._exchange.reads.as_of_us)})
 
     # --- catalogue ------------------------------------------------------------------------------------------------
 

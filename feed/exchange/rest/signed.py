@@ -28,6 +28,15 @@ def signed(exchange: LocalExchange, handler: Handler) -> Callable[[web.Request],
     return checked
 
 
+def signed_read(exchange: LocalExchange, handler: Handler) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """Return a handler like `signed` that sees the account as reads see it: perhaps a while ago."""
+
+    async def trailing(request: web.Request, account: Account) -> web.Response:
+        return await handler(request, exchange.reads.of(account))
+
+    return signed(exchange, trailing)
+
+
 def subaccount_written(request: web.Request, named: int | None) -> int:
     """Return the subaccount a write (or a read that defaults to the primary) is about.
 

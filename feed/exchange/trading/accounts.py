@@ -17,6 +17,7 @@ from markets.core.units import DOLLAR_UD, Side, yes_price_cc
 
 if TYPE_CHECKING:
     from feed.exchange.trading.clearing import Settlement
+    from feed.exchange.trading.transfers import Allocation, Transfer
 
 # $10,000 in all. Cash must lie on the market's shard before an API order, as at the venue.
 OPENING_CASH_UD = {SHARD_DEFAULT: 7_000 * DOLLAR_UD, SHARD_CRYPTO: 3_000 * DOLLAR_UD}
@@ -100,11 +101,14 @@ class Account:
         self.positions: dict[tuple[int, str], Position] = {}
         self.returned_ud: dict[tuple[int, str], int] = {}  # collateral returned, by (subaccount, event)
         self.settlements: list[Settlement] = []
+        self.transfers: list[Transfer] = []
+        self.allocation: Allocation | None = None
         self.orders: dict[str, Order] = {}
         self.open: dict[str, Order] = {}  # those of `orders` that rest, oldest first
         self.fills: list[Fill] = []
         self.client_order_ids: set[str] = set()
         self.updated_us = at_us
+        self.changed_us: int | None = None  # since when the last picture of it is old; see readmodel.py
         self.ledger = Ledger()
         for shard, amount_ud in OPENING_CASH_UD.items():
             self.post(Kind.OPENING, amount_ud, (shard, PRIMARY), at_us=at_us)
@@ -123,6 +127,12 @@ class Account:
         """Change one balance by a signed amount, and note why."""
         self.ledger.add(Entry(at_us, kind, *where, amount_ud, reference))
         self.updated_us = at_us
+        self.note_change(at_us)
+
+    def note_change(self, at_us: int) -> None:
+        """Remember the first change since the last picture."""
+        if self.changed_us is None:
+            self.changed_us = at_us
 
     def credit(
         self, amount_ud: int, *, exchange_index: int, subaccount: int = PRIMARY, at_us: int, reference: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from feed.exchange.trading.accounts import PRIMARY, RESTING, Account, Fill, Order
+from feed.exchange.trading.accounts import RESTING, Fill, Order
 from feed.exchange.trading.positions import Position
 from feed.exchange.wire.public import SIDE_WORDS, money, ms, rfc3339, seconds, trade_prices
 from markets.core.units import Side, format_count
@@ -136,12 +136,13 @@ def position_row(position: Position) -> dict[str, Any]:
     }
 
 
-def event_position_row(event_ticker: str, positions: list[Position]) -> dict[str, Any]:
+def event_position_row(event_ticker: str, positions: list[Position], *, returned_ud: int) -> dict[str, Any]:
+    """Return the sums of an event; its exposure is what it cost, less the collateral returned for it."""
     return {
         "event_ticker": event_ticker,
         "total_cost_dollars": money(sum(p.traded_ud for p in positions)),
         "total_cost_shares_fp": format_count(sum(p.volume_cx for p in positions)),
-        "event_exposure_dollars": money(sum(p.cost_ud for p in positions)),
+        "event_exposure_dollars": money(sum(p.cost_ud for p in positions) - returned_ud),
         "realized_pnl_dollars": money(sum(p.realized_ud for p in positions)),
         "fees_paid_dollars": money(sum(p.fees_ud for p in positions)),
     }
@@ -158,25 +159,4 @@ def position_message(position: Position, user_id: str) -> dict[str, Any]:
         "position_fee_cost_dollars": money(position.fees_ud),
         "volume_fp": format_count(position.volume_cx),
         "subaccount": position.subaccount,
-    }
-
-
-def balance_body(account: Account, exchange_index: int | None, subaccount: int = PRIMARY) -> dict[str, Any]:
-    """Return the balances of a subaccount: cents are cut, not rounded; the portfolio is valued at cost."""
-    cash = {
-        shard: amount
-        for (shard, number), amount in account.cash_ud.items()
-        if number == subaccount and exchange_index in (None, shard)
-    }
-    held = sum(
-        p.cost_ud
-        for p in account.positions.values()
-        if p.subaccount == subaccount and exchange_index in (None, p.exchange_index)
-    )
-    return {
-        "balance": sum(cash.values()) // 10_000,
-        "balance_dollars": money(sum(cash.values())),
-        "portfolio_value": held // 10_000,
-        "updated_ts": seconds(account.updated_us),
-        "balance_breakdown": [{"exchange_index": i, "balance": money(c)} for i, c in sorted(cash.items())],
     }
