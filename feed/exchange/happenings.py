@@ -15,7 +15,8 @@ from markets.core.units import Side
 class BookChanged(msgspec.Struct, frozen=True):
     """One level changed by a signed count.
 
-    `owner` and `client_order_id` name the account order whose request caused it, empty for everybody else's.
+    `owner` and `client_order_id` name the account order whose request caused it, empty for everybody else's;
+    `subaccount` is its subaccount where the owner uses them.
     """
 
     ticker: str
@@ -26,6 +27,7 @@ class BookChanged(msgspec.Struct, frozen=True):
     at_us: int
     owner: str = ""
     client_order_id: str = ""
+    subaccount: int | None = None
 
 
 class BookCleared(msgspec.Struct, frozen=True):
@@ -60,7 +62,7 @@ class Announced(msgspec.Struct, frozen=True):
 
 
 class Private(msgspec.Struct, frozen=True):
-    """A message for one account: `channel` is fill, user_orders or market_positions."""
+    """A message for one account: `channel` is fill, user_orders, market_positions or order_group_updates."""
 
     channel: str
     account: str

@@ -30,6 +30,7 @@ from feed.exchange.rest.archive import Archive
 from feed.exchange.rest.door import Door
 from feed.exchange.rest.incentives import IncentiveReads
 from feed.exchange.rest.money import Money
+from feed.exchange.rest.order_groups import OrderGroupHandlers
 from feed.exchange.rest.order_reads import OrderReads
 from feed.exchange.rest.orders import OrderWrites
 from feed.exchange.rest.portfolio import Portfolio
@@ -115,6 +116,7 @@ class LocalExchange:
             Archive(self),
             OrderReads(self),
             OrderWrites(self),
+            OrderGroupHandlers(self),
         )
         for handlers in pages:
             app.add_routes(handlers.routes())

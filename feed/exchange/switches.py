@@ -28,6 +28,8 @@ class Switches(msgspec.Struct, frozen=True, kw_only=True):
     fee_generation: The rounding of the trade fee: up to $0.000001 (now), or to $0.0001 (before).
     books_need_a_key: Whether REST books want a signature.
     netting: Whether NO positions of a mutually exclusive event return collateral on accounts that asked for it.
+    cancel_all_tail: Orders placed in the minute after a cancel-all are swept at a moment drawn from the seed in half of
+        the cases, at the end of the minute, or not at all.
     subaccounts_are_self: Whether two subaccounts of one member count as self in self-trade prevention.
     read_lag_ms: How far reads of account data trail behind the engine.
     live_tier_s: How long ended orders, fills and settled positions stay in the live reads before they are history.
@@ -46,6 +48,7 @@ class Switches(msgspec.Struct, frozen=True, kw_only=True):
     book_order: Literal["ascending", "descending"] = "ascending"
     unfilled_ioc: Literal["cancel", "refuse"] = "cancel"
     fee_generation: Literal["1e-6", "1e-4"] = "1e-6"
+    cancel_all_tail: Literal["seeded", "minute", "none"] = "seeded"
     books_need_a_key: bool = False
     netting: bool = True
     subaccounts_are_self: bool = True

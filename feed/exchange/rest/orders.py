@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
 from feed.exchange.rest.public import BASE
-from feed.exchange.rest.signed import signed
-from feed.exchange.trading.accounts import Account, Order
-from feed.exchange.trading.orders import MARKET_INACTIVE, Placed
-from feed.exchange.wire import public as wire
+from feed.exchange.rest.signed import signed, subaccount_read, subaccount_written
+from feed.exchange.trading.accounts import Account
+from feed.exchange.trading.orders import Placed, Refusal, Route
+from feed.exchange.wire import orders as orders_wire
 from feed.exchange.wire import requests
-from feed.exchange.wire.answers import Query, answer, not_found
-from markets.core.units import format_count
+from feed.exchange.wire.answers import Query, answer
 
 if TYPE_CHECKING:
     from feed.exchange.server import LocalExchange
+    from feed.exchange.world import World
 
 DOCS = "https://docs.kalshi.com/getting_started/order_direction"
+ORDERS = f"{BASE}/portfolio/events/orders"
+OLD_ORDERS = f"{BASE}/portfolio/orders"
 
 
 class OrderWrites:
@@ -28,86 +31,112 @@ class OrderWrites:
         self._exchange = exchange
 
     def routes(self) -> list[web.RouteDef]:
-        orders = f"{BASE}/portfolio/events/orders"
-        exchange = self._exchange
+        own = partial(signed, self._exchange)
         return [
-            web.post(orders, signed(exchange, self.create)),
-            web.delete(orders, signed(exchange, self.cancel_all)),
-            web.delete(orders + "/{order_id}", signed(exchange, self.cancel)),
+            web.post(ORDERS, own(self.create)),
+            web.post(f"{ORDERS}/batched", own(self.create_batch)),
+            web.delete(f"{ORDERS}/batched", own(self.cancel_batch)),
+            web.delete(ORDERS, own(self.cancel_all)),
+            web.delete(f"{ORDERS}/{{order_id}}", own(self.cancel)),
+            web.post(f"{ORDERS}/{{order_id}}/amend", own(self.amend)),
+            web.post(f"{ORDERS}/{{order_id}}/decrease", own(self.decrease)),
             *self._retired(),
         ]
 
     def _retired(self) -> list[web.RouteDef]:
-        old = f"{BASE}/portfolio/orders"
         gone = signed(self._exchange, self.retired)
         return [
-            web.post(old, gone),
-            web.post(old + "/batched", gone),
-            web.delete(old + "/batched", gone),
-            web.delete(old + "/{order_id}", gone),
-            web.post(old + "/{order_id}/amend", gone),
-            web.post(old + "/{order_id}/decrease", gone),
+            web.post(OLD_ORDERS, gone),
+            web.post(f"{OLD_ORDERS}/batched", gone),
+            web.delete(f"{OLD_ORDERS}/batched", gone),
+            web.delete(f"{OLD_ORDERS}/{{order_id}}", gone),
+            web.post(f"{OLD_ORDERS}/{{order_id}}/amend", gone),
+            web.post(f"{OLD_ORDERS}/{{order_id}}/decrease", gone),
         ]
 
+    # --- create ---------------------------------------------------------------------------------------------------
+
     async def create(self, request: web.Request, account: Account) -> web.Response:
-        new = requests.read_create(await request.read(), request.content_type)
-        result = self._exchange.step().entry.place(account, new)
-        self._exchange.flush()
-        if not isinstance(result, Placed):
-            return answer(result.body(), status=result.status)
-        return answer(_created_body(result, self._exchange.world.now_us), status=201)
+        raw = await request.read()
+        new = requests.read_create(raw, request.content_type, partial(subaccount_written, request))
+        world = self._exchange.world
+        result = world.entry.place(account, new)
+        return self._told(result if isinstance(result, Refusal) else orders_wire.created(result, world.now_us), 201)
+
+    async def create_batch(self, request: web.Request, account: Account) -> web.Response:
+        """Create each order by itself: what is refused stands in its place as an error."""
+        raw = await request.read()
+        batch = requests.read_create_batch(raw, request.content_type, partial(subaccount_written, request))
+        world = self._exchange.world
+        results = [(new, world.entry.place(account, new)) for new in batch]
+        rows = [
+            orders_wire.created(result, world.now_us)
+            if isinstance(result, Placed)
+            else orders_wire.not_created(new, result)
+            for new, result in results
+        ]
+        return self._told({"orders": rows}, 201)
+
+    # --- change ---------------------------------------------------------------------------------------------------
+
+    async def amend(self, request: web.Request, account: Account) -> web.Response:
+        amendment, exchange_index = requests.read_amend(await request.read(), request.content_type)
+        route = Route(
+            subaccount=self._subaccount(request, "AmendOrderV2"),
+            exchange_index=exchange_index,
+            ticker=amendment.ticker,
+        )
+        world = self._exchange.world
+        result = world.entry.amend(account, request.match_info["order_id"], amendment, route)
+        return self._told(result if isinstance(result, Refusal) else orders_wire.amended(result, world.now_us))
+
+    async def decrease(self, request: web.Request, account: Account) -> web.Response:
+        decrease, exchange_index, ticker = requests.read_decrease(await request.read(), request.content_type)
+        subaccount = self._subaccount(request, "DecreaseOrderV2")
+        route = Route(subaccount=subaccount, exchange_index=exchange_index, ticker=ticker)
+        world = self._exchange.world
+        result = world.entry.decrease(account, request.match_info["order_id"], decrease, route)
+        return self._told(result if isinstance(result, Refusal) else orders_wire.decreased(result, world.now_us))
+
+    # --- cancel ---------------------------------------------------------------------------------------------------
 
     async def cancel(self, request: web.Request, account: Account) -> web.Response:
-        order = account.open.get(request.match_info["order_id"])
-        if order is None or not self._is_routed(request, order):
-            return not_found()
-        world = self._exchange.world
-        if not world.markets[order.ticker].is_tradable:
-            return answer(MARKET_INACTIVE.body(), status=MARKET_INACTIVE.status)
-        reduced = world.entry.cancel(account, order)
-        self._exchange.flush()
-        return answer({"order_id": order.order_id, "reduced_by": format_count(reduced), "ts_ms": wire.ms(world.now_us)})
-
-    def _is_routed(self, request: web.Request, order: Order) -> bool:
-        """Whether the request reaches the order's shard: an order id alone goes to shard 0."""
         query = Query("CancelOrderV2", request.query)
-        index, ticker = query.integer("exchange_index"), query.text("market_ticker")
-        if index is None or index == -1:
-            return ticker == order.ticker if ticker else order.exchange_index == 0
-        return index == order.exchange_index
-
-    async def cancel_all(self, _request: web.Request, account: Account) -> web.Response:
+        route = requests.read_route(query, self._subaccount(request, "CancelOrderV2"))
         world = self._exchange.world
-        for order in account.resting():
-            if world.markets[order.ticker].is_tradable:
-                world.entry.cancel(account, order)
+        result = world.entry.cancel_by_id(account, request.match_info["order_id"], route)
+        return self._told(result if isinstance(result, Refusal) else orders_wire.cancelled(result, world.now_us))
+
+    async def cancel_batch(self, request: web.Request, account: Account) -> web.Response:
+        raw = await request.read()
+        batch = requests.read_cancel_batch(raw, request.content_type, partial(subaccount_written, request))
+        rows = [self._cancel_item(self._exchange.world, account, order_id, route) for order_id, route in batch]
+        return self._told({"orders": rows})
+
+    def _cancel_item(self, world: World, account: Account, order_id: str, route: Route) -> dict[str, Any]:
+        result = world.entry.cancel_by_id(account, order_id, route)
+        if isinstance(result, Refusal):
+            return orders_wire.not_cancelled(order_id, result)
+        return orders_wire.cancelled(result, world.now_us)
+
+    async def cancel_all(self, request: web.Request, account: Account) -> web.Response:
+        named = Query("CancelAllOrders", request.query).integer("subaccount")
+        self._exchange.world.entry.cancel_all(account, subaccount=subaccount_read(request, named))
         self._exchange.flush()
         return web.Response(status=204)
+
+    # --- all ------------------------------------------------------------------------------------------------------
+
+    def _subaccount(self, request: web.Request, operation: str) -> int:
+        return subaccount_written(request, Query(operation, request.query).integer("subaccount"))
+
+    def _told(self, result: dict[str, Any] | Refusal, status: int = 200) -> web.Response:
+        """Publish what a request has done, and answer it."""
+        self._exchange.flush()
+        if isinstance(result, Refusal):
+            return answer(result.body(), status=result.status)
+        return answer(result, status=status)
 
     async def retired(self, _request: web.Request, _account: Account) -> web.Response:
         body = {"code": "deprecated_v1_order_endpoint", "message": "Please switch to the V2 endpoints", "details": DOCS}
         return answer({"error": body}, status=410)
-
-
-def _created_body(placed: Placed, now_us: int) -> dict[str, Any]:
-    order, filled = placed.order, sum(fill.count_cx for fill in placed.fills)
-    body = {
-        "order_id": order.order_id,
-        "fill_count": format_count(filled),
-        "remaining_count": format_count(order.remaining_cx),
-        "ts_ms": wire.ms(now_us),
-    }
-    if order.client_order_id:
-        body["client_order_id"] = order.client_order_id
-    if filled:
-        paid = sum(fill.yes_price_cc * fill.count_cx for fill in placed.fills)
-        body["average_fill_price"] = _average(paid, filled)
-        body["average_fee_paid"] = _average(sum(fill.fee_ud for fill in placed.fills), filled)
-    return body
-
-
-def _average(total_ud: int, count_cx: int) -> str:
-    """Return dollars per contract: four decimals, up to six where they are needed."""
-    micro = total_ud * 100 // count_cx
-    text = wire.money(micro)
-    return text[:-2] if text.endswith("00") else text

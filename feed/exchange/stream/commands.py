@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from feed.exchange.stream import subscriptions
-from feed.exchange.stream.subscriptions import CHANNELS, SILENT_CHANNELS, Hub, Session, Subscription
+from feed.exchange.stream.subscriptions import CHANNELS, SILENT_CHANNELS, UNFILTERED, Hub, Session, Subscription
 from feed.exchange.wire import public as wire
 from feed.exchange.world import World
 
@@ -95,7 +95,7 @@ class Commander:
             raise CommandFailed(8)
         if channel == "orderbook_delta" and not tickers:
             raise CommandFailed(14)
-        wanted = None if channel == "market_lifecycle_v2" or channel in SILENT_CHANNELS else tickers
+        wanted = None if channel in UNFILTERED | SILENT_CHANNELS else tickers
         existing = next((s for s in session.subscriptions.values() if s.channel == channel), None)
         if existing is not None:
             return existing, self._join(existing, wanted, command_id)

@@ -24,13 +24,20 @@ if TYPE_CHECKING:
     from feed.exchange.world import World
 
 BUFFER_FRAMES = 20_000  # per subscription; some seconds of a full exchange for a client that does not read
-SEQUENCED = frozenset({"orderbook_delta", "trade", "market_lifecycle_v2"})
+SEQUENCED = frozenset({"orderbook_delta", "trade", "market_lifecycle_v2", "order_group_updates"})
 MARKET_CHANNELS = frozenset({"orderbook_delta", "ticker", "trade"})
-PRIVATE_CHANNELS = frozenset({"fill", "user_orders", "market_positions"})
+PRIVATE_CHANNELS = frozenset({"fill", "user_orders", "market_positions", "order_group_updates"})
 CHANNELS = MARKET_CHANNELS | PRIVATE_CHANNELS | {"market_lifecycle_v2"}
+# Channels that take no markets, whatever a subscribe names.
+UNFILTERED = frozenset({"market_lifecycle_v2", "order_group_updates"})
 # Channels of the venue that need other parts than this exchange has; they subscribe and stay silent.
-SILENT_CHANNELS = frozenset({"multivariate_market_lifecycle", "order_group_updates", "communications"})
-PRIVATE_TYPES = {"fill": "fill", "user_orders": "user_order", "market_positions": "market_position"}
+SILENT_CHANNELS = frozenset({"multivariate_market_lifecycle", "communications"})
+PRIVATE_TYPES = {
+    "fill": "fill",
+    "user_orders": "user_order",
+    "market_positions": "market_position",
+    "order_group_updates": "order_group_updates",
+}
 
 encode = msgspec.json.encode
 
@@ -253,6 +260,8 @@ def delta_message(change: BookChanged, *, use_yes_price: bool, is_own: bool) -> 
     }
     if is_own and change.client_order_id:
         message["client_order_id"] = change.client_order_id
+    if is_own and change.subaccount is not None:
+        message["subaccount"] = change.subaccount
     return message
 
 

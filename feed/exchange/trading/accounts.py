@@ -46,6 +46,7 @@ class Order(msgspec.Struct, kw_only=True):
     updated_us: int
     subaccount: int = PRIMARY
     expires_us: int | None = None
+    order_group_id: str = ""
     cancel_on_pause: bool = False
     status: str = RESTING
     fill_cx: int = 0

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from feed.exchange.happenings import Traded
 from feed.exchange.trading.accounts import EXECUTED, Account, Fill, Order
+from feed.exchange.trading.groups import OrderGroups
 from feed.exchange.trading.ledger import Kind
-from feed.exchange.trading.orders import TRADE
+from feed.exchange.trading.orders import SELF_TRADE_CANCEL, TRADE
 from feed.exchange.trading.positions import Position
+from feed.exchange.trading.register import Register
 from feed.exchange.trading.telling import Teller
 from markets.core.matching import Match, Outcome, Withdrawn
 from markets.core.units import Side, yes_price_cc
@@ -18,25 +20,29 @@ if TYPE_CHECKING:
     from feed.exchange.market import Market
     from feed.exchange.world import World
 
-Withdraw = Callable[[str], None]
+End = Callable[[Account, Order, str], None]
 
 
 class Fills:
-    """Carries the outcomes of matching into the accounts of a world."""
+    """Carries the outcomes of matching into the accounts of a world.
 
-    def __init__(self, world: World, tell: Teller) -> None:
+    Args:
+        end: Ends an account order that is off its book already, for a reason.
+    """
+
+    def __init__(self, world: World, tell: Teller, register: Register, groups: OrderGroups, end: End) -> None:
         self._world = world
         self._tell = tell
+        self._register = register
+        self._groups = groups
+        self._end = end
 
-    def settle(
-        self, market: Market, taker: str, side: Side, outcome: Outcome, *, cause: Order | None, withdraw: Withdraw
-    ) -> None:
+    def settle(self, market: Market, taker: str, side: Side, outcome: Outcome, *, cause: Order | None) -> None:
         """Carry out an incoming order's outcome, step by step.
 
         Args:
-            taker: Who is told as the other side of each trade.
+            taker: Who holds what the incoming order trades, where it is the crowd's.
             cause: The account order that came in; None for the crowd's.
-            withdraw: Ends the account order of that id, which the matching has taken off the book.
         """
         for step in outcome.steps:
             if isinstance(step, Match):
@@ -44,26 +50,26 @@ class Fills:
                 self._print(market, taker, side, step, cause)
             else:
                 self._tell.changes(market, (step,), cause=cause)
-            if isinstance(step, Withdrawn):
-                withdraw(step.order_id)
-        self._world.clearing.enforce()
+            withdrawn = self._register.get(step.order_id) if isinstance(step, Withdrawn) else None
+            if withdrawn is not None:
+                self._end(self._register.account_of(withdrawn), withdrawn, SELF_TRADE_CANCEL)
 
     def _print(self, market: Market, taker: str, side: Side, match: Match, cause: Order | None) -> None:
         world = self._world
         trade = Traded(world.new_id(), market.ticker, match.yes_price_cc, match.count_cx, side, world.now_us)
-        buyer, seller = (taker, match.maker_owner) if side is Side.YES else (match.maker_owner, taker)
+        maker = self._register.get(match.maker_order_id)
+        takes, makes = _holder(cause, taker), _holder(maker, match.maker_owner)
+        buyer, seller = (takes, makes) if side is Side.YES else (makes, takes)
         market.tape.record(trade, buyer=buyer, seller=seller)
         world.emit(trade)
         world.touch(market)
-        maker = world.accounts.get(match.maker_owner)
         if maker is not None:
-            self._fill(maker, maker.orders[match.maker_order_id], market, match, trade, is_taker=False)
+            self._fill(maker, market, match, trade, is_taker=False)
         if cause is not None:
-            self._fill(world.accounts[cause.account], cause, market, match, trade, is_taker=True)
+            self._fill(cause, market, match, trade, is_taker=True)
 
-    def _fill(
-        self, account: Account, order: Order, market: Market, match: Match, trade: Traded, *, is_taker: bool
-    ) -> None:
+    def _fill(self, order: Order, market: Market, match: Match, trade: Traded, *, is_taker: bool) -> None:
+        account = self._register.account_of(order)
         position = self._position(account, market, order.subaccount)
         own_price = yes_price_cc(order.side, match.yes_price_cc)
         cash = position.fill(order.side, own_price, match.count_cx)
@@ -76,7 +82,7 @@ class Fills:
         position.fees_ud += fee
         self._book_on_order(order, own_price * match.count_cx, match.count_cx, fee, is_taker=is_taker)
         if order.status == EXECUTED:
-            account.open.pop(order.order_id, None)
+            self._register.leave(account, order)
         fill = Fill(
             trade_id=trade.trade_id,
             order_id=order.order_id,
@@ -93,6 +99,7 @@ class Fills:
             at_us=trade.at_us,
         )
         account.fills.append(fill)
+        self._groups.record(order, match.count_cx)
         self._tell.fill(account, fill)
         self._tell.order(account, order)
         self._tell.position(account, position)
@@ -132,3 +139,8 @@ class Fills:
             (subaccount, terms.ticker),
             Position(terms.ticker, terms.event_ticker, terms.exchange_index, subaccount),
         )
+
+
+def _holder(order: Order | None, owner: str) -> str:
+    """Return who holds what an order trades: positions are a subaccount's; the crowd's go by its names."""
+    return owner if order is None else f"{order.account}/{order.subaccount}"

@@ -41,11 +41,56 @@ class NewOrder(msgspec.Struct, frozen=True, kw_only=True):
     subaccount: int = PRIMARY
 
 
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a request about an order that exists goes: an order id alone does not find its shard (facts.md 5.6)."""
+
+    subaccount: int = PRIMARY
+    exchange_index: int | None = None
+    ticker: str = ""
+
+
+class Amendment(msgspec.Struct, frozen=True, kw_only=True):
+    """A well-formed amend; `total_cx` is what is filled already and what shall rest.
+
+    expires_us: Unset keeps the expiry, None removes it.
+    """
+
+    ticker: str
+    side: Side
+    yes_price_cc: int
+    total_cx: int
+    client_order_id: str = ""
+    updated_client_order_id: str = ""
+    expires_us: int | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class Decrease(msgspec.Struct, frozen=True, kw_only=True):
+    """A well-formed decrease: one of the two is set."""
+
+    by_cx: int | None = None
+    to_cx: int | None = None
+
+
 class Placed(msgspec.Struct, frozen=True):
     """What a create did at once."""
 
     order: Order
     fills: tuple[Fill, ...]
+
+
+class Amended(msgspec.Struct, frozen=True):
+    """What an amend did at once; `is_resized` says whether the resting size is another."""
+
+    order: Order
+    fills: tuple[Fill, ...]
+    is_resized: bool
+
+
+class Reduced(msgspec.Struct, frozen=True):
+    """What a decrease or a cancel took off an order."""
+
+    order: Order
+    by_cx: int
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -71,5 +116,20 @@ INSUFFICIENT_BALANCE = Refusal(400, "insufficient_balance")
 ALREADY_EXISTS = Refusal(409, "order_already_exists")
 POST_ONLY_CROSS = Refusal(400, "invalid_order", "post only cross")
 FOK_KILLED = Refusal(409, "fill_or_kill_insufficient_resting_volume")
-# facts.md 8.1 knows the FIX name MARKET_INACTIVE; its REST spelling is unknown, so this is ours.
+IOC_UNFILLED = Refusal(409, "immediate_or_cancel_insufficient_resting_volume")
+SIDE_MISMATCH = Refusal(400, "order_side_mismatch")
+TICKER_MISMATCH = Refusal(400, "order_ticker_mismatch")
+CLIENT_ID_MISMATCH = Refusal(400, "order_id_and_client_order_id_mismatch")
+CLIENT_ID_FORM = Refusal(400, "invalid_parameters", "client_order_id")
+EXPIRES_IN_THE_PAST = Refusal(400, "invalid_order", "Expiration timestamp must be in the future")
+TRADING_IS_PAUSED = Refusal(409, "trading_is_paused")
+EXCHANGE_IS_PAUSED = Refusal(409, "exchange_is_paused")
+# facts.md 8.1 knows the FIX names of these; their REST spellings and statuses are unknown, so they are ours: the name
+# in small letters, 404 for what is not there, 409 for a state that may pass, 400 for the rest.
 MARKET_INACTIVE = Refusal(400, "market_inactive")
+SELF_CROSS = Refusal(400, "self_cross_attempt")
+AMEND_BELOW_FILLED = Refusal(400, "invalid_amend_qty_for_order")
+GROUP_NOT_FOUND = Refusal(404, "order_group_not_found")
+GROUP_TRIGGERED = Refusal(409, "exceeded_order_group_risk_limit")
+TOO_MANY_GROUPS = Refusal(400, "invalid_parameters", "too many order groups")
+TOO_MANY_ORDERS = Refusal(400, "invalid_parameters", "too many open orders")

@@ -24,7 +24,7 @@ class Teller:
 
     def changes(self, market: Market, changes: Iterable[LevelChange], *, cause: Order | None) -> None:
         """Tell of changed levels; `cause` is the account order whose request changed them."""
-        owner, client_id = (cause.account, cause.client_order_id) if cause is not None else ("", "")
+        owner, client_id, subaccount = self._cause(cause) if cause is not None else ("", "", None)
         world, market_id = self._world, market.terms.market_id
         for change in changes:
             world.emit(
@@ -37,9 +37,14 @@ class Teller:
                     world.now_us,
                     owner,
                     client_id,
+                    subaccount,
                 )
             )
         world.touch(market)
+
+    def _cause(self, order: Order) -> tuple[str, str, int | None]:
+        uses_subaccounts = len(self._world.accounts[order.account].subaccounts) > 1
+        return order.account, order.client_order_id, order.subaccount if uses_subaccounts else None
 
     def order(self, account: Account, order: Order) -> None:
         self._tell(account, "user_orders", order.ticker, private_wire.order_message(order, account.user_id))
@@ -50,6 +55,10 @@ class Teller:
     def position(self, account: Account, position: Position) -> None:
         body = private_wire.position_message(position, account.user_id)
         self._tell(account, "market_positions", position.ticker, body)
+
+    def group(self, account: Account, group_id: str, event_type: str, *, limit_cx: int | None = None) -> None:
+        body = private_wire.group_message(group_id, event_type, self._world.now_us, limit_cx=limit_cx)
+        self._tell(account, "order_group_updates", "", body)
 
     def _tell(self, account: Account, channel: str, ticker: str, body: dict[str, Any]) -> None:
         self._world.emit(Private(channel, account.name, ticker, body))

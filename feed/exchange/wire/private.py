@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from feed.exchange.trading.accounts import RESTING, Fill, Order
 from feed.exchange.trading.positions import Position
 from feed.exchange.wire.public import SIDE_WORDS, money, ms, rfc3339, seconds, trade_prices
 from markets.core.units import Side, format_count
+
+if TYPE_CHECKING:
+    from feed.exchange.trading.groups import OrderGroup
 
 
 def _direction(side: Side) -> dict[str, str]:
@@ -43,7 +47,7 @@ def order_body(order: Order, user_id: str) -> dict[str, Any]:
         "created_time": rfc3339(order.created_us),
         "last_update_time": rfc3339(order.updated_us),
         "self_trade_prevention_type": order.self_trade_prevention,
-        "order_group_id": None,
+        "order_group_id": order.order_group_id or None,
         "cancel_order_on_pause": order.cancel_on_pause,
         "subaccount_number": order.subaccount,
         "exchange_index": order.exchange_index,
@@ -75,9 +79,46 @@ def order_message(order: Order, user_id: str) -> dict[str, Any]:
     if order.expires_us:
         body["expiration_time"] = rfc3339(order.expires_us)
         body["expiration_ts_ms"] = ms(order.expires_us)
+    if order.order_group_id:
+        body["order_group_id"] = order.order_group_id
     if order.reason:
         body["last_update_reason"] = order.reason
     return body
+
+
+def group_message(group_id: str, event_type: str, at_us: int, *, limit_cx: int | None) -> dict[str, Any]:
+    """Return a message of the `order_group_updates` channel; the limit is there when it is new."""
+    body: dict[str, Any] = {"event_type": event_type, "order_group_id": group_id, "ts_ms": ms(at_us)}
+    if limit_cx is not None:
+        body["contracts_limit_fp"] = format_count(limit_cx)
+    return body
+
+
+def _group_limit(group: OrderGroup) -> dict[str, Any]:
+    # Nothing says that a trigger switches the guard off, and no field tells of one: a client hears it on the channel.
+    return {
+        "contracts_limit_fp": format_count(group.limit_cx),
+        "is_auto_cancel_enabled": True,
+        "exchange_index": group.exchange_index,
+    }
+
+
+def group_row(group: OrderGroup) -> dict[str, Any]:
+    """Return a group as the list of groups shows it."""
+    return {"id": group.group_id, **_group_limit(group)}
+
+
+def group_body(group: OrderGroup, resting: Iterable[Order]) -> dict[str, Any]:
+    """Return one group with the ids of its resting orders."""
+    return {**_group_limit(group), "orders": [order.order_id for order in resting]}
+
+
+def group_created(group: OrderGroup) -> dict[str, Any]:
+    return {
+        "order_group_id": group.group_id,
+        "subaccount": group.subaccount,
+        "exchange_index": group.exchange_index,
+    }
 
 
 def fill_row(fill: Fill) -> dict[str, Any]:

@@ -1,109 +1,251 @@
-"""Understand an order request's body the way the venue's decoder does: strict types, then required fields.
-
-JSON numbers for `count` and `price` are refused with the decoder's flat error [recorded]; missing or unknown words
-with the validator's bare one. Sources: facts.md sections 4, 7.4 and 8.
-"""
+"""The bodies and queries of order requests, understood. Sources: facts.md sections 4, 7.4, 7.5 and 8; openapi.yaml."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import msgspec
 
-from feed.exchange.trading.orders import FOK, GTC, IOC, STP_MAKER, STP_TAKER, NewOrder
-from feed.exchange.wire.answers import BadBody, BadParameter
-from markets.core.units import Side, parse_count, parse_price
+from feed.exchange.trading.accounts import PRIMARY, SUBACCOUNTS_MAX
+from feed.exchange.trading.orders import (
+    AUTO_ROUTE,
+    FOK,
+    GTC,
+    IOC,
+    STP_MAKER,
+    STP_TAKER,
+    Amendment,
+    Decrease,
+    NewOrder,
+    Route,
+)
+from feed.exchange.wire.answers import BadParameter, Query
+from feed.exchange.wire.decoding import TIME_MAX_S, Body, Kind, decode
+from markets.core.units import CONTRACT_CX, Side
 
-OPERATION = "CreateOrderV2"
-STRUCT = "CreateOrderV2Request"
 CLIENT_ID_MAX = 64
-TEXTS = (
-    "ticker", "side", "count", "price", "time_in_force", "self_trade_prevention_type",
-    "client_order_id", "order_group_id",
+SHARD_MAX = 2**31 - 1
+GROUP_LIMIT_MAX = 1_000_000  # contracts
+SECOND_US = 1_000_000
+
+CREATE = Kind(
+    "CreateOrderV2",
+    "CreateOrderV2Request",
+    texts=frozenset({
+        "ticker", "side", "count", "price", "time_in_force", "self_trade_prevention_type", "client_order_id",
+        "order_group_id",
+    }),
+    flags=frozenset({"post_only", "reduce_only", "cancel_order_on_pause"}),
+    wholes=frozenset({"expiration_time", "subaccount", "exchange_index"}),
 )  # fmt: skip
-FLAGS = ("post_only", "reduce_only", "cancel_order_on_pause")
-WHOLE = ("expiration_time", "subaccount", "exchange_index")
-REQUIRED = TEXTS[:6]
-JSON_WORDS = {int: "number", float: "number", str: "string", bool: "bool", list: "array", dict: "object"}
+CREATE_BATCH = Kind("BatchCreateOrdersV2", "BatchCreateOrdersV2Request", lists=frozenset({"orders"}))
+AMEND = Kind(
+    "AmendOrderV2",
+    "AmendOrderV2Request",
+    texts=frozenset({"ticker", "side", "price", "count", "client_order_id", "updated_client_order_id"}),
+    wholes=frozenset({"expiration_time", "exchange_index"}),
+)
+DECREASE = Kind(
+    "DecreaseOrderV2",
+    "DecreaseOrderV2Request",
+    texts=frozenset({"reduce_by", "reduce_to", "market_ticker"}),
+    wholes=frozenset({"exchange_index"}),
+)
+CANCEL_BATCH = Kind("BatchCancelOrdersV2", "BatchCancelOrdersV2Request", lists=frozenset({"orders"}))
+CANCEL_ITEM = Kind(
+    "BatchCancelOrdersV2",
+    "BatchCancelOrdersV2Request",
+    texts=frozenset({"order_id", "market_ticker"}),
+    wholes=frozenset({"subaccount", "exchange_index"}),
+)
+CREATE_GROUP = Kind(
+    "CreateOrderGroup",
+    "CreateOrderGroupRequest",
+    texts=frozenset({"contracts_limit_fp"}),
+    wholes=frozenset({"contracts_limit", "subaccount", "exchange_index"}),
+)
+GROUP_LIMIT = Kind(
+    "UpdateOrderGroupLimit",
+    "UpdateOrderGroupLimitRequest",
+    texts=frozenset({"contracts_limit_fp"}),
+    wholes=frozenset({"contracts_limit"}),
+)
 
 
-def read_create(raw: bytes, content_type: str) -> NewOrder:
+# Says whose orders a request is about that names a subaccount, or none: a key may be bound to one.
+Subaccounts = Callable[[int | None], int]
+
+
+class NewGroup(msgspec.Struct, frozen=True, kw_only=True):
+    """A well-formed group request."""
+
+    limit_cx: int
+    subaccount: int
+    exchange_index: int
+
+
+def primary(named: int | None) -> int:
+    """Return the subaccount a write names, by default the primary one."""
+    return PRIMARY if named is None else named
+
+
+# --- create -------------------------------------------------------------------------------------------------------
+
+
+def read_create(raw: bytes, content_type: str, subaccounts: Subaccounts = primary) -> NewOrder:
     """Return the create request in a body.
 
     Raises:
         BadBody: Not JSON, or a field of the wrong JSON type or not a decimal.
         BadParameter: A field is missing or holds a word the venue does not know.
     """
-    if content_type != "application/json":
-        raise BadBody("invalid content type: expected application/json")
-    body = _decode(raw)
-    _check_types(body)
-    for name in REQUIRED:
-        if not body.get(name):
-            raise _failed(name, "required")
-    _one_of(body, "side", ("bid", "ask"))
-    _one_of(body, "time_in_force", (GTC, IOC, FOK))
-    _one_of(body, "self_trade_prevention_type", (STP_TAKER, STP_MAKER))
-    if body.get("subaccount"):
-        raise _failed("subaccount", "oneof")  # numbered subaccounts do not exist here
-    client_id = body.get("client_order_id") or ""
-    if len(client_id) > CLIENT_ID_MAX or "." in client_id:
-        raise _failed("client_order_id", "max" if len(client_id) > CLIENT_ID_MAX else "excludes")
-    expires_s = body.get("expiration_time")
+    return _new_order(decode(raw, content_type, CREATE), subaccounts)
+
+
+def read_create_batch(raw: bytes, content_type: str, subaccounts: Subaccounts = primary) -> list[NewOrder]:
+    """Return the creates of a batch; one malformed order spoils all. Raises as `read_create`."""
+    batch = decode(raw, content_type, CREATE_BATCH)
+    batch.require("orders")
+    return [_new_order(item, subaccounts) for item in list(batch.items("orders", CREATE))]
+
+
+def _new_order(body: Body, subaccounts: Subaccounts) -> NewOrder:
+    body.require("ticker", "side", "count", "price", "time_in_force", "self_trade_prevention_type")
+    side = _side(body)
+    time_in_force = body.one_of("time_in_force", GTC, IOC, FOK)
+    self_trade_prevention = body.one_of("self_trade_prevention_type", STP_TAKER, STP_MAKER)
+    expires_s = body.within("expiration_time", low=-TIME_MAX_S, high=TIME_MAX_S)
+    subaccount = body.within("subaccount", low=0, high=SUBACCOUNTS_MAX)
+    exchange_index = body.within("exchange_index", low=AUTO_ROUTE, high=SHARD_MAX)
     return NewOrder(
-        ticker=body["ticker"],
-        side=Side.YES if body["side"] == "bid" else Side.NO,
-        count_cx=_decimal(parse_count, body["count"], "count"),
-        yes_price_cc=_decimal(parse_price, body["price"], "price"),
-        time_in_force=body["time_in_force"],
-        self_trade_prevention=body["self_trade_prevention_type"],
-        client_order_id=client_id,
-        expires_us=None if expires_s is None else expires_s * 1_000_000,
-        post_only=bool(body.get("post_only")),
-        reduce_only=bool(body.get("reduce_only")),
-        cancel_on_pause=bool(body.get("cancel_order_on_pause")),
-        order_group_id=body.get("order_group_id") or "",
-        exchange_index=-1 if body.get("exchange_index") is None else body["exchange_index"],
+        ticker=body.text("ticker"),
+        side=side,
+        count_cx=body.count_cx("count"),
+        yes_price_cc=body.price_cc("price"),
+        time_in_force=time_in_force,
+        self_trade_prevention=self_trade_prevention,
+        client_order_id=_client_id(body, "client_order_id"),
+        expires_us=None if expires_s is None else expires_s * SECOND_US,
+        post_only=body.flag("post_only"),
+        reduce_only=body.flag("reduce_only"),
+        cancel_on_pause=body.flag("cancel_order_on_pause"),
+        order_group_id=body.text("order_group_id"),
+        exchange_index=AUTO_ROUTE if exchange_index is None else exchange_index,
+        subaccount=subaccounts(subaccount),
     )
 
 
-def _decode(raw: bytes) -> dict[str, Any]:
-    try:
-        body = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
-        raise BadBody(f"invalid request body: {exc}") from exc
-    if not isinstance(body, dict):
-        raise BadBody(_cannot(body, STRUCT, STRUCT))
-    return body
+def _side(body: Body) -> Side:
+    return Side.YES if body.one_of("side", "bid", "ask") == "bid" else Side.NO
 
 
-def _check_types(body: dict[str, Any]) -> None:
-    for names, kind, word in ((TEXTS, str, "string"), (FLAGS, bool, "bool"), (WHOLE, int, "int64")):
-        for name in names:
-            value = body.get(name)
-            if value is not None and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
-                raise BadBody(_cannot(value, f"field {STRUCT}.{name}", word))
-
-
-def _cannot(value: Any, where: str, word: str) -> str:
-    return f"json: cannot unmarshal {JSON_WORDS.get(type(value), 'null')} into Go struct {where} of type {word}"
-
-
-def _one_of(body: dict[str, Any], name: str, options: tuple[str, ...]) -> None:
-    if body[name] not in options:
-        raise _failed(name, "oneof")
-
-
-def _decimal(parse: Any, text: str, name: str) -> int:
-    try:
-        value: int = parse(text)
-    except ValueError as exc:
-        raise BadBody(f"invalid {name}: {exc}") from exc
+def _client_id(body: Body, name: str) -> str:
+    value = body.text(name)
+    if len(value) > CLIENT_ID_MAX:
+        raise body.failed(name, "max")
     return value
 
 
-def _failed(name: str, tag: str) -> BadParameter:
-    field = "".join(part.capitalize() for part in name.split("_"))
-    return BadParameter(
-        OPERATION, f"Key: '{STRUCT}.{field}' Error:Field validation for '{field}' failed on the '{tag}' tag"
+# --- change and cancel --------------------------------------------------------------------------------------------
+
+
+def read_amend(raw: bytes, content_type: str) -> tuple[Amendment, int | None]:
+    """Return an amend and the shard it names. Raises as `read_create`."""
+    body = decode(raw, content_type, AMEND)
+    body.require("ticker", "side", "price", "count")
+    side = _side(body)
+    expires_s = body.within("expiration_time", low=0, high=TIME_MAX_S)
+    amendment = Amendment(
+        ticker=body.text("ticker"),
+        side=side,
+        yes_price_cc=body.price_cc("price"),
+        total_cx=body.count_cx("count"),
+        client_order_id=_client_id(body, "client_order_id"),
+        updated_client_order_id=_client_id(body, "updated_client_order_id"),
+        expires_us=msgspec.UNSET if expires_s is None else (expires_s * SECOND_US or None),
     )
+    return amendment, body.within("exchange_index", low=AUTO_ROUTE, high=SHARD_MAX)
+
+
+def read_decrease(raw: bytes, content_type: str) -> tuple[Decrease, int | None, str]:
+    """Return a decrease, the shard and the market it names. Raises as `read_create`."""
+    body = decode(raw, content_type, DECREASE)
+    if body.has("reduce_by") == body.has("reduce_to"):
+        tag = "excluded_with" if body.has("reduce_to") else "required_without"
+        raise body.failed("reduce_by", tag)
+    decrease = (
+        Decrease(by_cx=body.count_cx("reduce_by"))
+        if body.has("reduce_by")
+        else Decrease(to_cx=body.count_cx("reduce_to"))
+    )
+    exchange_index, ticker = _place(body)
+    return decrease, exchange_index, ticker
+
+
+def read_cancel_batch(raw: bytes, content_type: str, subaccounts: Subaccounts = primary) -> list[tuple[str, Route]]:
+    """Return the ids of a batch cancel and where each goes. Raises as `read_create`."""
+    batch = decode(raw, content_type, CANCEL_BATCH)
+    batch.require("orders")
+    return [_cancel_item(item, subaccounts) for item in list(batch.items("orders", CANCEL_ITEM))]
+
+
+def _cancel_item(body: Body, subaccounts: Subaccounts) -> tuple[str, Route]:
+    body.require("order_id")
+    exchange_index, ticker = _place(body)
+    subaccount = body.within("subaccount", low=0, high=SUBACCOUNTS_MAX)
+    route = Route(subaccount=subaccounts(subaccount), exchange_index=exchange_index, ticker=ticker)
+    return body.text("order_id"), route
+
+
+def _place(body: Body) -> tuple[int | None, str]:
+    exchange_index, ticker = body.within("exchange_index", low=AUTO_ROUTE, high=SHARD_MAX), body.text("market_ticker")
+    if exchange_index == AUTO_ROUTE and not ticker:
+        raise body.failed("market_ticker", "required")
+    return exchange_index, ticker
+
+
+def read_route(query: Query, subaccount: int) -> Route:
+    """Return where a cancel goes: its query names a shard, or a market to find it by.
+
+    Raises:
+        BadParameter: Automatic routing is asked for without a market.
+    """
+    exchange_index, ticker = query.integer("exchange_index"), query.text("market_ticker")
+    if exchange_index == AUTO_ROUTE and not ticker:
+        raise query.failed("MarketTicker", "required")
+    return Route(subaccount=subaccount, exchange_index=exchange_index, ticker=ticker)
+
+
+# --- groups -------------------------------------------------------------------------------------------------------
+
+
+def read_group(raw: bytes, content_type: str, subaccounts: Subaccounts = primary) -> NewGroup:
+    """Return the group a body asks for; it lies on shard 0 unless it says otherwise. Raises as `read_create`."""
+    body = decode(raw, content_type, CREATE_GROUP)
+    return NewGroup(
+        limit_cx=_group_limit_cx(body),
+        subaccount=subaccounts(body.within("subaccount", low=0, high=SUBACCOUNTS_MAX)),
+        exchange_index=body.within("exchange_index", low=0, high=SHARD_MAX) or 0,
+    )
+
+
+def read_group_limit(raw: bytes, content_type: str) -> int:
+    """Return the limit in a body, in hundredths of a contract. Raises as `read_create`."""
+    return _group_limit_cx(decode(raw, content_type, GROUP_LIMIT))
+
+
+def _group_limit_cx(body: Body) -> int:
+    whole = body.within("contracts_limit", low=1, high=GROUP_LIMIT_MAX)
+    exact_cx = body.count_cx("contracts_limit_fp") if body.has("contracts_limit_fp") else None
+    if whole is None and exact_cx is None:
+        raise body.failed("contracts_limit", "required_without")
+    if whole is not None and exact_cx is not None and exact_cx != whole * CONTRACT_CX:
+        raise _problem(body, "contracts_limit and contracts_limit_fp do not match")
+    limit_cx = exact_cx if exact_cx is not None else (whole or 0) * CONTRACT_CX
+    if not CONTRACT_CX <= limit_cx <= GROUP_LIMIT_MAX * CONTRACT_CX:
+        raise _problem(body, "contracts_limit_fp must lie in 1 .. 1000000")
+    return limit_cx
+
+
+def _problem(body: Body, problem: str) -> BadParameter:
+    return BadParameter(body.kind.operation, problem)

@@ -81,7 +81,7 @@ async def test_a_client_order_id_cannot_come_twice(venue: Venue) -> None:
         ({"count": "0.00"}, 400, "invalid_order_size"),
         ({"ticker": "NOBODY"}, 404, "not_found"),
         ({"exchange_index": 3}, 404, "not_found"),
-        ({"order_group_id": "none"}, 404, "not_found"),
+        ({"order_group_id": "none"}, 404, "order_group_not_found"),
         ({"time_in_force": "fill_or_kill"}, 409, "fill_or_kill_insufficient_resting_volume"),
         ({"expiration_time": 1}, 400, "invalid_order"),
         ({"expiration_time": 1_900_000_000, "time_in_force": "immediate_or_cancel"}, 400, "invalid_order"),
