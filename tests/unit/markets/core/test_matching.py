@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from markets.core.matching import MatchingBook, RestingOrder, WouldCross
+from markets.core.matching import MatchingBook, RestingOrder, WouldCross, WouldCrossSelf
 from markets.core.units import DOLLAR_CC, Side
 
 _ids = itertools.count()
@@ -96,6 +96,67 @@ def test_an_order_never_trades_with_its_owner() -> None:
     outcome = book.place(an_order(Side.YES, 5_000, 100, owner="a"))
     assert (outcome.filled_cx, outcome.self_trade_cx, outcome.resting_cx) == (60, 40, 0)
     assert book.get("own").remaining_cx == 100
+
+
+def test_an_order_may_have_its_owners_own_withdrawn_and_go_on() -> None:
+    book = MatchingBook()
+    for price, owner, order_id in ((5_100, "b", "first"), (5_000, "a", "own"), (4_900, "b", "last")):
+        book.place(an_order(Side.NO, price, 100, owner=owner, order_id=order_id))
+    outcome = book.place(an_order(Side.YES, 5_100, 250, owner="a"), withdraw_own=True)
+    assert [type(step).__name__ for step in outcome.steps] == ["Match", "Withdrawn", "Match", "LevelChange"]
+    assert [match.maker_order_id for match in outcome.matches] == ["first", "last"]
+    assert (outcome.filled_cx, outcome.resting_cx, "own" in book) == (200, 50, False)
+
+
+def test_an_amend_to_the_same_price_with_less_keeps_the_place() -> None:
+    book = MatchingBook()
+    book.place(an_order(Side.YES, 5_000, 100, order_id="first"))
+    book.place(an_order(Side.YES, 5_000, 50, order_id="second"))
+    outcome = book.amend("first", price_cc=5_000, remaining_cx=40)
+    assert [change.delta_cx for change in outcome.changes] == [-60]
+    assert (book.ahead_cx("first"), book.ahead_cx("second")) == (0, 40)
+
+
+@pytest.mark.parametrize(("price_cc", "count_cx"), [(5_000, 101), (4_900, 50)])
+def test_an_amend_to_another_price_or_more_goes_to_the_back(price_cc: int, count_cx: int) -> None:
+    book = MatchingBook()
+    book.place(an_order(Side.YES, 5_000, 100, order_id="first"))
+    for price in (5_000, 4_900):
+        book.place(an_order(Side.YES, price, 50))
+    book.amend("first", price_cc=price_cc, remaining_cx=count_cx)
+    assert book.ahead_cx("first") == 50
+
+
+def test_an_amend_that_changes_nothing_tells_nothing() -> None:
+    book = MatchingBook()
+    book.place(an_order(Side.YES, 5_000, 100, order_id="first"))
+    assert book.amend("first", price_cc=5_000, remaining_cx=100).steps == ()
+
+
+def test_an_amend_trades_where_the_new_price_reaches() -> None:
+    book = MatchingBook()
+    book.place(an_order(Side.NO, 4_900, 30, owner="b"))
+    book.place(an_order(Side.YES, 5_000, 100, order_id="mine"))
+    outcome = book.amend("mine", price_cc=5_100, remaining_cx=100)
+    assert (outcome.filled_cx, outcome.resting_cx, book.best_cc(Side.YES)) == (30, 70, 5_100)
+
+
+def test_an_amend_that_would_meet_its_owner_changes_nothing() -> None:
+    book = MatchingBook()
+    book.place(an_order(Side.NO, 4_900, 100, order_id="own"))
+    book.place(an_order(Side.YES, 5_000, 100, order_id="mine"))
+    with pytest.raises(WouldCrossSelf):
+        book.amend("mine", price_cc=5_100, remaining_cx=100)
+    assert (book.levels(Side.YES), book.levels(Side.NO)) == ({5_000: 100}, {4_900: 100})
+
+
+def test_an_amend_may_cross_where_others_take_all_of_it_first() -> None:
+    book = MatchingBook()
+    book.place(an_order(Side.NO, 5_000, 100, owner="b"))
+    book.place(an_order(Side.NO, 4_900, 100, order_id="own"))
+    book.place(an_order(Side.YES, 4_500, 100, order_id="mine"))
+    assert book.amend("mine", price_cc=5_100, remaining_cx=100).filled_cx == 100
+    assert "own" in book
 
 
 def test_immediate_or_cancel_rests_nothing() -> None:
