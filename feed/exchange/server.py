@@ -36,8 +36,8 @@ from feed.exchange.rest.orders import OrderWrites
 from feed.exchange.rest.portfolio import Portfolio
 from feed.exchange.rest.public import BASE, PublicReads
 from feed.exchange.stream.commands import Commander
+from feed.exchange.stream.hub import Hub
 from feed.exchange.stream.socket import PATH, Sockets
-from feed.exchange.stream.subscriptions import Hub
 from feed.exchange.wire.answers import BadBody, BadParameter, nested, not_found
 from feed.exchange.world import World
 from kalshimm.errors import KalshimmError, PortInUse
@@ -47,6 +47,8 @@ logger = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
 STEP_S = 0.02
+STEP_MAX_S = 0.05  # how long the world may keep the loop before the sockets have their turn
+ACTIONS_AT_ONCE = 200
 SHUTDOWN_S = 0.5
 
 
@@ -77,10 +79,20 @@ class LocalExchange:
         self._clock = clock or SystemClock()
 
     def step(self) -> World:
-        """Bring the world to now and publish what happened on the way."""
-        self.world.advance(self._clock.wall_us())
-        self.flush()
+        """Bring the world to now and publish what happened on the way.
+
+        With more to do than time allows, the world's time falls behind instead of everybody waiting for it.
+        """
+        self._follow()
         return self.world
+
+    def _follow(self) -> bool:
+        """Step towards now for a bounded time; return whether it was reached."""
+        now_us, until_s = self._clock.wall_us(), self._clock.monotonic() + STEP_MAX_S
+        while not (done := self.world.advance(now_us, most=ACTIONS_AT_ONCE)) and self._clock.monotonic() < until_s:
+            self.flush()
+        self.flush()
+        return done
 
     def flush(self) -> None:
         """Publish what has happened without moving time."""
@@ -137,8 +149,10 @@ class LocalExchange:
     async def run(self, stop: asyncio.Event) -> None:
         """Keep the world moving until stopped."""
         while not stop.is_set():
-            self.step()
-            await asyncio.sleep(STEP_S)
+            began_s = self._clock.monotonic()
+            done = self._follow()
+            # Even with work left everybody else gets a turn.
+            await asyncio.sleep(max(0.0, STEP_S - (self._clock.monotonic() - began_s)) if done else 0)
 
 
 @web.middleware

@@ -22,6 +22,8 @@ class Switches(msgspec.Struct, frozen=True, kw_only=True):
     snapshot_reply_takes_seq: Whether a get_snapshot answer uses a number of its sid.
     second_subscribe: A second subscribe to a channel joins the first one's sid, or gets a sid of its own.
     anonymous_reads_per_s: Tokens a second for each address without a key; None is without limit.
+    markets_per_subscription: How many markets one subscription takes (error 26 beyond); None is without limit.
+    commands_per_s: How many commands a second a connection may send (error 27 beyond).
     pong_timeout_s: How long a client may leave a ping unanswered; None is for ever.
     book_order: Order of the levels in REST books.
     unfilled_ioc: An immediate-or-cancel order with nothing to hit ends cancelled (201), or is refused (409).
@@ -44,6 +46,8 @@ class Switches(msgspec.Struct, frozen=True, kw_only=True):
     snapshot_reply_takes_seq: bool = True
     second_subscribe: Literal["join", "new_sid"] = "join"
     anonymous_reads_per_s: int | None = None
+    markets_per_subscription: int | None = None
+    commands_per_s: int = 10_000
     pong_timeout_s: float | None = None
     book_order: Literal["ascending", "descending"] = "ascending"
     unfilled_ioc: Literal["cancel", "refuse"] = "cancel"

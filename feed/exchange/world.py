@@ -78,13 +78,22 @@ class World:
         self._scheduled += 1
         heapq.heappush(self._due, (due_us, self._scheduled, action))
 
-    def advance(self, now_us: int) -> None:
-        """Do all that is due up to `now_us`; time never steps back."""
+    def advance(self, now_us: int, *, most: int | None = None) -> bool:
+        """Do what is due up to `now_us`, or the first `most` actions of it; return whether all is done.
+
+        Time never steps back; it stands at the last action while some are left.
+        """
+        left = most
         while self._due and self._due[0][0] <= now_us:
+            if left is not None:
+                if left <= 0:
+                    return False
+                left -= 1
             due_us, _, action = heapq.heappop(self._due)
             self.now_us = max(self.now_us, due_us)
             action()
         self.now_us = max(self.now_us, now_us)
+        return True
 
     def emit(self, happening: Happening) -> None:
         self._happenings.append(happening)

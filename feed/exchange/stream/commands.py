@@ -1,44 +1,32 @@
 """WebSocket commands: subscribe, unsubscribe, update_subscription, list_subscriptions.
 
-What the facts leave open is decided by the recordings: a second subscribe to a channel joins the first one's sid and
-is answered `ok` with the whole list, then the snapshots of what is new; each channel of a command is answered for
-itself, unknown ones with error 8; a market nobody knows gets a snapshot without ladders.
+What the facts leave open is decided by the recordings, or is a switch: a second subscribe to a channel joins the
+first one's sid and is answered `ok` with the whole list, then the snapshots of what is new (or gets a sid of its
+own); each channel of a command is answered for itself, unknown ones with error 8; a market nobody knows gets a
+snapshot without ladders.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
-from feed.exchange.stream import subscriptions
-from feed.exchange.stream.subscriptions import CHANNELS, SILENT_CHANNELS, UNFILTERED, Hub, Session, Subscription
+from feed.exchange.stream import parameters
+from feed.exchange.stream.bodies import encode
+from feed.exchange.stream.channels import CHANNELS, SILENT, UNFILTERED
+from feed.exchange.stream.hub import Hub
+from feed.exchange.stream.parameters import ERRORS, CommandFailed
+from feed.exchange.stream.subscriptions import Session, Subscription
 from feed.exchange.wire import public as wire
 from feed.exchange.world import World
 
-ERRORS = {
-    1: "Unable to process message",
-    2: "Params required",
-    3: "Channels required",
-    4: "Subscription IDs required",
-    5: "Unknown command",
-    7: "Unknown subscription ID",
-    8: "Unknown channel name",
-    11: "Invalid parameter",
-    12: "Exactly one subscription ID is required",
-    13: "Unsupported action",
-    14: "Market Ticker required",
-    15: "Action required",
+MARKET_ACTIONS = frozenset({"add_markets", "delete_markets", "get_snapshot"})
+# Actions of the index channels, with the error for one that names nothing.
+INDEX_ACTIONS = {
+    "subscribe_indices": ("index_ids", 24),
+    "unsubscribe_indices": ("index_ids", 24),
+    "subscribe_underlyings": ("underlying_tickers", 28),
+    "unsubscribe_underlyings": ("underlying_tickers", 28),
 }
-
-
-class CommandFailed(Exception):
-    """A command the venue answers with an error; `subscription` once one was found."""
-
-    def __init__(self, code: int, *, subscription: Subscription | None = None) -> None:
-        self.code = code
-        self.subscription = subscription
-        super().__init__(ERRORS[code])
 
 
 class Commander:
@@ -52,20 +40,31 @@ class Commander:
         """Carry out one frame from a client; every answer goes to the session's outbox."""
         command_id = 0
         try:
-            command = _decode(text)
-            command_id = _command_id(command)
+            command = parameters.decode(text)
+            command_id = parameters.command_id(command)
+            self._count(session)
             self._dispatch(session, command, command_id)
         except CommandFailed as failed:
             _reply_error(session, command_id, failed)
 
+    def _count(self, session: Session) -> None:
+        """Take one command off what the connection may send: a bucket of one second."""
+        most, now_us = self._world.switches.commands_per_s, self._world.now_us
+        refill = most * (now_us - session.commanded_us) / 1_000_000
+        session.commands_left = min(most, session.commands_left + refill)
+        session.commanded_us = now_us
+        if session.commands_left < 1:
+            raise CommandFailed(27)
+        session.commands_left -= 1
+
     def _dispatch(self, session: Session, command: dict[str, Any], command_id: int) -> None:
         match command.get("cmd"):
             case "subscribe":
-                self._subscribe(session, _params(command), command_id)
+                self._subscribe(session, parameters.params_of(command), command_id)
             case "unsubscribe":
-                self._unsubscribe(session, _params(command), command_id)
+                self._unsubscribe(session, parameters.params_of(command), command_id)
             case "update_subscription":
-                self._update(session, _params(command), command_id)
+                self._update(session, parameters.params_of(command), command_id)
             case "list_subscriptions":
                 listed = [{"channel": s.channel, "sid": s.sid} for s in session.subscriptions.values()]
                 session.reply(_with_id({"type": "ok", "msg": listed}, command_id))
@@ -78,35 +77,55 @@ class Commander:
         channels = params.get("channels")
         if not isinstance(channels, list) or not channels:
             raise CommandFailed(3)
-        tickers = _tickers(params)
+        parameters.tickers_of(params)  # a malformed list fails the command as a whole
         added: list[tuple[Subscription, set[str] | None]] = []
         for channel in channels:
             try:
-                added.append(self._subscribe_channel(session, channel, tickers, params, command_id))
+                added.append(self._subscribe_channel(session, channel, params, command_id))
             except CommandFailed as failed:
                 _reply_error(session, command_id, failed)
         for subscription, new in added:
             self._send_initial(subscription, new, with_ticker=params.get("send_initial_snapshot") is True)
 
     def _subscribe_channel(
-        self, session: Session, channel: Any, tickers: set[str] | None, params: dict[str, Any], command_id: int
+        self, session: Session, channel: Any, params: dict[str, Any], command_id: int
     ) -> tuple[Subscription, set[str] | None]:
-        if channel not in CHANNELS | SILENT_CHANNELS:
+        if not isinstance(channel, str) or channel not in CHANNELS:
             raise CommandFailed(8)
-        if channel == "orderbook_delta" and not tickers:
-            raise CommandFailed(14)
-        wanted = None if channel in UNFILTERED | SILENT_CHANNELS else tickers
-        existing = next((s for s in session.subscriptions.values() if s.channel == channel), None)
+        wanted = self._wanted(channel, params)
+        joins = self._world.switches.second_subscribe == "join"
+        existing = next((s for s in session.subscriptions.values() if s.channel == channel and joins), None)
         if existing is not None:
             return existing, self._join(existing, wanted, command_id)
-        use_yes_price = _boolean(params, "use_yes_price")
-        lists_tickers = not _boolean(params, "skip_ticker_ack")
+        self._check_limit(wanted or set(), None)
+        use_yes_price = parameters.boolean(params, "use_yes_price")
+        lists_tickers = not parameters.boolean(params, "skip_ticker_ack")
         copy = None if wanted is None else set(wanted)
         subscription = session.add(channel, copy, use_yes_price=use_yes_price, lists_tickers=lists_tickers)
-        session.reply(
-            _with_id({"type": "subscribed", "msg": {"channel": channel, "sid": subscription.sid}}, command_id)
-        )
+        body = {"channel": channel, "sid": subscription.sid}
+        session.reply(_with_id({"type": "subscribed", "msg": body}, command_id))
         return subscription, wanted
+
+    def _wanted(self, channel: str, params: dict[str, Any]) -> set[str] | None:
+        """Return the markets a subscription to `channel` is for; None is all of them."""
+        tickers = parameters.tickers_of(params)
+        ids = parameters.market_ids_of(params)
+        if channel == "communications":
+            parameters.check_shards(params)
+        if channel in UNFILTERED | SILENT:
+            return None
+        if ids is not None and (channel != "ticker" or tickers is not None):
+            raise CommandFailed(14 if channel == "orderbook_delta" else 11)
+        if ids is not None:
+            return {ticker for ticker, market in self._world.markets.items() if market.terms.market_id in ids}
+        if channel == "orderbook_delta" and not tickers:
+            raise CommandFailed(14)
+        return tickers
+
+    def _check_limit(self, tickers: set[str], subscription: Subscription | None) -> None:
+        most = self._world.switches.markets_per_subscription
+        if most is not None and len(tickers) > most:
+            raise CommandFailed(26, subscription=subscription)
 
     def _join(self, subscription: Subscription, tickers: set[str] | None, command_id: int) -> set[str]:
         new: set[str] = set()
@@ -124,7 +143,7 @@ class Commander:
                 market = self._world.markets.get(ticker)
                 if market is not None:
                     message = {**wire.ticker_line(market), **wire.ticker_times(self._world.now_us)}
-                    subscription.send("ticker", subscriptions.encode(message))
+                    subscription.send("ticker", self._hub.tail(encode(message)))
 
     # --- unsubscribe, update --------------------------------------------------------------------------------------
 
@@ -133,7 +152,7 @@ class Commander:
         if not isinstance(sids, list) or not sids:
             raise CommandFailed(4)
         for sid in sids:
-            subscription = session.subscriptions.get(sid) if isinstance(sid, int) else None
+            subscription = session.subscriptions.get(sid) if parameters.is_whole(sid) else None
             if subscription is None:
                 _reply_error(session, command_id, CommandFailed(7))
                 continue
@@ -142,23 +161,33 @@ class Commander:
             session.reply(_with_id(message, command_id))
 
     def _update(self, session: Session, params: dict[str, Any], command_id: int) -> None:
-        subscription = _one_subscription(session, params)
-        action = params.get("action")
-        if not action:
-            raise CommandFailed(15, subscription=subscription)
-        if action not in ("add_markets", "delete_markets", "get_snapshot"):
-            raise CommandFailed(13, subscription=subscription)
+        subscription = parameters.one_subscription(session, params)
         try:
-            tickers = _tickers(params)
+            self._update_one(subscription, params, command_id)
         except CommandFailed as failed:
             raise CommandFailed(failed.code, subscription=subscription) from failed
-        if not tickers or (action == "get_snapshot" and "market_tickers" not in params):
-            raise CommandFailed(14, subscription=subscription)
+
+    def _update_one(self, subscription: Subscription, params: dict[str, Any], command_id: int) -> None:
+        action = params.get("action")
+        if not action:
+            raise CommandFailed(15)
+        if action in INDEX_ACTIONS and subscription.channel in SILENT:
+            name, code = INDEX_ACTIONS[action]
+            if not params.get(name):
+                raise CommandFailed(code)
+            self._ok(subscription, command_id)
+            return
+        if action not in MARKET_ACTIONS:
+            raise CommandFailed(13)
         if action == "get_snapshot":
-            self._get_snapshot(subscription, tickers, command_id)
-        elif subscription.tickers is None:
-            raise CommandFailed(11, subscription=subscription)
-        elif action == "add_markets":
+            self._get_snapshot(subscription, params, command_id)
+            return
+        tickers = self._wanted(subscription.channel, params)
+        if not tickers:
+            raise CommandFailed(14)
+        if subscription.tickers is None:
+            raise CommandFailed(11)
+        if action == "add_markets":
             new = self._add(subscription, tickers)
             self._ok(subscription, command_id)
             self._send_initial(subscription, new, with_ticker=params.get("send_initial_snapshot") is True)
@@ -167,16 +196,20 @@ class Commander:
             subscription.tickers -= tickers
             self._ok(subscription, command_id)
 
-    def _get_snapshot(self, subscription: Subscription, tickers: set[str], command_id: int) -> None:
+    def _get_snapshot(self, subscription: Subscription, params: dict[str, Any], command_id: int) -> None:
+        tickers = parameters.tickers_of(params)
+        if not tickers or "market_tickers" not in params:
+            raise CommandFailed(14)
         if subscription.channel != "orderbook_delta":
-            raise CommandFailed(13, subscription=subscription)
+            raise CommandFailed(13)
         if not tickers <= (subscription.tickers or set()):
-            raise CommandFailed(11, subscription=subscription)
+            raise CommandFailed(11)
         for ticker in sorted(tickers):
-            self._hub.send_snapshot(subscription, ticker, command_id=command_id)
+            self._hub.answer_snapshot(subscription, ticker, command_id=command_id)
 
     def _add(self, subscription: Subscription, tickers: set[str]) -> set[str]:
         assert subscription.tickers is not None, "checked by the callers"
+        self._check_limit(subscription.tickers | tickers, subscription)
         new = tickers - subscription.tickers
         subscription.tickers |= new
         self._hub.add_tickers(subscription, new)
@@ -187,60 +220,6 @@ class Commander:
         if subscription.lists_tickers:
             message["msg"] = {"market_tickers": sorted(subscription.tickers or ())}
         subscription.session.reply(_with_id(message, command_id))
-
-
-def _decode(text: str) -> dict[str, Any]:
-    try:
-        command = msgspec.json.decode(text)
-    except msgspec.DecodeError as exc:
-        raise CommandFailed(1) from exc
-    if not isinstance(command, dict):
-        raise CommandFailed(1)
-    return command
-
-
-def _command_id(command: dict[str, Any]) -> int:
-    command_id = command.get("id", 0)
-    if not isinstance(command_id, int) or isinstance(command_id, bool) or command_id < 0:
-        raise CommandFailed(1)
-    return command_id
-
-
-def _params(command: dict[str, Any]) -> dict[str, Any]:
-    params = command.get("params")
-    if not isinstance(params, dict):
-        raise CommandFailed(2)
-    return params
-
-
-def _tickers(params: dict[str, Any]) -> set[str] | None:
-    one, many = params.get("market_ticker"), params.get("market_tickers")
-    if one is not None and many is not None:
-        raise CommandFailed(11)
-    if one is not None:
-        many = [one]
-    if many is None:
-        return None
-    if not isinstance(many, list) or not all(isinstance(ticker, str) and ticker for ticker in many):
-        raise CommandFailed(11)
-    return set(many) or None
-
-
-def _boolean(params: dict[str, Any], name: str) -> bool:
-    value = params.get(name, False)
-    if not isinstance(value, bool):
-        raise CommandFailed(11)
-    return value
-
-
-def _one_subscription(session: Session, params: dict[str, Any]) -> Subscription:
-    sids = params["sids"] if "sids" in params else [params["sid"]] if "sid" in params else []
-    if not isinstance(sids, list) or len(sids) != 1 or ("sid" in params and "sids" in params):
-        raise CommandFailed(12)
-    subscription = session.subscriptions.get(sids[0]) if isinstance(sids[0], int) else None
-    if subscription is None:
-        raise CommandFailed(7)
-    return subscription
 
 
 def _with_id(message: dict[str, Any], command_id: int) -> dict[str, Any]:

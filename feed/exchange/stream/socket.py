@@ -1,4 +1,9 @@
-"""The WebSocket endpoint: a thin adapter between aiohttp and a session."""
+"""The WebSocket endpoint: a thin adapter between aiohttp and a session.
+
+aiohttp sends one frame a call, which is most of the work at thousands of frames a second. So the handshake, pings,
+closing and everything that comes in are aiohttp's, and data goes out in pieces of many frames, written to the
+transport at once and waited for as it fills.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +12,11 @@ import logging
 from typing import TYPE_CHECKING
 
 from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp.abc import AbstractStreamWriter
 
 from feed.exchange.rest.signed import KEY
+from feed.exchange.stream.framing import text_frames
+from kalshimm.runtime.worker import set_within
 
 if TYPE_CHECKING:
     from feed.exchange.server import LocalExchange
@@ -21,6 +29,7 @@ PING_EVERY_S = 10.0
 PING_PAYLOAD = b"heartbeat"
 CLOSE_S = 0.5
 MESSAGE_MAX = 64 * 1024 * 1024
+PIECE_BYTES = 256 * 1024  # written at once; what waits beyond counts against the subscription's buffer
 
 
 class Sockets:
@@ -40,15 +49,17 @@ class Sockets:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         account = request[KEY].account  # the door has verified it
-        socket = web.WebSocketResponse(max_msg_size=MESSAGE_MAX, compress=False)
-        await socket.prepare(request)
+        socket = web.WebSocketResponse(max_msg_size=MESSAGE_MAX, compress=False, autoping=False, timeout=CLOSE_S)
+        writer = await socket.prepare(request)
         session = self._exchange.hub.open(account)
         self._ready[session] = asyncio.Event()
         self._open.add(socket)
         logger.info("client connected", extra={"action": "connected", "account": account})
-        tasks = [asyncio.create_task(self._write(socket, session)), asyncio.create_task(_ping(socket))]
+        pong = asyncio.Event()
+        writing = self._write(socket, session, writer, request.transport)
+        tasks = [asyncio.create_task(writing), asyncio.create_task(self._ping(socket, pong))]
         try:
-            await self._read(socket, session)
+            await self._read(socket, session, pong)
         finally:
             await _end(tasks)
             self._open.discard(socket)
@@ -57,22 +68,51 @@ class Sockets:
             logger.info("client gone", extra={"action": "disconnected", "account": account})
         return socket
 
-    async def _read(self, socket: web.WebSocketResponse, session: Session) -> None:
+    async def _read(self, socket: web.WebSocketResponse, session: Session, pong: asyncio.Event) -> None:
         async for message in socket:
-            if message.type is WSMsgType.TEXT:
-                # What happened before the command must be on the wire before its answer.
-                self._exchange.step()
-                self._exchange.commander.handle(session, message.data)
-                self._exchange.flush()
+            match message.type:
+                case WSMsgType.TEXT:
+                    # What happened before the command must be on the wire before its answer.
+                    self._exchange.step()
+                    self._exchange.commander.handle(session, message.data)
+                    self._exchange.flush()
+                case WSMsgType.PING:
+                    await socket.pong(message.data)
+                case WSMsgType.PONG:
+                    pong.set()
 
-    async def _write(self, socket: web.WebSocketResponse, session: Session) -> None:
+    async def _write(
+        self,
+        socket: web.WebSocketResponse,
+        session: Session,
+        writer: AbstractStreamWriter,
+        transport: asyncio.Transport | None,
+    ) -> None:
+        assert transport is not None, "the handshake has just gone through it"
         ready = self._ready[session]
         try:
             while True:
                 await ready.wait()
                 ready.clear()
-                for frame in session.take():
-                    await socket.send_frame(frame, WSMsgType.TEXT)
+                while frames := session.take(PIECE_BYTES):
+                    if socket.closed or transport.is_closing():
+                        return
+                    transport.write(text_frames(frames))
+                    await writer.drain()
+        except ConnectionError:
+            return  # the reader sees the same end and cleans up
+
+    async def _ping(self, socket: web.WebSocketResponse, pong: asyncio.Event) -> None:
+        timeout_s = self._exchange.world.switches.pong_timeout_s
+        try:
+            while True:
+                await asyncio.sleep(PING_EVERY_S)
+                pong.clear()
+                await socket.ping(PING_PAYLOAD)
+                if timeout_s is not None and not await set_within(pong, timeout_s):
+                    logger.warning("client leaves pings unanswered", extra={"action": "pong_missing"})
+                    await socket.close(code=WSCloseCode.POLICY_VIOLATION, message=b"pong timeout")
+                    return
         except ConnectionError:
             return  # the reader sees the same end and cleans up
 
@@ -96,12 +136,3 @@ async def _end(tasks: list[asyncio.Task[None]]) -> None:
     for outcome in await asyncio.gather(*tasks, return_exceptions=True):
         if isinstance(outcome, Exception):
             logger.error("a connection's task failed", exc_info=outcome)
-
-
-async def _ping(socket: web.WebSocketResponse) -> None:
-    try:
-        while True:
-            await asyncio.sleep(PING_EVERY_S)
-            await socket.ping(PING_PAYLOAD)
-    except ConnectionError:
-        return  # the reader sees the same end and cleans up

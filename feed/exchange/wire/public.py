@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from feed.exchange.catalog import Event, FeeTerms, Program, Series, Terms
@@ -18,10 +19,14 @@ SIDE_WORDS = ("yes", "no")
 
 def rfc3339(at_us: int) -> str:
     """Return a time as the venue writes it: `Z`, a fraction only where there is one."""
-    moment = EPOCH + timedelta(microseconds=at_us)
-    text = moment.strftime("%Y-%m-%dT%H:%M:%S")
-    fraction = f".{moment.microsecond:06d}".rstrip("0") if moment.microsecond else ""
-    return f"{text}{fraction}Z"
+    second, fraction = divmod(at_us, 1_000_000)
+    text = _to_the_second(second)
+    return f"{text}.{fraction:06d}".rstrip("0") + "Z" if fraction else f"{text}Z"
+
+
+@lru_cache(maxsize=1_024)  # a busy exchange writes the same second thousands of times
+def _to_the_second(at_s: int) -> str:
+    return (EPOCH + timedelta(seconds=at_s)).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def stamp(at_us: int, form: str) -> str:

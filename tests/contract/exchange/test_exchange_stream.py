@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
+import websockets
 from exchangeclient import Venue, hundredths, levels_of
 
 from feed.exchange.stream import socket as exchange_socket
+from feed.exchange.stream import subscriptions
 
 TICKER = "KXTEST-26NOV22-A"
 
@@ -113,3 +116,46 @@ async def test_the_server_pings_with_its_heartbeat(venue: Venue, monkeypatch: py
         while not pings:
             await socket.settled(1)
     assert pings[0] == b"heartbeat"
+
+
+async def test_a_client_that_leaves_pings_unanswered_is_dropped(venue: Venue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange_socket, "PING_EVERY_S", 0.01)
+    venue.exchange.world.switches = msgspec.structs.replace(venue.exchange.world.switches, pong_timeout_s=0.05)
+    async with venue.socket() as answering, venue.socket() as silent:
+        monkeypatch.setattr(silent.connection, "protocol", _Mute(silent.connection.protocol))
+        with pytest.raises(websockets.ConnectionClosed) as closed:
+            await silent.next()
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1008
+        await answering.settled(1)
+
+
+class _Mute:
+    """A protocol that swallows its own pongs."""
+
+    def __init__(self, protocol: Any) -> None:
+        self._protocol = protocol
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._protocol, name)
+
+    def data_to_send(self) -> list[bytes]:
+        # A client's pong: FIN and opcode 10.
+        return [data for data in self._protocol.data_to_send() if data[:1] != b"\x8a"]
+
+
+async def test_a_client_that_does_not_read_loses_the_subscription_and_keeps_the_connection(
+    busy_venue: Venue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subscriptions, "BUFFER_FRAMES", 100)
+    tickers = [market["ticker"] for market in (await busy_venue.get("/markets?status=open&limit=1000"))["markets"]]
+    async with busy_venue.socket() as socket:
+        await socket.subscribe("orderbook_delta", market_tickers=tickers)
+        await socket.settled(98)
+        # All in one turn of the loop, so that nothing can be written meanwhile.
+        busy_venue.clock.advance_us(5_000_000)
+        busy_venue.exchange.step()
+        (*_, error) = await socket.until("error")
+        assert (error["sid"], error["msg"]["code"]) == (1, 25)
+        (listed,) = await socket.settled(99)
+    assert listed["msg"] == []

@@ -4,48 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 import pytest
+from exchangewire import Wire, words
 from exchangeworld import CENT, NOW_US, TAPERED, a_world, an_order, place
 
 from feed.exchange.stream import subscriptions
-from feed.exchange.stream.commands import Commander
-from feed.exchange.stream.subscriptions import Hub, Session
-from feed.exchange.world import World
-
-
-class Wire:
-    """One connection to a small world."""
-
-    def __init__(self, world: World, hub: Hub, account: str = "us") -> None:
-        self.world, self.hub = world, hub
-        self.session: Session = hub.open(account)
-        self._commander = Commander(world, hub)
-
-    def say(self, text: str | dict[str, Any]) -> list[dict[str, Any]]:
-        self.hub.publish(self.world.take(), wall_ms=NOW_US // 1_000)
-        self._commander.handle(self.session, text if isinstance(text, str) else msgspec.json.encode(text).decode())
-        return self.read()
-
-    def read(self) -> list[dict[str, Any]]:
-        self.hub.publish(self.world.take(), wall_ms=NOW_US // 1_000)
-        return [msgspec.json.decode(frame) for frame in self.session.take()]
-
-    def subscribe(self, *channels: str, **params: Any) -> list[dict[str, Any]]:
-        return self.say({"id": 1, "cmd": "subscribe", "params": {"channels": list(channels), **params}})
-
-    def update(self, action: str, command_id: int = 2, **params: Any) -> list[dict[str, Any]]:
-        return self.say({"id": command_id, "cmd": "update_subscription", "params": {"action": action, **params}})
+from feed.exchange.stream.hub import Hub
 
 
 @pytest.fixture
 def wire() -> Wire:
     world = a_world()
     return Wire(world, Hub(world))
-
-
-def words(frames: list[dict[str, Any]]) -> list[tuple[str, int | None, int | None]]:
-    return [(frame["type"], frame.get("sid"), frame.get("seq")) for frame in frames]
 
 
 def test_each_channel_is_acknowledged_before_any_data(wire: Wire) -> None:
