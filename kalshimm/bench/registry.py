@@ -1,0 +1,8 @@
+"""Which benches there are."""
+
+from __future__ import annotations
+
+from kalshimm.bench.exchange import ExchangeBench
+from kalshimm.bench.report import Bench
+
+BENCHES: dict[str, Bench] = {bench.name: bench for bench in (ExchangeBench(),)}
