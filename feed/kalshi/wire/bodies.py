@@ -97,8 +97,9 @@ def write(body: Body) -> dict[str, Any]:
         for key, field in fields.items()
         if (value := getattr(body, field.name)) is not None
     }  # fmt: skip
-    for key, value in body.unknown.items():
-        written[key] = [*written[key], *value] if key in written else value
+    for key, kept in body.unknown.items():
+        before = written.get(key)
+        written[key] = [*before, *kept] if isinstance(before, list) and isinstance(kept, list) else kept
     return written
 
 

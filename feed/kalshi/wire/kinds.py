@@ -40,6 +40,7 @@ CENT_CC = 100
 SECOND_US = 1_000_000
 MILLISECOND_US = 1_000
 FRACTION_DIGITS = 6  # of a second, in a time
+MAGNITUDE_MAX = 30  # powers of ten
 SHOWN = 80  # characters of a value that a message quotes
 
 
@@ -82,8 +83,15 @@ def as_text(value: Any) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, int | Decimal) and not isinstance(value, bool):
-        return format(Decimal(value), "f")
+        number = Decimal(value)
+        if _is_sane(number):
+            return format(number, "f")
     raise ValueError(f"expected a decimal string, found {shown(value)}")
+
+
+def _is_sane(number: Decimal) -> bool:
+    """Return whether a number may be written out: 1e999999999 would fill the memory."""
+    return abs(number.adjusted()) <= MAGNITUDE_MAX
 
 
 def as_whole(value: Any) -> int:
@@ -138,7 +146,7 @@ def _word(words: dict[str, Side]) -> Kind:
 
 
 def _read_number(value: Any) -> Decimal:
-    if isinstance(value, int | Decimal) and not isinstance(value, bool):
+    if isinstance(value, int | Decimal) and not isinstance(value, bool) and _is_sane(Decimal(value)):
         return Decimal(value)
     raise ValueError(f"expected a number, found {shown(value)}")
 
