@@ -1,6 +1,6 @@
 # One word for each chore, here and in CI. Options for the command behind it: make up ARGS="--port 9000"
 .DEFAULT_GOAL := help
-.PHONY: help install runtime up down test check
+.PHONY: help install runtime up down test test-long check
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -11,6 +11,7 @@ help:
 	@echo "make up        everything, alive in a browser: stores, local exchange, workers, web, dry-run traders"
 	@echo "make down      stop it (ARGS=--purge deletes its data too)"
 	@echo "make test      the suite; make check: format, lint, types, import contracts, migrations"
+	@echo "make test-long what the suite leaves out: long histories, many examples"
 	@echo "make install   only the virtual environment, with everything in it"
 
 up: runtime
@@ -21,6 +22,9 @@ down: runtime
 
 test: install
 	@$(PY) -m pytest -n 2 $(ARGS)
+
+test-long: install
+	@$(PY) -m pytest -n 2 -m long $(ARGS)
 
 check: install
 	$(PY) -m ruff format --check .

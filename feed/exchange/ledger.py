@@ -81,7 +81,7 @@ def _json_or_text(body: bytes) -> msgspec.Raw:
         return NO_BODY
     try:
         msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return msgspec.Raw(msgspec.json.encode(body.decode(errors="replace")))
     return msgspec.Raw(body)
 

@@ -239,7 +239,7 @@ def _decode(raw: bytes, kind: type[T]) -> T:
     """
     try:
         return msgspec.json.decode(raw or b"{}", type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise ValueError(str(exc)) from exc
 
 

@@ -108,7 +108,7 @@ class LocalExchange:
 
     def verify(self, request: web.Request) -> ApiKey | Denied:
         """Return the key a request is signed with, or why it is not."""
-        path, now_ms = request.rel_url.raw_path, self._clock.wall_us() // 1_000
+        path, now_ms = request.raw_path.partition("?")[0], self._clock.wall_us() // 1_000
         return self.keys.authenticate(request.headers, method=request.method, path=path, now_ms=now_ms)
 
     def _asker(self, request: web.Request) -> str:
@@ -118,7 +118,8 @@ class LocalExchange:
         """Return the venue's side: REST and WebSocket."""
         noted = ledger_middleware(self.ledger, self._clock, self._asker)
         faulty = fault_middleware(self.faults, self._clock, base=BASE, asker=self._asker)
-        app = web.Application(middlewares=[noted, faulty, _refusals, Door(self).middleware])
+        # Twice: the ledger and the faults read bodies too, and a body may be too large to read.
+        app = web.Application(middlewares=[_refusals, noted, faulty, _refusals, Door(self).middleware])
         pages = (
             IncentiveReads(self),
             PublicReads(self),

@@ -73,7 +73,7 @@ async def _body(request: web.Request) -> dict[str, Any]:
         return {}
     try:
         body = msgspec.json.decode(await request.read())
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {}  # what the handler will say of it is its affair
     return body if isinstance(body, dict) else {}
 

@@ -91,5 +91,5 @@ async def _body(request: web.Request) -> Any:
     raw = await request.read()  # kept by the request: the handler reads it again
     try:
         return msgspec.json.decode(raw) if raw else None
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None  # the handler says what is wrong with it

@@ -110,10 +110,9 @@ class PublicReads:
         world = self._exchange.step()
         if ticker not in world.events:
             return not_found()
-        if Query("GetEvent", request.query).flag("with_nested_markets"):
-            return answer({"event": self._event_body(ticker, nested=True)})
+        is_nested = Query("GetEvent", request.query).flag("with_nested_markets")
         markets = [wire.market_body(market) for market in world.markets_of(ticker)]
-        return answer({"event": self._event_body(ticker, nested=False), "markets": markets})
+        return answer({"event": self._event_body(ticker, nested=is_nested), "markets": markets})
 
     def _event_body(self, ticker: str, *, nested: bool) -> dict[str, Any]:
         world = self._exchange.world

@@ -49,7 +49,7 @@ class CommandFailed(Exception):
 def decode(text: str) -> dict[str, Any]:
     try:
         command = msgspec.json.decode(text)
-    except msgspec.DecodeError as exc:
+    except (msgspec.DecodeError, RecursionError) as exc:
         raise CommandFailed(1) from exc
     if not isinstance(command, dict):
         raise CommandFailed(1)

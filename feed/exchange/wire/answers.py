@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -118,6 +117,6 @@ def page(items: list[T], key: Callable[[T], str], *, limit: int, cursor: str) ->
 def _read_cursor(cursor: str) -> str:
     try:
         text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # not base64, not ASCII, not UTF-8
         return ""
     return text.removeprefix(CURSOR_MARK) if text.startswith(CURSOR_MARK) else ""

@@ -22,7 +22,7 @@ async def read_body(request: web.Request, form: type[T]) -> T:
         raise BadBody("invalid content type: expected application/json")
     try:
         return msgspec.json.decode(await request.read(), type=form)
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise BadBody(f"invalid request body: {exc}") from exc
 
 

@@ -126,7 +126,7 @@ def decode(raw: bytes, content_type: str, kind: Kind) -> Body:
         raise BadBody("invalid content type: expected application/json")
     try:
         values = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise BadBody(f"invalid request body: {exc}") from exc
     return Body(kind, values)
 

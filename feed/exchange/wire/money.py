@@ -72,7 +72,7 @@ def read_body(raw: bytes, kind: type[T], operation: str) -> T:
         if "missing required field" in text or "Invalid enum value" in text:
             raise BadParameter(operation, text) from exc
         raise BadBody(f"json: cannot unmarshal into Go struct {kind.__name__}: {text}") from exc
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise BadBody(f"invalid request body: {exc}") from exc
 
 
