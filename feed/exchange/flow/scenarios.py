@@ -15,9 +15,11 @@ from feed.exchange.flow import boards
 from feed.exchange.flow.activity import rates
 from feed.exchange.flow.agents.hands import Pace
 from feed.exchange.flow.crowd import Mix
+from feed.exchange.flow.cycle import Cycle
 from feed.exchange.flow.news import News, NewsPlan
 from feed.exchange.flow.rolling import RollingPlan
 from feed.exchange.flow.stage import Stage
+from feed.exchange.flow.truth import TruthPlan
 from feed.exchange.incentives import programs
 from feed.exchange.incentives.programs import ShortProgrammes
 
@@ -91,6 +93,28 @@ def _storm(stage: Stage) -> None:
     News(stage, NewsPlan(every_s=3.0, size=1.2, factor=6.0, burst_s=8.0)).start()
 
 
+CHASERS = Mix(take=0.03, sweep=0.003, rival=0.35, rivals=5)
+QUICK_PROGRAMS = ShortProgrammes((), every_s=10, announced_s=40, runs_s=60, paid_after_s=30)
+
+
+def _incentives(stage: Stage) -> None:
+    spread = rates(36, total_per_s=40.0, evenness=0.4)
+    stage.put(*boards.games(6, spread[:12], half_spread_cc=90, levels=16, size=200.0), mix=CHASERS)
+    stage.put(*boards.temperatures(4, spread[12:], half_spread_cc=140, size=50.0), mix=CHASERS)
+    tickers = stage.tickers()
+    programs.offer_kinds(stage.world, tickers[:12])
+    programs.run_short(stage.world, msgspec.structs.replace(QUICK_PROGRAMS, tickers=tickers[12:]))
+
+
+def _lifecycle(stage: Stage) -> None:
+    Cycle(stage.world).start()
+
+
+def _truth(stage: Stage) -> None:
+    spread = rates(12, total_per_s=60.0, evenness=0.3)
+    stage.put(*boards.games(6, spread, half_spread_cc=100, levels=16, size=150.0), mix=TruthPlan())
+
+
 SCENARIOS = {
     "demo": Scenario(
         "33 markets of seven kinds at 100 a second, one of them rolling each 90 s, programs beside them.", _demo
@@ -111,6 +135,20 @@ SCENARIOS = {
     ),
     "storm": Scenario(
         "The venue's worst minute without an end: 500 markets, 3,000 a second and more, news each 3 s, sweeps.", _storm
+    ),
+    "incentives": Scenario(
+        "36 markets at 40 a second where five rivals a market chase programs: liquidity for days and for a minute, "
+        "volume, capped, without a target; a new short one each 10 s.",
+        _incentives,
+    ),
+    "lifecycle": Scenario(
+        "Six markets each 5 s, at 6 a second each, live through everything in 20 s: halt, early close, reopening, "
+        "dispute, amendment, void; all trading pauses for 3 s each 45 s.",
+        _lifecycle,
+    ),
+    "truth": Scenario(
+        "12 game markets, 60 a second by a script: nobody reacts to us, who trades and when depends on seed and time.",
+        _truth,
     ),
 }
 

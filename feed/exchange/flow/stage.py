@@ -13,6 +13,7 @@ from feed.exchange.flow.beliefs import Belief, Exclusive, Fair, Ladder, Spot
 from feed.exchange.flow.boards import BITCOIN, SERIES, Listing, Row, city_series
 from feed.exchange.flow.crowd import EVERYDAY, Crowd, Mix
 from feed.exchange.flow.rolling import Rolling, RollingPlan
+from feed.exchange.flow.truth import Truth, TruthPlan
 from feed.exchange.incentives.programs import DAY_US
 from feed.exchange.life import Judge
 from feed.exchange.wire import public as wire
@@ -42,7 +43,7 @@ class Stage:
         self.world = world
         self.subjects: list[Subject] = []
         self._speed = speed
-        self._casts: dict[str, tuple[Fair, Pace, Mix, Subject]] = {}
+        self._casts: dict[str, tuple[Fair, Pace, Mix | TruthPlan, Subject]] = {}
         for series in (*SERIES, *city_series()):
             world.series.setdefault(series.ticker, series)
         world.on_open.append(self._opened)
@@ -51,8 +52,8 @@ class Stage:
         """Return every market put on the stage, in the order of listing."""
         return tuple(self._casts)
 
-    def put(self, *listings: Listing, mix: Mix = EVERYDAY) -> None:
-        """List events and let their markets live."""
+    def put(self, *listings: Listing, mix: Mix | TruthPlan = EVERYDAY) -> None:
+        """List events and let their markets live: with a crowd of that mix, or by a script."""
         for listing in listings:
             self._put(listing, mix)
 
@@ -71,11 +72,14 @@ class Stage:
         if cast is None:
             return
         fair, pace, mix, subject = cast
+        if isinstance(mix, TruthPlan):
+            Truth(self.world, market, self._faster(pace), mix).start()
+            return
         crowd = Crowd(self.world, market, fair, self._faster(pace), mix)
         subject.crowds.append(crowd)
         crowd.start()
 
-    def _put(self, listing: Listing, mix: Mix) -> None:
+    def _put(self, listing: Listing, mix: Mix | TruthPlan) -> None:
         world = self.world
         midnight = world.now_us // DAY_US * DAY_US
         close_us = midnight + listing.days * DAY_US

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -68,6 +68,32 @@ def offer_days(world: World, ticker: str, *, days: int, reward_cc: int, target: 
         paid_after_us=DAY_US // 4,
         description="series_lip",
     )
+
+
+def offer_kinds(world: World, tickers: tuple[str, ...]) -> None:
+    """Offer one kind after the other over `tickers`, for today: plain, of a week, capped, for volume, unscorable."""
+    for number, ticker in enumerate(tickers):
+        start_us = world.now_us // DAY_US * DAY_US
+        days = 7 if number % 5 == 1 else 1
+        kind: dict[str, Any] = {"target_size_cx": 50_000, "discount_bps": 5_000}
+        if number % 5 == 2:
+            kind |= {"max_reward_cc": 25_000}
+        elif number % 5 == 3:
+            kind = {"incentive_type": "volume", "max_reward_cc": 100_000}
+        elif number % 5 == 4:
+            kind = {}
+        program = Program(
+            program_id=stable_uuid(f"program:{ticker}:{start_us}:kind"),
+            market_id=world.markets[ticker].terms.market_id,
+            market_ticker=ticker,
+            description="series_lip",
+            start_us=start_us,
+            end_us=start_us + days * DAY_US,
+            paid_us=start_us + days * DAY_US + DAY_US // 4,
+            period_reward_cc=500_000 + 100_000 * number,
+            **kind,
+        )
+        world.incentives.enrol(program)
 
 
 def run_short(world: World, plan: ShortProgrammes) -> None:

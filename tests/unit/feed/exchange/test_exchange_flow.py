@@ -207,3 +207,45 @@ def test_activity_is_spread_as_measured() -> None:
     even = activity.rates(10, total_per_s=50.0, evenness=1.0)
     assert even == pytest.approx([5.0] * 10)
     assert sum(activity.rates(500, total_per_s=70.0)) == pytest.approx(70.0)
+
+
+def test_markets_of_the_lifecycle_go_through_every_state() -> None:
+    world = a_scenario("lifecycle")
+    stories: dict[str, list[str]] = defaultdict(list)
+    for _ in range(300):
+        told(world, 0.1, step_us=100_000)
+        for ticker, market in world.markets.items():
+            states = stories[ticker]
+            if not states or states[-1] != market.status:
+                states.append(market.status)
+    whole = {ticker.rpartition("-")[2]: states for ticker, states in list(stories.items())[:6]}
+    end = ["closed", "determined", "finalized"]
+    assert whole["PLAIN"] == ["initialized", "active", *end]
+    assert whole["HALTED"] == ["initialized", "active", "inactive", "active", *end]
+    assert whole["REOPENED"] == ["initialized", "active", "closed", "active", *end]
+    assert whole["DISPUTED"] == [
+        *("initialized", "active", "closed", "determined", "disputed", "amended", "finalized"),
+    ]
+    assert whole["VOID"][-2:] == ["determined", "finalized"]
+    assert len(stories) >= 30
+
+
+def test_all_trading_pauses_now_and_then_and_the_crowd_waits() -> None:
+    world = a_scenario("lifecycle")
+    told(world, 45.2)
+    assert not [h for h in told(world, 2.5) if isinstance(h, Traded)]
+    assert [h for h in told(world, 10) if isinstance(h, Traded)]
+
+
+def test_incentives_offers_programs_of_every_kind_and_rivals_chase_them() -> None:
+    world = a_scenario("incentives")
+    kinds = {
+        (p.incentive_type, p.target_size_cx is not None, p.max_reward_cc is not None) for p in world.programs.values()
+    }
+    assert kinds >= {("liquidity", True, False), ("liquidity", True, True), ("volume", False, True)}
+    assert ("liquidity", False, False) in kinds
+    assert {p.status(NOW_US) for p in world.programs.values()} >= {"upcoming", "active", "closed"}
+    told(world, 20)
+    market = next(m for t, m in world.markets.items() if world.programs and t.startswith("KXNFLGAME"))
+    rivals = [order for order in market.book.orders() if order.owner.startswith("flow-rival")]
+    assert len({order.owner for order in rivals}) >= 2
