@@ -122,8 +122,6 @@ TICKER_MISMATCH = Refusal(400, "order_ticker_mismatch")
 CLIENT_ID_MISMATCH = Refusal(400, "order_id_and_client_order_id_mismatch")
 CLIENT_ID_FORM = Refusal(400, "invalid_parameters", "client_order_id")
 EXPIRES_IN_THE_PAST = Refusal(400, "invalid_order", "Expiration timestamp must be in the future")
-TRADING_IS_PAUSED = Refusal(409, "trading_is_paused")
-EXCHANGE_IS_PAUSED = Refusal(409, "exchange_is_paused")
 # facts.md 8.1 knows the FIX names of these; their REST spellings and statuses are unknown, so they are ours: the name
 # in small letters, 404 for what is not there, 409 for a state that may pass, 400 for the rest.
 MARKET_INACTIVE = Refusal(400, "market_inactive")

@@ -6,20 +6,25 @@ from pathlib import Path
 from typing import Any
 
 from feed.exchange.catalog import Event, Series, Terms
+from feed.exchange.happenings import Private
 from feed.exchange.market import Market
-from feed.exchange.trading.accounts import Account
-from feed.exchange.trading.orders import GTC, STP_TAKER, NewOrder, Placed, Refusal
+from feed.exchange.switches import Switches
+from feed.exchange.trading.accounts import Account, Order
+from feed.exchange.trading.ledger import Kind
+from feed.exchange.trading.orders import GTC, STP_TAKER, Amended, Amendment, NewOrder, Placed, Refusal
 from feed.exchange.world import World
-from markets.core.units import Side, parse_count, parse_price
+from markets.core.units import DOLLAR_UD, Side, parse_count, parse_price
 
 NOW_US = 1_795_337_400_000_000
 MINUTE_US = 60_000_000
 CENT, TAPERED = "KXTEST-26NOV22-A", "KXTEST-26NOV22-B"
 
 
-def a_world(*, now_us: int = NOW_US, fee_type: str = "quadratic", exchange_index: int = 0) -> World:
+def a_world(
+    *, now_us: int = NOW_US, fee_type: str = "quadratic", exchange_index: int = 0, seed: int = 1, **switches: Any
+) -> World:
     """One event with a cent market and a tapered one, both open for an hour, and nobody in them."""
-    world = World(seed=1, now_us=now_us)
+    world = World(seed=seed, now_us=now_us, switches=Switches(**switches))
     source = ("Somebody", "https://example.invalid/")
     series = Series("KXTEST", "Test", "Tests", ("Unit",), "custom", source, fee_type, exchange_index=exchange_index)
     world.series[series.ticker] = series
@@ -75,6 +80,41 @@ def refused(world: World, who: str, order: NewOrder) -> Refusal:
     result = world.entry.place(world.account(who), order)
     assert isinstance(result, Refusal), result
     return result
+
+
+def an_amendment(order: Order, price: str, total: str, **changes: Any) -> Amendment:
+    """Return an amend of `order` to a YES price and a total count."""
+    fields: dict[str, Any] = {"ticker": order.ticker, "side": order.side}
+    return Amendment(yes_price_cc=parse_price(price), total_cx=parse_count(total), **(fields | changes))
+
+
+def amend(world: World, order: Order, price: str, total: str, **changes: Any) -> Amended:
+    """Amend an order; it must be accepted."""
+    account = world.accounts[order.account]
+    result = world.entry.amend(account, order.order_id, an_amendment(order, price, total, **changes))
+    assert isinstance(result, Amended), result
+    return result
+
+
+def amend_refused(world: World, order: Order, price: str, total: str, **changes: Any) -> Refusal:
+    """Amend an order; it must be refused."""
+    account = world.accounts[order.account]
+    result = world.entry.amend(account, order.order_id, an_amendment(order, price, total, **changes))
+    assert isinstance(result, Refusal), result
+    return result
+
+
+def told(world: World, channel: str, who: str = "us") -> list[dict[str, Any]]:
+    """Return the messages of one account on a private channel since the last look; everything else is forgotten."""
+    return [h.body for h in world.take() if isinstance(h, Private) and (h.channel, h.account) == (channel, who)]
+
+
+def fund(world: World, who: str, subaccount: int, *, exchange_index: int = 0) -> None:
+    """Open subaccounts up to a number and give that one a hundred dollars."""
+    account = world.account(who)
+    while subaccount not in account.subaccounts:
+        account.open_subaccount(exchange_index)
+    account.post(Kind.DEPOSIT, 100 * DOLLAR_UD, (exchange_index, subaccount), at_us=world.now_us)
 
 
 def cash(account: Account) -> int:
