@@ -13,7 +13,7 @@ other. Rule in force since 2026-07-30. Source: incentives.md sections 3 and 5, r
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_right
 from collections.abc import Iterable
 from fractions import Fraction
 
@@ -124,7 +124,8 @@ def score_side(grid: PriceGrid, side: Side, bids: Iterable[Bid], yardstick: Yard
 def grid_steps(grid: PriceGrid, side: Side, from_cc: int, down_to_cc: int) -> int:
     """Return the steps of the market's own grid from one price down to another, 0 when that is not lower.
 
-    No text says what a tick is on a tapered grid; this is reading R5, and the one place that holds it.
+    No text says what a tick is on a tapered grid; this is reading R5, and the one place that holds it. Nor does one
+    say where a price stands that a change of the grid has left between two: here at the tradable one below it.
     """
     prices = grid.prices_cc(side)
-    return max(0, bisect_left(prices, from_cc) - bisect_left(prices, down_to_cc))
+    return max(0, bisect_right(prices, from_cc) - bisect_right(prices, down_to_cc))
