@@ -53,9 +53,7 @@ class Market:
         self.pauses = pauses or Pauses()
         self.book = MatchingBook()
         self.tape = Tape()
-        self.book_version = (
-            0  # counts the changes of the book, so that what follows from it need not be worked out anew
-        )
+        self.book_version = 0  # counts its changes: what follows from a book need not be worked out anew
         self.status = INITIALIZED
         self.stage = 0  # grows with every change of status
         self.result = ""

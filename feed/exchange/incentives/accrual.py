@@ -9,6 +9,7 @@ readings R7 to R9 of section 7.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -39,9 +40,15 @@ def snapshot_us(seed: int, ticker: str, second: int) -> int:
     return second * SECOND_US + int.from_bytes(digest) % SECOND_US
 
 
-def bids_of(market: Market) -> list[Bid]:
-    """Return everything that rests in a market, order by order; recorded levels belong to one owner."""
-    bids = [Bid(order.owner, order.side, order.price_cc, order.remaining_cx) for order in market.book.orders()]
+def bids_of(market: Market, member_of: Callable[[str], str] = str) -> list[Bid]:
+    """Return everything that rests in a market, order by order; recorded levels belong to one owner.
+
+    Args:
+        member_of: The member behind the owner of an order, which may be one of its subaccounts.
+    """
+    bids = [
+        Bid(member_of(order.owner), order.side, order.price_cc, order.remaining_cx) for order in market.book.orders()
+    ]
     if market.displayed is not None:
         bids += [
             Bid(RECORDED, side, price, size) for side in Side for price, size in market.displayed.levels(side).items()
@@ -64,8 +71,9 @@ class Tally:
     The shares of the last snapshot are kept until the book changes, and their seconds added in one step.
     """
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, member_of: Callable[[str], str] = str) -> None:
         self.program = program
+        self._member_of = member_of
         self.included = 0
         self.is_exact = True
         self._sums: dict[str, Fraction] = {}  # owner → pool share summed over seconds
@@ -92,7 +100,9 @@ class Tally:
         if not market.is_tradable or program.target_size_cx is None or program.discount_bps is None:
             return {}
         yardstick = Yardstick(program.target_size_cx, program.discount_bps)
-        return score_snapshot(market.terms.grid, bids_of(market), yardstick, is_open=True).pool_shares()
+        return score_snapshot(
+            market.terms.grid, bids_of(market, self._member_of), yardstick, is_open=True
+        ).pool_shares()
 
     def _settle_shares(self) -> None:
         if not self._seconds:

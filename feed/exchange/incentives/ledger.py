@@ -50,7 +50,7 @@ class Incentives:
         programs[program.program_id] = program
         if program.incentive_type != LIQUIDITY:
             return
-        self._tallies[program.program_id] = Tally(program)
+        self._tallies[program.program_id] = Tally(program, self._member_of)
         if program.end_us <= self._world.now_us:
             return  # over before this exchange was there: nobody was seen in it
         self._world.schedule(program.start_us, lambda: self._begin(program))
@@ -82,6 +82,12 @@ class Incentives:
     def _snapshot(self, program: Program, second: int) -> None:
         self._tallies[program.program_id].snapshot(self._world.markets.get(program.market_ticker))
         self._await_snapshot(program, second + 1)
+
+    def _member_of(self, owner: str) -> str:
+        """Return whom an order's rewards belong to: a member's subaccounts are scored as one."""
+        accounts = self._world.accounts
+        name, _, subaccount = owner.rpartition("/")
+        return name if owner not in accounts and name in accounts and subaccount.isdigit() else owner
 
     def _pay(self, program: Program) -> None:
         self._paid.add(program.program_id)

@@ -6,6 +6,7 @@ import random
 from fractions import Fraction
 from typing import Any
 
+import msgspec
 import pytest
 from exchangeworld import CENT, NOW_US, TAPERED, a_world, an_order, cash, place
 
@@ -283,6 +284,33 @@ def test_the_oldest_paid_programs_leave_the_list() -> None:
     assert len(world.programs) == KEPT
     assert next(iter(world.programs)) == "5"
     assert world.incentives.statement("0") is None
+
+
+@pytest.mark.parametrize("are_self", [True, False])
+def test_a_members_subaccounts_are_scored_as_one(are_self: bool) -> None:
+    world = a_world()
+    world.switches = msgspec.structs.replace(world.switches, subaccounts_are_self=are_self)
+    account = world.account("us")
+    assert account.open_subaccount(0) is not None
+    account.post(Kind.OPENING, 1_000_000_000, (0, 1), at_us=NOW_US)
+    program = enrol(world)
+    place(world, "us", an_order("bid", "0.4000", "100.00"))
+    place(world, "us", an_order("ask", "0.6000", "100.00", subaccount=1))
+    finish(world, program)
+    assert raw_of(world, "us") == 60
+    assert rewards(account) == [("p", 60_000_000)]
+
+
+def test_paused_seconds_pay_nobody() -> None:
+    world = a_world()
+    program = enrol(world)
+    quote(world, "us")
+    world.advance(NOW_US + 10 * SECOND_US)
+    world.pause("trading")
+    world.advance(NOW_US + 30 * SECOND_US)
+    world.resume("trading")
+    finish(world, program)
+    assert raw_of(world, "us") == 40
 
 
 # --- cost -----------------------------------------------------------------------------------------------------------
