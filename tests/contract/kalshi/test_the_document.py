@@ -16,12 +16,12 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import msgspec
 import pytest
 import yaml
+from bodywalk import bodies_in, unknown_in
 from scriptedvenue import BRIEF, ScriptedVenue, answer
 
 from feed.kalshi.calls import Pages
 from feed.kalshi.rest import Rest
 from feed.kalshi.signing import Signer
-from feed.kalshi.wire.bodies import Body
 from feed.kalshi.wire.orders import AmendOrder, CancelOrder, DecreaseOrder, PlaceOrder
 from kalshimm.runtime.clock import SystemClock
 from markets.core.units import Side
@@ -306,25 +306,10 @@ async def test_a_call_understands_every_field_of_its_answer(document: Document, 
     async with venue.running() as environment, client(environment, signer) as rest:
         found = await CALLS[name](rest)
     assert not isinstance(found, Pages)
-    bodies = list(bodies_in(found))
-    assert {key for body in bodies for key in body.unknown} <= OLD_WORDS
+    assert unknown_in(found) <= OLD_WORDS
     assert not getattr(found, "unreadable", ())
     if isinstance(sample, dict) and sample and found is not None:
-        assert bodies or isinstance(found, int | str | dict)
-
-
-def bodies_in(value: Any) -> Iterator[Body]:
-    """Yield every body of a result, however deep it stands."""
-    if isinstance(value, Body):
-        yield value
-        for name in value.__struct_fields__:
-            yield from bodies_in(getattr(value, name))
-    elif isinstance(value, tuple | list):
-        for each in value:
-            yield from bodies_in(each)
-    elif isinstance(value, dict):
-        for each in value.values():
-            yield from bodies_in(each)
+        assert list(bodies_in(found)) or isinstance(found, int | str | dict)
 
 
 def test_a_misspelt_field_would_show(document: Document) -> None:
