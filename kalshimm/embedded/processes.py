@@ -56,6 +56,7 @@ class Choice:
     port: int
     environment: str  # local, demo or prod
     replay: tuple[Path, ...] = ()
+    markets: int | None = None
     speed: float | None = None
     scenario: str | None = None
     wants_demo: bool = True
@@ -114,6 +115,8 @@ def exchange(choice: Choice, port: int) -> Part:
     options = ["--port", str(port), "--key-dir", str(choice.home / "exchange")]
     if choice.replay:
         options += ["--replay", *map(str, choice.replay)]
+    if choice.markets is not None:
+        options += ["--markets", str(choice.markets)]
     if choice.speed is not None:
         options += ["--speed", str(choice.speed)]
     if choice.scenario is not None:
@@ -184,6 +187,8 @@ def arguments(choice: Choice) -> list[str]:
     given = ["--exchange", choice.environment, "--port", str(choice.port)]
     if choice.replay:
         given += ["--replay", *map(str, choice.replay)]
+    if choice.markets is not None:
+        given += ["--markets", str(choice.markets)]
     if choice.speed is not None:
         given += ["--speed", str(choice.speed)]
     if choice.scenario is not None:

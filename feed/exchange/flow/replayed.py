@@ -3,30 +3,37 @@
     time here = start + (recorded time − first recorded time) / speed
 
 Open and close go through the same formula. Several recordings play one after the other, each beginning when the one
-before has ended. Markets are named by the recording; their event is the ticker without its last part and their
-series its first part, which is this exchange naming what it lists, not reading meaning out of a ticker. A result is
-the outcome the last recorded price leans to, because the recordings do not hold it.
+before has ended (`merged` plays them side by side). A result is the outcome the last recorded price leans to, because
+the recordings do not hold it.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from feed.exchange.catalog import SHARD_CRYPTO, Event, Series, Terms
-from feed.exchange.flow.displayed import REPLAY_OWNER, Displayed
-from feed.exchange.happenings import BookChanged, TickerChanged, Traded
+from feed.exchange.flow.displayed import Displayed
+from feed.exchange.flow.recorded import (
+    SIDES,
+    Body,
+    Frame,
+    decode_frame,
+    list_event_of,
+    parse_time,
+    recorded_terms,
+    show_change,
+)
+from feed.exchange.happenings import TickerChanged, Traded
 from feed.exchange.market import Market
 from feed.exchange.wire import public as wire
-from feed.exchange.world import SECOND_US, World, stable_uuid
+from feed.exchange.world import SECOND_US, World
 from feed.recording import RecordedFrame, read_frames
 from kalshimm.errors import BadRecording
-from markets.core.units import DOLLAR_CC, Side, parse_count, parse_price
+from markets.core.units import DOLLAR_CC, parse_count, parse_price
 
 logger = logging.getLogger(__name__)
 
@@ -35,54 +42,10 @@ UNKNOWN_CLOSE_US = 86_400 * SECOND_US
 CLEAR_AFTER_US = 10 * SECOND_US  # the recorded last snapshot comes about 7 s after the close; later we do not wait
 DETERMINED_AFTER_US = 30 * SECOND_US
 SETTLEMENT_TIMER_S = 10
-SIDES = {"yes": Side.YES, "no": Side.NO}
-
-
-class _Body(msgspec.Struct):
-    """The fields used of a recorded message, whatever its type."""
-
-    market_ticker: str = ""
-    market_id: str = ""
-    side: str = ""
-    price_dollars: str = ""
-    delta_fp: str = ""
-    yes_dollars_fp: list[tuple[str, str]] = []
-    no_dollars_fp: list[tuple[str, str]] = []
-    yes_price_dollars: str = ""
-    count_fp: str = ""
-    trade_id: str = ""
-    taker_outcome_side: str = ""
-    taker_side: str = ""
-    volume_fp: str = ""
-    open_interest_fp: str = ""
-    last_trade_size_fp: str = ""
-    ts: str | int | None = None
-    ts_ms: int | None = None
-
-    @property
-    def at_us(self) -> int | None:
-        """Return the exchange time, to the microsecond where it is given."""
-        if isinstance(self.ts, str):
-            return _parse_time(self.ts)
-        return None if self.ts_ms is None else self.ts_ms * 1_000
-
-
-class _Frame(msgspec.Struct):
-    type: str
-    msg: _Body = msgspec.field(default_factory=_Body)
-
-
-_decode = msgspec.json.Decoder(_Frame).decode
-_decode_message = msgspec.json.decode
 TICKER_FIELDS = (
     "market_ticker", "market_id", "price_dollars", "yes_bid_dollars", "yes_ask_dollars", "yes_bid_size_fp",
     "yes_ask_size_fp", "last_trade_size_fp", "volume_fp", "open_interest_fp", "dollar_volume", "dollar_open_interest",
 )  # fmt: skip
-
-
-def _parse_time(text: str) -> int:
-    moment = datetime.fromisoformat(text).astimezone(UTC)
-    return int(moment.timestamp()) * SECOND_US + moment.microsecond
 
 
 def replay_into(world: World, paths: list[Path], *, speed: float) -> None:
@@ -126,7 +89,7 @@ class Replay:
     def _next_frame(self) -> None:
         try:
             frame = next(self._frames, None)
-            decoded = _decode(frame.frame) if frame is not None and frame.frame else None
+            decoded = decode_frame(frame.frame) if frame is not None and frame.frame else None
         except (BadRecording, msgspec.MsgspecError) as exc:
             self._break_off(exc)
             return
@@ -158,7 +121,7 @@ class Replay:
 
     # --- one frame ------------------------------------------------------------------------------------------------
 
-    def _play(self, frame: RecordedFrame, decoded: _Frame | None) -> None:
+    def _play(self, frame: RecordedFrame, decoded: Frame | None) -> None:
         try:
             if frame.event is not None:
                 self._recorder_event(frame.event)
@@ -179,14 +142,14 @@ class Replay:
     def _recorder_event(self, event: dict[str, Any]) -> None:
         if event["event_type"] == "watch_market" and event.get("close_time"):
             ticker = str(event["market_ticker"])
-            self._closes[ticker] = self._here(_parse_time(str(event["close_time"])))
+            self._closes[ticker] = self._here(parse_time(str(event["close_time"])))
             market = self._market(ticker, "", strike=event.get("strike"))
             if market.is_tradable and market.terms.close_us != self._closes[ticker]:
                 # A later recording goes on with a market of an earlier one.
                 self._world.life.move_close(market, self._closes[ticker])
                 self._schedule_clear(market)
 
-    def _apply(self, frame: RecordedFrame, decoded: _Frame) -> None:
+    def _apply(self, frame: RecordedFrame, decoded: Frame) -> None:
         body = decoded.msg
         if decoded.type not in ("orderbook_snapshot", "orderbook_delta", "ticker", "trade"):
             return
@@ -199,11 +162,11 @@ class Replay:
             case "orderbook_delta":
                 self._delta(market, body)
             case "ticker":
-                self._ticker(market, body, _decode_message(frame.frame)["msg"])
+                self._ticker(market, body, msgspec.json.decode(frame.frame)["msg"])
             case "trade":
                 self._trade(market, body)
 
-    def _snapshot(self, market: Market, body: _Body) -> None:
+    def _snapshot(self, market: Market, body: Body) -> None:
         assert market.displayed is not None, "only replayed markets are played"
         if not (body.yes_dollars_fp or body.no_dollars_fp or market.is_tradable):
             self._clear(market)
@@ -212,28 +175,17 @@ class Replay:
             {parse_price(p): parse_count(c) for p, c in levels} for levels in (body.yes_dollars_fp, body.no_dollars_fp)
         )
         for side, price, change in market.displayed.replace(yes, no):
-            self._show(market, side, price, change, self._world.now_us)
+            show_change(self._world, market, side, price, change, at_us=self._world.now_us)
 
-    def _delta(self, market: Market, body: _Body) -> None:
+    def _delta(self, market: Market, body: Body) -> None:
         assert market.displayed is not None, "only replayed markets are played"
         side, price = SIDES[body.side], parse_price(body.price_dollars)
         change = market.displayed.apply(side, price, parse_count(body.delta_fp))
         at_us = body.at_us
-        self._show(market, side, price, change, self._world.now_us if at_us is None else self._here(at_us))
+        here_us = self._world.now_us if at_us is None else self._here(at_us)
+        show_change(self._world, market, side, price, change, at_us=here_us)
 
-    def _show(self, market: Market, side: Side, price_cc: int, change_cx: int, at_us: int) -> None:
-        """Publish a change of a shown level; what has just appeared meets our resting orders first."""
-        if change_cx > 0 and len(market.book) and market.book.would_cross(side, price_cc) and market.is_tradable:
-            assert market.displayed is not None, "only replayed markets are played"
-            traded = self._world.entry.meet_recorded(market, REPLAY_OWNER, side, price_cc, change_cx)
-            market.displayed.take(side, price_cc, traded)
-            change_cx -= traded
-        market.book_version += 1
-        if change_cx:
-            terms = market.terms
-            self._world.emit(BookChanged(terms.ticker, terms.market_id, side, price_cc, change_cx, at_us))
-
-    def _ticker(self, market: Market, body: _Body, message: dict[str, Any]) -> None:
+    def _ticker(self, market: Market, body: Body, message: dict[str, Any]) -> None:
         tape = market.tape
         tape.last_price_cc = parse_price(body.price_dollars)
         tape.last_size_cx = parse_count(body.last_trade_size_fp) if body.last_trade_size_fp else tape.last_size_cx
@@ -244,7 +196,7 @@ class Replay:
         body_out = {**line, "market_id": market.terms.market_id, **wire.ticker_times(at_us)}
         self._world.emit(TickerChanged(market.ticker, body_out))
 
-    def _trade(self, market: Market, body: _Body) -> None:
+    def _trade(self, market: Market, body: Body) -> None:
         side = SIDES[body.taker_outcome_side or body.taker_side]
         at_us = self._world.now_us if body.ts_ms is None else self._here(body.ts_ms * 1_000)
         price, count = parse_price(body.yes_price_dollars), parse_count(body.count_fp)
@@ -262,19 +214,8 @@ class Replay:
     def _list(self, ticker: str, market_id: str, strike: float | None) -> Market:
         close_us = self._closes.get(ticker, self._world.now_us + UNKNOWN_CLOSE_US)
         open_us = min(self._world.now_us, close_us - int(MARKET_LIFE_US / self._speed))
-        series_ticker, event_ticker = ticker.partition("-")[0], ticker.rpartition("-")[0] or ticker
-        if series_ticker not in self._world.series:
-            source = ("CF Benchmarks", "https://www.cfbenchmarks.com/")
-            self._world.series[series_ticker] = Series(
-                series_ticker, f"{series_ticker}, replayed", "Crypto", ("Replay",), "fifteen_min", source,
-                exchange_index=SHARD_CRYPTO,
-            )  # fmt: skip
-        if event_ticker not in self._world.events:
-            title = f"{event_ticker}, replayed"
-            self._world.list_event(
-                Event(event_ticker, series_ticker, title, "Recorded market", "", close_us, open_us, SHARD_CRYPTO)
-            )
-        terms = _terms(
+        event_ticker = list_event_of(self._world, ticker, (open_us, close_us))
+        terms = recorded_terms(
             ticker,
             market_id,
             event_ticker,
@@ -300,35 +241,3 @@ class Replay:
         if market.ticker not in self._cleared:
             self._cleared.add(market.ticker)
             self._world.life.clear(market)
-
-
-def _terms(
-    ticker: str,
-    market_id: str,
-    event_ticker: str,
-    *,
-    life_us: tuple[int, int],
-    settlement_timer_s: int,
-    strike: float | None,
-) -> Terms:
-    open_us, close_us = life_us
-    target = "as recorded" if strike is None else f"${strike:,.2f}"
-    return Terms(
-        ticker=ticker,
-        market_id=market_id or stable_uuid(f"market:{ticker}"),
-        event_ticker=event_ticker,
-        title=f"{event_ticker}: price up?",
-        yes_sub_title=f"Target price: {target}",
-        no_sub_title=f"Target price: {target}",
-        rules_primary="A recorded market, played again with its times moved to now.",
-        rules_secondary="",
-        created_us=open_us,
-        open_us=open_us,
-        close_us=close_us,
-        expected_expiration_us=close_us,
-        latest_expiration_us=close_us + 7 * 86_400 * SECOND_US,
-        settlement_timer_s=settlement_timer_s,
-        structure="tapered_deci_cent",
-        strike={} if strike is None else {"strike_type": "greater_or_equal", "floor_strike": strike},
-        exchange_index=SHARD_CRYPTO,
-    )

@@ -14,6 +14,7 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from feed.exchange.budgets import DEFAULT_TIER, TIERS
 from feed.exchange.faults.script import read_file
+from feed.exchange.flow.merged import merge_into
 from feed.exchange.flow.replayed import replay_into
 from feed.exchange.flow.scenarios import SCENARIOS, describe, populate
 from feed.exchange.server import LocalExchange, Ready, serve
@@ -22,6 +23,8 @@ from feed.recording import read_frames
 from kalshimm.errors import ConfigurationError
 from kalshimm.runtime import worker
 from kalshimm.runtime.clock import SystemClock
+
+MARKETS_MAX = 2_000
 
 
 class Command(BaseCommand):
@@ -38,6 +41,9 @@ class Command(BaseCommand):
         parser.add_argument("--scenario", choices=SCENARIOS, default="demo", help="the simulated world, see below")
         parser.add_argument("--replay", type=Path, nargs="+", default=[], help="recordings to play instead")
         parser.add_argument(
+            "--markets", type=int, help="play the recordings side by side as this many markets, not one after the other"
+        )
+        parser.add_argument(
             "--speed", type=float, default=1.0, help="how much faster recordings play, or the crowd acts"
         )
         parser.add_argument("--tier", choices=TIERS, default=DEFAULT_TIER, help="API usage level of every account")
@@ -49,7 +55,9 @@ class Command(BaseCommand):
             raise ConfigurationError("--port", f"expected 0 to 65535, found {options['port']}")
         if options["speed"] <= 0:
             raise ConfigurationError("--speed", f"expected more than 0, found {options['speed']}")
-        for path in options["replay"]:
+        if options["markets"] is not None and not (options["replay"] and 1 <= options["markets"] <= MARKETS_MAX):
+            raise ConfigurationError("--markets", f"expected 1 to {MARKETS_MAX}, with --replay")
+        for path in options["replay"] if options["markets"] is None else ():
             # Read to its end: a broken recording is better refused now than found out in the middle of the day.
             for _ in read_frames(path):
                 pass
@@ -59,7 +67,9 @@ class Command(BaseCommand):
         async def run(stop: asyncio.Event) -> None:
             clock = SystemClock()
             world = World(seed=options["seed"], now_us=clock.wall_us())
-            if options["replay"]:
+            if options["markets"] is not None:
+                merge_into(world, options["replay"], markets=options["markets"], speed=options["speed"])
+            elif options["replay"]:
                 replay_into(world, options["replay"], speed=options["speed"])
             else:
                 populate(world, SCENARIOS[options["scenario"]], speed=options["speed"])

@@ -44,6 +44,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--replay", type=recording, nargs="+", metavar="PATH", help="recordings to trade on, from now"
         )
+        parser.add_argument("--markets", type=int, help="play the recordings side by side as this many markets")
         parser.add_argument("--speed", type=speed, help="how many times faster than recorded, or than the scenario")
         parser.add_argument("--scenario", metavar="NAME", help="of the local exchange; `exchange --help` lists them")
         parser.add_argument("--port", type=port, default=settings.KALSHIMM_PORT, help="of the web pages")
@@ -51,14 +52,17 @@ class Command(BaseCommand):
         parser.add_argument("--no-demo", action="store_true", help="create no demo traders")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        local_only = [f"--{name}" for name in ("replay", "speed", "scenario") if options[name] is not None]
+        local_only = [f"--{name}" for name in ("replay", "markets", "speed", "scenario") if options[name] is not None]
         if options["exchange"] != "local" and local_only:
             raise CommandError(f"{local_only[0]} is for --exchange local only.", returncode=2)
+        if options["markets"] is not None and not options["replay"]:
+            raise CommandError("--markets goes with --replay.", returncode=2)
         choice = Choice(
             home=settings.KALSHIMM_HOME,
             port=options["port"],
             environment=options["exchange"],
             replay=tuple(options["replay"] or ()),
+            markets=options["markets"],
             speed=options["speed"],
             scenario=options["scenario"],
             wants_demo=not options["no_demo"],

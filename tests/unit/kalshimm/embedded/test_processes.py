@@ -36,9 +36,10 @@ def test_it_tells_two_starts_apart_by_contract_and_code_only() -> None:
 
 
 def test_it_hands_every_choice_on_to_a_detached_copy() -> None:
-    choice = replace(A_CHOICE, replay=(Path("/a"), Path("/b")), speed=2.0, scenario="calm", wants_demo=False)
+    recordings = (Path("/a"), Path("/b"))
+    choice = replace(A_CHOICE, replay=recordings, markets=7, speed=2.0, scenario="calm", wants_demo=False)
     line = " ".join(processes.arguments(choice))
-    expected = "--exchange local --port 8123 --replay /a /b --speed 2.0 --scenario calm --no-demo"
+    expected = "--exchange local --port 8123 --replay /a /b --markets 7 --speed 2.0 --scenario calm --no-demo"
     assert line == expected
 
 
