@@ -114,6 +114,7 @@ class Life:
 
     def _reactivate(self, market: Market) -> None:
         self._world.entry.empty(market, reason=orders.HALT_CANCEL)
+        market.closing = None
         self._enter(market, ACTIVE)
         self._announce(market, "activated", is_deactivated=False)
 
@@ -129,7 +130,10 @@ class Life:
         self._enter(market, CLOSED)
         now = self._world.now_us
         if market.displayed is None:
-            self._later(market, now + CLEAR_AFTER_US, lambda: self.clear(market))
+            closing = market.closing = market.stage
+            self._world.schedule(
+                now + CLEAR_AFTER_US, lambda: self.clear(market) if market.closing == closing else None
+            )
         if determine:
             judge, determine_after_us = self._judges[market.ticker]
             self._later(market, now + determine_after_us, lambda: self.determine(market, judge()))
@@ -160,6 +164,7 @@ class Life:
 
     def clear(self, market: Market) -> None:
         """Cancel what rests and tell every subscriber that the book is empty."""
+        market.closing = None
         self._world.entry.drop_all(market, reason=orders.CLOSE_CANCEL)
         market.clear()
         self._world.emit(BookCleared(market.ticker))

@@ -56,6 +56,7 @@ class Market:
         self.book_version = 0  # counts its changes: what follows from a book need not be worked out anew
         self.status = INITIALIZED
         self.stage = 0  # grows with every change of status
+        self.closing: int | None = None  # the stage in which it closed, until its book is cleared
         self.result = ""
         self.value_cc: int | None = None  # what a YES contract is worth, once determined
         self.settled_us = 0
