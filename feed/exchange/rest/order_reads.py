@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from feed.exchange.rest.public import BASE
-from feed.exchange.rest.signed import signed, subaccount_read, subaccount_written
+from feed.exchange.rest.signed import signed_read, subaccount_read, subaccount_written
 from feed.exchange.trading.accounts import CANCELED, EXECUTED, RESTING, Account, Fill, Order
 from feed.exchange.wire import private as private_wire
 from feed.exchange.wire.answers import Query, answer, newest_first, not_found, page
@@ -28,7 +28,7 @@ class OrderReads:
         self._exchange = exchange
 
     def routes(self) -> list[web.RouteDef]:
-        own = partial(signed, self._exchange)
+        own = partial(signed_read, self._exchange)
         orders = f"{BASE}/portfolio/orders"
         return [
             web.get(orders, own(self.orders)),
@@ -59,6 +59,7 @@ class OrderReads:
             and (high is None or order.created_us <= high)
             and index in (None, order.exchange_index)
             and subaccount in (None, order.subaccount)
+            and (order.status == RESTING or order.updated_us >= self._exchange.world.history_cutoff_us)
         ]
         orders, cursor = page(
             found, lambda o: newest_first(o.created_us, o.order_id), limit=limit, cursor=query.text("cursor")
@@ -82,13 +83,22 @@ class OrderReads:
         rows: list[dict[str, Any]] = [
             {"order_id": order.order_id, "market_ticker": order.ticker, "queue_position_fp": self._ahead(order)}
             for order in account.resting(subaccount=subaccount)
-            if (not tickers or order.ticker in tickers) and event_ticker in ("", self._event_of(order))
+            if (not tickers or order.ticker in tickers)
+            and event_ticker in ("", self._event_of(order))
+            and self._is_queued(order)
         ]
         return answer({"queue_positions": rows})
 
     async def queue_position(self, request: web.Request, account: Account) -> web.Response:
         order = account.open.get(request.match_info["order_id"])
-        return not_found() if order is None else answer({"queue_position_fp": self._ahead(order)})
+        if order is None or not self._is_queued(order):
+            return not_found()
+        return answer({"queue_position_fp": self._ahead(order)})
+
+    def _is_queued(self, order: Order) -> bool:
+        """Whether an order still rests: what a trailing read shows as resting may be gone."""
+        market = self._exchange.world.markets.get(order.ticker)
+        return market is not None and order.order_id in market.book
 
     def _ahead(self, order: Order) -> str:
         return format_count(self._exchange.world.markets[order.ticker].ahead_cx(order.order_id))
@@ -104,6 +114,8 @@ class OrderReads:
         low, high = query.after_us("min_ts"), query.after_us("max_ts")
         subaccount = subaccount_read(request, query.integer("subaccount"))
 
+        cutoff_us = self._exchange.world.history_cutoff_us
+
         def wanted(fill: Fill) -> bool:
             return (
                 (not tickers or fill.ticker in tickers)
@@ -112,10 +124,14 @@ class OrderReads:
                 and subaccount in (None, fill.subaccount)
                 and (low is None or fill.at_us >= low)
                 and (high is None or fill.at_us <= high)
+                and fill.at_us >= cutoff_us
             )
 
         found = [fill for fill in account.fills if wanted(fill)]
         fills, cursor = page(
-            found, lambda f: newest_first(f.at_us, f.trade_id), limit=limit, cursor=query.text("cursor")
+            found,
+            lambda f: newest_first(f.at_us, f"{f.trade_id}|{f.order_id}"),
+            limit=limit,
+            cursor=query.text("cursor"),
         )
         return answer({"fills": [private_wire.fill_row(fill) for fill in fills], "cursor": cursor})
