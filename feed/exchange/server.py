@@ -72,9 +72,9 @@ class LocalExchange:
         self.members = Members(shards=SHARDS, tier=tier, anonymous_per_s=world.switches.anonymous_reads_per_s)
         self.reads = ReadModel(world)
         self.hub = Hub(world)
-        self.commander = Commander(world, self.hub)
-        self.sockets = Sockets(self)
         self.faults = FaultPlan(seed=world.seed)
+        self.commander = Commander(world, self.hub, self.faults)
+        self.sockets = Sockets(self)
         self.ledger = Ledger()
         self._clock = clock or SystemClock()
 

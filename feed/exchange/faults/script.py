@@ -30,8 +30,8 @@ On a frame to a client (`type` and `ticker` of the frame, `account`):
 
 On a command of a client (`cmd`, `account`):
 
-    refuse              answered with error `code` (26, 27, …), not carried out
-    ignore              carried out by nobody, answered by nobody
+    refuse              answered with error `code` (26, 27, …; `market_tickers` at fault), not carried out
+    ignore              neither carried out nor answered
 
 On a new connection (`account`):
 
@@ -200,7 +200,10 @@ class CommandFault(Fault, frozen=True, kw_only=True):
 
 
 class Refuse(CommandFault, frozen=True, kw_only=True, tag="refuse"):
+    """Answer with an error; `market_tickers` names the markets at fault, where that is a part of those asked for."""
+
     code: int
+    market_tickers: list[str] = []
 
 
 class Ignore(CommandFault, frozen=True, kw_only=True, tag="ignore"):

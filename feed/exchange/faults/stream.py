@@ -87,6 +87,7 @@ class Line:
         self.sends_pings = True
         self._late_ms = 0
         self._swapped: bytes | None = None
+        self._ended: set[int] = set()  # sids that failed: nothing more comes on them
 
     @property
     def is_plain(self) -> bool:
@@ -105,6 +106,8 @@ class Line:
 
     def _carry_one(self, frame: bytes, now_us: int) -> list[Step]:
         head = _decode_head(frame)
+        if head.sid in self._ended and head.type != "error":
+            return []
         ticker = _ticker(head.msg)
         fault = self._plan.of_frame(kind=head.type, ticker=ticker, account=self._account, now_us=now_us)
         if fault is None:
@@ -141,6 +144,7 @@ class Line:
             case Close():
                 return [CloseWith(fault.code)]
             case Fail():
+                self._ended.add(sid)
                 return [EndSubscription(sid, fault.code)]
         raise AssertionError(f"a frame fault without an effect: {fault}")
 

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from feed.exchange.faults.plan import FaultPlan
+from feed.exchange.faults.script import Refuse
 from feed.exchange.stream import parameters
 from feed.exchange.stream.bodies import encode
 from feed.exchange.stream.channels import CHANNELS, SILENT, UNFILTERED
 from feed.exchange.stream.hub import Hub
-from feed.exchange.stream.parameters import ERRORS, CommandFailed
+from feed.exchange.stream.parameters import CommandFailed
 from feed.exchange.stream.subscriptions import Session, Subscription
 from feed.exchange.wire import public as wire
 from feed.exchange.world import World
@@ -32,9 +34,10 @@ INDEX_ACTIONS = {
 class Commander:
     """Carries out the commands of any session."""
 
-    def __init__(self, world: World, hub: Hub) -> None:
+    def __init__(self, world: World, hub: Hub, faults: FaultPlan) -> None:
         self._world = world
         self._hub = hub
+        self._faults = faults
 
     def handle(self, session: Session, text: str) -> None:
         """Carry out one frame from a client; every answer goes to the session's outbox."""
@@ -43,9 +46,21 @@ class Commander:
             command = parameters.decode(text)
             command_id = parameters.command_id(command)
             self._count(session)
-            self._dispatch(session, command, command_id)
+            if not self._is_spoilt(session, command, command_id):
+                self._dispatch(session, command, command_id)
         except CommandFailed as failed:
             _reply_error(session, command_id, failed)
+
+    def _is_spoilt(self, session: Session, command: dict[str, Any], command_id: int) -> bool:
+        """Whether a fault takes the command's place."""
+        now_us, cmd = self._world.now_us, str(command.get("cmd"))
+        fault = self._faults.of_command(cmd=cmd, account=session.account, now_us=now_us)
+        if fault is None:
+            return False
+        self._faults.note(fault, at_us=now_us, account=session.account, what=encode(command).decode()[:200])
+        if isinstance(fault, Refuse):
+            _reply_error(session, command_id, CommandFailed(fault.code, tickers=fault.market_tickers))
+        return True
 
     def _count(self, session: Session) -> None:
         """Take one command off what the connection may send: a bucket of one second."""
@@ -227,7 +242,8 @@ def _with_id(message: dict[str, Any], command_id: int) -> dict[str, Any]:
 
 
 def _reply_error(session: Session, command_id: int, failed: CommandFailed) -> None:
-    message: dict[str, Any] = {"type": "error", "msg": {"code": failed.code, "msg": ERRORS[failed.code]}}
+    body = {"code": failed.code, "msg": str(failed)} | ({"market_tickers": failed.tickers} if failed.tickers else {})
+    message: dict[str, Any] = {"type": "error", "msg": body}
     if failed.subscription is not None:
         message = {**message, "sid": failed.subscription.sid, "seq": failed.subscription.next_seq()}
     session.reply(_with_id(message, command_id))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -37,13 +38,24 @@ ERRORS = {
 SHARD_FACTOR_MAX = 100
 
 
-class CommandFailed(Exception):
-    """A command the venue answers with an error; `subscription` once one was found."""
+def error_text(code: int) -> str:
+    """Return the venue's text of an error; one that only a fault script knows gets a text too."""
+    return ERRORS.get(code, f"Error {code}")
 
-    def __init__(self, code: int, *, subscription: Subscription | None = None) -> None:
+
+class CommandFailed(Exception):
+    """A command the venue answers with an error.
+
+    Args:
+        subscription: The one it meant, once found.
+        tickers: Markets at fault, where that is not all of them.
+    """
+
+    def __init__(self, code: int, *, subscription: Subscription | None = None, tickers: Sequence[str] = ()) -> None:
         self.code = code
         self.subscription = subscription
-        super().__init__(ERRORS[code])
+        self.tickers = list(tickers)
+        super().__init__(error_text(code))
 
 
 def decode(text: str) -> dict[str, Any]:

@@ -11,11 +11,15 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 from aiohttp.abc import AbstractStreamWriter
 
+from feed.exchange.faults import stream as faulty
+from feed.exchange.faults.stream import Line
 from feed.exchange.rest.signed import KEY
 from feed.exchange.stream.framing import text_frames
+from feed.exchange.stream.parameters import error_text
 from kalshimm.runtime.worker import set_within
 
 if TYPE_CHECKING:
@@ -32,6 +36,14 @@ MESSAGE_MAX = 64 * 1024 * 1024
 PIECE_BYTES = 256 * 1024  # written at once; what waits beyond counts against the subscription's buffer
 
 
+class Way(msgspec.Struct):
+    """How data leaves for one client: the faults on it, and the two ends of its socket."""
+
+    line: Line
+    writer: AbstractStreamWriter
+    transport: asyncio.Transport
+
+
 class Sockets:
     """All open WebSockets."""
 
@@ -39,6 +51,7 @@ class Sockets:
         self._exchange = exchange
         self._ready: dict[Session, asyncio.Event] = {}
         self._open: set[web.WebSocketResponse] = set()
+        self._later: set[asyncio.TimerHandle] = set()
 
     def wake(self, sessions: set[Session]) -> None:
         """Let the writers of sessions with waiting frames run."""
@@ -51,15 +64,19 @@ class Sockets:
         account = request[KEY].account  # the door has verified it
         socket = web.WebSocketResponse(max_msg_size=MESSAGE_MAX, compress=False, autoping=False, timeout=CLOSE_S)
         writer = await socket.prepare(request)
+        if await self._is_closed_at_once(socket, account):
+            return socket
         session = self._exchange.hub.open(account)
+        line = Line(self._exchange.faults, account)
         self._ready[session] = asyncio.Event()
         self._open.add(socket)
         logger.info("client connected", extra={"action": "connected", "account": account})
         pong = asyncio.Event()
-        writing = self._write(socket, session, writer, request.transport)
-        tasks = [asyncio.create_task(writing), asyncio.create_task(self._ping(socket, pong))]
+        assert request.transport is not None, "the handshake has just gone through it"
+        writing = self._write(socket, session, Way(line, writer, request.transport))
+        tasks = [asyncio.create_task(writing), asyncio.create_task(self._ping(socket, line, pong))]
         try:
-            await self._read(socket, session, pong)
+            await self._read(socket, session, line, pong)
         finally:
             await _end(tasks)
             self._open.discard(socket)
@@ -68,8 +85,19 @@ class Sockets:
             logger.info("client gone", extra={"action": "disconnected", "account": account})
         return socket
 
-    async def _read(self, socket: web.WebSocketResponse, session: Session, pong: asyncio.Event) -> None:
+    async def _is_closed_at_once(self, socket: web.WebSocketResponse, account: str) -> bool:
+        now_us = self._exchange.step().now_us
+        fault = self._exchange.faults.of_connection(account=account, now_us=now_us)
+        if fault is None:
+            return False
+        self._exchange.faults.note(fault, at_us=now_us, account=account, what="a new connection")
+        await socket.close(code=fault.code)
+        return True
+
+    async def _read(self, socket: web.WebSocketResponse, session: Session, line: Line, pong: asyncio.Event) -> None:
         async for message in socket:
+            if line.is_silent:
+                continue
             match message.type:
                 case WSMsgType.TEXT:
                     # What happened before the command must be on the wire before its answer.
@@ -81,32 +109,57 @@ class Sockets:
                 case WSMsgType.PONG:
                     pong.set()
 
-    async def _write(
-        self,
-        socket: web.WebSocketResponse,
-        session: Session,
-        writer: AbstractStreamWriter,
-        transport: asyncio.Transport | None,
-    ) -> None:
-        assert transport is not None, "the handshake has just gone through it"
+    async def _write(self, socket: web.WebSocketResponse, session: Session, way: Way) -> None:
         ready = self._ready[session]
         try:
             while True:
                 await ready.wait()
                 ready.clear()
                 while frames := session.take(PIECE_BYTES):
-                    if socket.closed or transport.is_closing():
+                    if socket.closed or way.transport.is_closing():
                         return
-                    transport.write(text_frames(frames))
-                    await writer.drain()
+                    if way.line.is_plain:
+                        way.transport.write(text_frames(frames))
+                    else:
+                        await self._carry(socket, session, way, frames)
+                    await way.writer.drain()
         except ConnectionError:
             return  # the reader sees the same end and cleans up
 
-    async def _ping(self, socket: web.WebSocketResponse, pong: asyncio.Event) -> None:
+    async def _carry(self, socket: web.WebSocketResponse, session: Session, way: Way, frames: list[bytes]) -> None:
+        """Send frames as the faults on their way have it."""
+        for step in way.line.carry(frames, now_us=self._exchange.world.now_us):
+            match step:
+                case faulty.Send():
+                    way.transport.write(text_frames([step.frame]))
+                case faulty.SendLater():
+                    self._send_later(way.transport, step)
+                case faulty.CutAfter():
+                    way.transport.write(text_frames([step.frame])[: step.count])
+                    way.transport.close()
+                case faulty.CloseWith():
+                    await socket.close(code=step.code)
+                case faulty.EndSubscription():
+                    subscription = session.subscriptions.get(step.sid)
+                    if subscription is not None:
+                        session.kill(subscription, step.code, error_text(step.code))
+
+    def _send_later(self, transport: asyncio.Transport, step: faulty.SendLater) -> None:
+        def send() -> None:
+            self._later.discard(handle)
+            if not transport.is_closing():
+                transport.write(text_frames([step.frame]))
+
+        handle = asyncio.get_running_loop().call_later(step.delay_ms / 1_000, send)
+        self._later.add(handle)
+
+    async def _ping(self, socket: web.WebSocketResponse, line: Line, pong: asyncio.Event) -> None:
         timeout_s = self._exchange.world.switches.pong_timeout_s
         try:
             while True:
                 await asyncio.sleep(PING_EVERY_S)
+                if line.is_silent or not line.sends_pings:
+                    continue
                 pong.clear()
                 await socket.ping(PING_PAYLOAD)
                 if timeout_s is not None and not await set_within(pong, timeout_s):
@@ -118,6 +171,8 @@ class Sockets:
 
     async def close_all(self) -> None:
         """Say goodbye to every client, without waiting for those that do not answer."""
+        for handle in self._later:
+            handle.cancel()
         closing = [
             asyncio.ensure_future(socket.close(code=WSCloseCode.GOING_AWAY, message=b"exchange stops"))
             for socket in self._open

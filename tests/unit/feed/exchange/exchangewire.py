@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from exchangeworld import NOW_US
 
+from feed.exchange.faults.plan import FaultPlan
 from feed.exchange.stream.commands import Commander
 from feed.exchange.stream.hub import Hub
 from feed.exchange.stream.subscriptions import Session
@@ -19,7 +20,7 @@ class Wire:
     def __init__(self, world: World, hub: Hub, account: str = "us") -> None:
         self.world, self.hub = world, hub
         self.session: Session = hub.open(account)
-        self._commander = Commander(world, hub)
+        self._commander = Commander(world, hub, FaultPlan(seed=1))
 
     def say(self, text: str | dict[str, Any]) -> list[dict[str, Any]]:
         self.hub.publish(self.world.take(), wall_ms=NOW_US // 1_000)
