@@ -165,6 +165,7 @@ class Level(msgspec.Struct, frozen=True):
 
 _VARIABLE = re.compile(r"/(?:[:*][^/]+|\{[^/]+\})")  # :order_id, *endpoint, {order_id}
 _PREFIX = "/trade-api/v2"
+NAMED_SEGMENTS = ("queue_positions", "batched")  # endpoints of their own where another has an order id
 
 
 def endpoint(method: str, path: str) -> str:
@@ -175,7 +176,9 @@ def endpoint(method: str, path: str) -> str:
 def _covers(known: str, asked: str) -> bool:
     """Whether an endpoint with variable segments means the same as one with their values."""
     pattern, parts = known.split("/"), asked.split("/")
-    return len(pattern) == len(parts) and all(p in ("*", part) for p, part in zip(pattern, parts, strict=True))
+    return len(pattern) == len(parts) and all(
+        p == part or (p == "*" and part not in NAMED_SEGMENTS) for p, part in zip(pattern, parts, strict=True)
+    )
 
 
 # Before the venue has told: facts.md section 3.

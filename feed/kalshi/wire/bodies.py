@@ -35,12 +35,24 @@ class Body(msgspec.Struct, frozen=True, kw_only=True):
     unknown: dict[str, Any] = {}
 
 
+class _Codec(NamedTuple):
+    """How the values of one type are read and written.
+
+    Args:
+        items: The kind of body in a list, whose items are read one by one.
+        plain: The type of a value that is taken as it is.
+    """
+
+    read: Callable[[Any], Any]
+    write: Callable[[Any], Any]
+    items: type[Body] | None = None
+    plain: type | None = None
+
+
 class _Field(NamedTuple):
     name: str
     required: bool
-    read: Callable[[Any], Any]
-    write: Callable[[Any], Any]
-    items: type[Body] | None = None  # of a list of bodies, read one by one
+    codec: _Codec
 
 
 def read(kind: type[T], data: object) -> T:
@@ -58,15 +70,17 @@ def read(kind: type[T], data: object) -> T:
         field = fields.get(key)
         if field is None:
             unknown[key] = value
+        elif type(value) is field.codec.plain:
+            values[field.name] = value
         elif value is None and not field.required:
             continue
-        elif field.items is not None and not field.required and isinstance(value, list):
-            values[field.name], unfit = read_items(field.items, value)
+        elif field.codec.items is not None and not field.required and isinstance(value, list):
+            values[field.name], unfit = read_items(field.codec.items, value)
             if unfit:
                 unknown[key] = unfit
         else:
             try:
-                values[field.name] = field.read(value)
+                values[field.name] = field.codec.read(value)
             except ValueError as exc:
                 if field.required:
                     raise ValueError(f"{key}: {exc}") from None
@@ -93,7 +107,7 @@ def write(body: Body) -> dict[str, Any]:
     """Return a body as the venue spells it; None is left out."""
     fields, _ = _plan(type(body))
     written = {
-        key: field.write(value)
+        key: field.codec.write(value)
         for key, field in fields.items()
         if (value := getattr(body, field.name)) is not None
     }  # fmt: skip
@@ -111,27 +125,26 @@ def _plan(kind: type[Body]) -> tuple[Mapping[str, _Field], tuple[tuple[str, str]
     fields = {}
     for name, key in zip(kind.__struct_fields__, kind.__struct_encode_fields__, strict=True):
         if name != "unknown":
-            reader, writer, items = _codec(hints[name])
-            fields[key] = _Field(name, name in needed, reader, writer, items)
+            fields[key] = _Field(name, name in needed, _codec(hints[name]))
     return fields, tuple((key, field.name) for key, field in fields.items() if field.required)
 
 
-def _codec(hint: Any) -> tuple[Callable[[Any], Any], Callable[[Any], Any], type[Body] | None]:
+def _codec(hint: Any) -> _Codec:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Annotated:
         kind = arguments[1]
         assert isinstance(kind, Kind), hint
-        return kind.read, kind.write, None
+        return _Codec(kind.read, kind.write)
     if origin in (types.UnionType, typing.Union):
         (inner,) = (argument for argument in arguments if argument is not type(None))
         return _codec(inner)
     if origin is tuple:
-        reader, writer, _ = _codec(arguments[0])
+        item = _codec(arguments[0])
         items = arguments[0] if _is_body(arguments[0]) else None
-        return _list_of(reader), lambda values: [writer(value) for value in values], items
+        return _Codec(_list_of(item.read), lambda values: [item.write(value) for value in values], items)
     if _is_body(hint):
-        return functools.partial(read, hint), write, None
-    return _plain(hint)
+        return _Codec(functools.partial(read, hint), write)
+    return _plain(origin or hint)
 
 
 def _is_body(hint: Any) -> bool:
@@ -147,12 +160,10 @@ def _list_of(reader: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return read_list
 
 
-def _plain(hint: Any) -> tuple[Callable[[Any], Any], Callable[[Any], Any], None]:
-    wanted = typing.get_origin(hint) or hint
-
+def _plain(wanted: type) -> _Codec:
     def read_plain(value: Any) -> Any:
-        if wanted is not Any and type(value) is not wanted:
+        if type(value) is not wanted:
             raise ValueError(f"expected {wanted.__name__}, found {shown(value)}")
         return value
 
-    return read_plain, lambda value: value, None
+    return _Codec(read_plain, lambda value: value, plain=wanted)

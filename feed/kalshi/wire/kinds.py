@@ -17,6 +17,7 @@ Reading raises ValueError when a value does not fit exactly: nothing is rounded.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -41,6 +42,7 @@ SECOND_US = 1_000_000
 MILLISECOND_US = 1_000
 FRACTION_DIGITS = 6  # of a second, in a time
 MAGNITUDE_MAX = 30  # powers of ten
+REMEMBERED = 20_000  # texts of each kind
 SHOWN = 80  # characters of a value that a message quotes
 
 
@@ -78,6 +80,12 @@ def shown(value: Any) -> str:
     return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
 
 
+def remembered(parse: Callable[[str], int]) -> Callable[[Any], int]:
+    """Return a reader of texts that repeat without end, such as prices: each is parsed once."""
+    once = functools.lru_cache(REMEMBERED)(parse)
+    return lambda value: once(value if type(value) is str else as_text(value))
+
+
 def as_text(value: Any) -> str:
     """Return a decimal as text: the venue promises strings, and some saw numbers."""
     if isinstance(value, str):
@@ -104,6 +112,11 @@ def read_time(value: Any) -> int:
     """Return microseconds since 1970 of an RFC 3339 time."""
     if not isinstance(value, str):
         raise ValueError(f"expected a time as text, found {shown(value)}")
+    return _parse_time(value)
+
+
+@functools.lru_cache(REMEMBERED)
+def _parse_time(value: str) -> int:
     _, _, after = value.partition(".")
     digits = after[: len(after) - len(after.lstrip("0123456789"))]
     if digits[FRACTION_DIGITS:].strip("0"):
@@ -157,9 +170,9 @@ def _read_secret(value: Any) -> Secret:
     raise ValueError("expected a text")
 
 
-PriceCc = Annotated[int, Kind(lambda value: parse_price(as_text(value)), format_price)]
-CountCx = Annotated[int, Kind(lambda value: parse_count(as_text(value)), format_count)]
-DollarsUd = Annotated[int, Kind(lambda value: parse_dollars(as_text(value)), format_dollars)]
+PriceCc = Annotated[int, Kind(remembered(parse_price), format_price)]
+CountCx = Annotated[int, Kind(remembered(parse_count), format_count)]
+DollarsUd = Annotated[int, Kind(remembered(parse_dollars), format_dollars)]
 CentsUd = Annotated[int, _scaled(CENT_UD)]
 CentsCc = Annotated[int, _scaled(CENT_CC)]
 TimeUs = Annotated[int, Kind(read_time, write_time)]

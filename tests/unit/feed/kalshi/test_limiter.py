@@ -208,6 +208,7 @@ def test_recorded_costs_are_taken_as_the_venue_spells_them(recorded: Path) -> No
     assert costs.of("GET", "/cfbenchmarks/values") == 150
     assert costs.of("POST", "/portfolio/events/orders") == 10
     assert costs.of("GET", "/portfolio/orders/b7e0") == KNOWN_COSTS.of("GET", "/portfolio/orders/:order_id") == 2
+    assert costs.of("GET", "/portfolio/orders/queue_positions") == 10, "no order has that id"
 
 
 ASKS = st.sampled_from([read(), cancel(), cancel(1), renew(), create(), create(2), create(None), batch_create(4)])
