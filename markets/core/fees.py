@@ -23,6 +23,7 @@ import msgspec
 from markets.core.units import CONTRACT_CX, DOLLAR_CC, DOLLAR_UD
 
 BPS = 10_000
+CENT_UD = 10_000
 DIRECT_PRECISION_UD = 100  # $0.0001: members who connect themselves
 INDIRECT_PRECISION_UD = 10_000  # $0.01: through a broker
 
@@ -60,14 +61,24 @@ class FeeTerms(msgspec.Struct, frozen=True):
 
 
 class Generation(msgspec.Struct, frozen=True):
-    """A generation of the rounding: what a trade fee is rounded up to."""
+    """A generation of the rounding: what a trade fee is rounded up to, and how gathered rounding is given back."""
 
     name: str
     trade_fee_unit_ud: int
+    rebates_whole_cents: bool
+
+    def due_ud(self, gathered_ud: int, precision_ud: int) -> int:
+        """Return what of the gathered rounding is given back, before the fee bounds it.
+
+        Whole units of the account's precision now; whole cents before, and only out of more than a cent.
+        """
+        if self.rebates_whole_cents:
+            return max(0, gathered_ud - 1) // CENT_UD * CENT_UD
+        return gathered_ud // precision_ud * precision_ud
 
 
-COARSE = Generation("1e-4", 100)
-FINE = Generation("1e-6", 1)
+COARSE = Generation("1e-4", 100, rebates_whole_cents=True)
+FINE = Generation("1e-6", 1, rebates_whole_cents=False)
 # Nobody published the day. A fill of 2026-08-18 is rounded the coarse way, documents of October describe the fine one.
 FINE_SINCE_US = int(datetime(2026, 10, 1, tzinfo=UTC).timestamp()) * 1_000_000
 
@@ -90,7 +101,7 @@ class Charge(msgspec.Struct, frozen=True):
         fee_ud: What is paid: trade fee + rounding fee − rebate, never negative.
         trade_fee_ud: The model's fee, rounded up.
         rounding_fee_ud: What brings the change of balance down to the account's precision.
-        rebate_ud: Gathered rounding given back, in whole units of that precision.
+        rebate_ud: Gathered rounding given back, in whole units of that precision (before October 2026, whole cents).
         rounding: The state after this fill.
     """
 
@@ -134,14 +145,16 @@ def charged_fee(
     model_ud = model_fee_ud(terms, is_taker=is_taker, price_cc=price_cc, count_cx=count_cx, at_us=at_us)
     if model_ud is None:
         return None
-    unit_ud = (generation or generation_at(at_us)).trade_fee_unit_ud
+    rule = generation or generation_at(at_us)
+    unit_ud = rule.trade_fee_unit_ud
     trade_fee_ud = -int(-model_ud // unit_ud) * unit_ud
     # A fill that closes has $1 a contract more of revenue: whole cents, which no precision sees.
     revenue_ud = -price_cc * count_cx
     rounding_fee_ud = (revenue_ud - trade_fee_ud) % precision_ud
     gathered_ud = rounding.gathered_ud + rounding_fee_ud
     due_ud = trade_fee_ud + rounding_fee_ud
-    rebate_ud = min(gathered_ud, due_ud) // precision_ud * precision_ud
+    step_ud = CENT_UD if rule.rebates_whole_cents else precision_ud
+    rebate_ud = min(rule.due_ud(gathered_ud, precision_ud), due_ud // step_ud * step_ud)
     return Charge(
         fee_ud=due_ud - rebate_ud,
         trade_fee_ud=trade_fee_ud,

@@ -67,28 +67,14 @@ PRECISIONS = pytest.mark.parametrize("precision_ud", [DIRECT_UD, CENT_UD], ids=[
 
 
 @PRECISIONS
+@pytest.mark.parametrize("generation", ["1e-6", "1e-4"])
 @given(order=ORDERS, fee_type=st.sampled_from(TYPES), multiplier_bps=MULTIPLIERS)
 def test_an_order_pays_the_same_fill_by_fill(
-    order: list[Opening], fee_type: str, multiplier_bps: int, precision_ud: int
+    order: list[Opening], fee_type: str, multiplier_bps: int, generation: reference.Generation, precision_ud: int
 ) -> None:
-    assert_orders_agree(order, fee_type, multiplier_bps, precision_ud, "1e-6")
+    assert_orders_agree(order, fee_type, multiplier_bps, precision_ud, generation)
 
 
-@PRECISIONS
-@given(order=ORDERS, fee_type=st.sampled_from(TYPES), multiplier_bps=MULTIPLIERS)
-def test_the_first_fill_of_an_order_paid_the_same_in_the_older_generation(
-    order: list[Opening], fee_type: str, multiplier_bps: int, precision_ud: int
-) -> None:
-    for fill in order:
-        assert_orders_agree([fill], fee_type, multiplier_bps, precision_ud, "1e-4")
-
-
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="markets.core.fees gives rounding back in units of the account's precision in both generations. Until "
-    "October 2026 the fee-rounding page said whole cents, and only once more than a cent is put by (facts.md 9).",
-)
 @pytest.mark.parametrize(
     ("order", "precision_ud"),
     [
@@ -97,7 +83,7 @@ def test_the_first_fill_of_an_order_paid_the_same_in_the_older_generation(
     ],
     ids=["direct", "broker"],
 )
-def test_later_fills_paid_the_same_in_the_older_generation(order: list[Opening], precision_ud: int) -> None:
+def test_the_older_generation_gives_whole_cents_back(order: list[Opening], precision_ud: int) -> None:
     assert_orders_agree(order, "quadratic", 10_000, precision_ud, "1e-4")
 
 
