@@ -7,7 +7,7 @@
     switches     what the documents leave open, to be set either way
     trading/     accounts, order entry, fees: who owns what, and what an order does
     incentives/  programs that pay for resting orders: scored each second, credited at their end
-    flow/        where the life comes from: seeded crowds, or a recording played again
+    flow/        where the life comes from: seeded crowds, a script, recordings played again or side by side
     wire/        Kalshi's words: bodies, error forms, order requests
     rest/        REST handlers; stream/  WebSocket sessions and the hub that feeds them
     auth, control, server    the outside
