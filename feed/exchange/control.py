@@ -39,7 +39,7 @@ class Control:
         ]
 
     async def ledger(self, _request: web.Request) -> web.Response:
-        """Everything every account has: orders, fills, positions, balances."""
+        """Everything every account has: orders, fills, positions, settlements, and its cash book, entry by entry."""
         accounts = self._exchange.step().accounts
         return answer(
             {
@@ -48,7 +48,13 @@ class Control:
                     "balance": money_wire.balance_body(account, None),
                     "orders": [private_wire.order_body(o, account.user_id) for o in account.orders.values()],
                     "fills": [private_wire.fill_row(fill) for fill in account.fills],
-                    "positions": [private_wire.position_row(p) for p in account.positions.values()],
+                    "positions": [
+                        {**private_wire.position_row(p), "subaccount_number": p.subaccount}
+                        for p in account.positions.values()
+                    ],
+                    "settlements": [money_wire.settlement_row(s) for s in account.settlements],
+                    "subaccount_balances": money_wire.subaccount_balances(account),
+                    "cash_book": [money_wire.cash_book_row(entry) for entry in account.ledger.entries],
                 }
                 for account in accounts.values()
             }

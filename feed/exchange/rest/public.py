@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from feed.exchange.market import ACTIVE, CLOSED, DETERMINED, FINALIZED, INITIALIZED, Market
+from feed.exchange.market import ACTIVE, AMENDED, CLOSED, DETERMINED, DISPUTED, FINALIZED, INACTIVE, INITIALIZED, Market
 from feed.exchange.wire import operations
 from feed.exchange.wire import public as wire
 from feed.exchange.wire.answers import BadParameter, Query, answer, newest_first, not_found, page
@@ -18,8 +18,8 @@ BASE = "/trade-api/v2"
 STATUS_FILTERS = {
     "unopened": (INITIALIZED,),
     "open": (ACTIVE,),
-    "paused": ("inactive",),
-    "closed": (CLOSED, DETERMINED),
+    "paused": (INACTIVE,),
+    "closed": (CLOSED, DETERMINED, DISPUTED, AMENDED),
     "settled": (FINALIZED,),
 }
 EVENT_STATUSES = ("unopened", "open", "closed", "settled")

@@ -123,6 +123,10 @@ class Transfers:
     def _step(self, account: Account, transfer: Transfer, steps: Sequence[tuple[Balance, Balance]]) -> None:
         """Do the first of the steps left; where the cash has gone meanwhile the move stays as it stands."""
         source, destination = steps[0]
+        pauses = self._world.pauses
+        if pauses.exchange_paused(source[0]) or pauses.exchange_paused(destination[0]):
+            self._later(account, transfer, steps)
+            return
         if self._free_ud(account, source) < transfer.amount_ud:
             return
         self._move(account, source, destination, transfer)

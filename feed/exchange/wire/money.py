@@ -8,6 +8,7 @@ import msgspec
 
 from feed.exchange.trading.accounts import PRIMARY, Account
 from feed.exchange.trading.clearing import Settlement
+from feed.exchange.trading.ledger import Entry
 from feed.exchange.trading.transfers import Allocation, Transfer
 from feed.exchange.wire.answers import BadBody, BadParameter
 from feed.exchange.wire.public import money, rfc3339, seconds
@@ -165,6 +166,18 @@ def settlement_row(settlement: Settlement) -> dict[str, Any]:
         "settled_time": rfc3339(settlement.at_us),
         "fee_cost": money(settlement.fees_ud),
         "value": settlement.value_cc // 100,
+    }
+
+
+def cash_book_row(entry: Entry) -> dict[str, Any]:
+    """Return a cash book entry for the control port; a balance is the sum of its entries."""
+    return {
+        "at": rfc3339(entry.at_us),
+        "kind": entry.kind,
+        "exchange_index": entry.exchange_index,
+        "subaccount_number": entry.subaccount,
+        "amount_dollars": money(entry.amount_ud),
+        "reference": entry.reference,
     }
 
 

@@ -70,6 +70,7 @@ async def test_F7_a_result_can_be_disputed_amended_and_paid(venue: Venue) -> Non
         frames = await socket.until(LIFECYCLE, event_type="determined")
         assert frames[-1]["msg"]["settlement_value"] == "0.0000"
         assert (await act(venue, "dispute"))["status"] == "disputed"
+        assert [m["status"] for m in (await venue.get("/markets?status=closed"))["markets"]] == ["disputed"]
         assert (await venue.control("POST", f"{MARKET}/settle")).status == 409
         assert (await act(venue, "amend", result="yes"))["status"] == "amended"
         assert (await next_event(socket))["result"] == "yes"

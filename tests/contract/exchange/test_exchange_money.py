@@ -231,3 +231,25 @@ async def test_C4_reads_trail_the_engine_and_the_user_data_time_says_so(venue: V
     assert again.status == 404
     venue.clock.advance_us(2 * SECOND_US)
     assert (await read(venue, path))["order"]["status"] == "canceled"
+
+
+async def test_the_cash_book_on_the_control_port_explains_every_balance(venue: Venue) -> None:
+    await subaccount(venue)
+    await transfer(venue, 0, 1, 10_000)
+    await long_yes(venue, "3.00")
+    await long_yes(venue, "2.00", subaccount=1)
+    await venue.control("POST", "/accounts/owner/withdraw", json={"amount": "12.345678"})
+    await venue.control("POST", f"/markets/{TICKER}/determine", json={"result": "yes"})
+    await venue.control("POST", f"/markets/{TICKER}/settle")
+    owner = (await venue.control("GET", "/ledger")).body["owner"]
+    sums: dict[tuple[int, int], int] = {}
+    for entry in owner["cash_book"]:
+        where = (entry["exchange_index"], entry["subaccount_number"])
+        sums[where] = sums.get(where, 0) + int(entry["amount_dollars"].replace(".", ""))
+    shown = {
+        (row["exchange_index"], row["subaccount_number"]): int(row["balance"].replace(".", ""))
+        for row in owner["subaccount_balances"]
+    }
+    assert sums == shown
+    kinds = {entry["kind"] for entry in owner["cash_book"]}
+    assert kinds == {"opening", "transfer", "fill", "fee", "withdrawal", "settlement"}

@@ -247,6 +247,19 @@ def test_a_transfer_stops_half_way_when_the_cash_is_gone() -> None:
     assert (made.status, us.balance_ud(2, 1)) == ("pending", 0)
 
 
+def test_a_move_between_shards_waits_for_the_end_of_an_exchange_pause() -> None:
+    world = a_money_world()
+    us = member(world, "us")
+    made = world.transfers.request(us, (0, 0), (2, 0), DOLLAR_UD)
+    assert isinstance(made, Transfer)
+    world.pause("exchange", 2)
+    world.advance(world.now_us + 5 * SECOND_US)
+    assert (made.status, us.balance_ud(2)) == ("pending", 3_000 * DOLLAR_UD)
+    world.resume("exchange", 2)
+    world.advance(world.now_us + SECOND_US)
+    assert (made.status, us.balance_ud(2)) == ("complete", 3_001 * DOLLAR_UD)
+
+
 def test_resting_orders_hold_back_what_can_be_transferred() -> None:
     world = a_money_world()
     us = member(world, "us", subaccounts=1)
@@ -434,6 +447,9 @@ def test_money_and_contracts_are_conserved_until_everything_is_settled(
     for at, ticker in enumerate(TICKERS):
         history.settle(ticker, 7 * at)
         history.check()
+    for account in history.members:
+        earned_ud = account.ledger.total_ud(Kind.FILL) + account.ledger.total_ud(Kind.SETTLEMENT)
+        assert sum(p.realized_ud for p in account.positions.values()) == earned_ud
     assert not any(u for account in history.members for u in account.returned_ud.values())
     assert not any(p.position_cx or p.cost_ud for a in history.members for p in a.positions.values())
 
