@@ -287,5 +287,6 @@ class TestOrderHistories(OrderHistories.TestCase):
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1_200)
 class TestLongOrderHistories(OrderHistories.TestCase):
-    settings = settings(max_examples=1_000, stateful_step_count=120)
+    settings = settings(max_examples=400, stateful_step_count=100)

@@ -207,5 +207,6 @@ class TestMatchingHistories(MatchingHistories.TestCase):
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1_200)
 class TestLongMatchingHistories(MatchingHistories.TestCase):
-    settings = settings(max_examples=1_500, stateful_step_count=150)
+    settings = settings(max_examples=600, stateful_step_count=100)
