@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
+from feed.exchange.candles import Candles
 from feed.exchange.catalog import Terms
 from feed.exchange.flow.displayed import Displayed
 from feed.exchange.happenings import Traded
@@ -24,6 +25,7 @@ class Tape:
 
     def __init__(self) -> None:
         self.trades: deque[Traded] = deque(maxlen=TRADES_KEPT)
+        self.candles = Candles()
         self.last_price_cc = 0
         self.last_size_cx = 0
         self.volume_cx = 0
@@ -32,11 +34,16 @@ class Tape:
 
     def record(self, trade: Traded, *, buyer: str, seller: str) -> None:
         """Add a trade; `buyer` went long YES, `seller` the other way."""
-        self.trades.append(trade)
+        self.add(trade)
         self.last_price_cc, self.last_size_cx = trade.yes_price_cc, trade.count_cx
         self.volume_cx += trade.count_cx
         self._hold(buyer, trade.count_cx)
         self._hold(seller, -trade.count_cx)
+
+    def add(self, trade: Traded) -> None:
+        """Add a trade to what is listed, without the sums: a recording brings its own."""
+        self.trades.append(trade)
+        self.candles.trade(trade.at_us, price_cc=trade.yes_price_cc, count_cx=trade.count_cx)
 
     def _hold(self, owner: str, change_cx: int) -> None:
         before = self._holdings.get(owner, 0)
@@ -95,6 +102,13 @@ class Market:
     def best_cc(self, side: Side) -> int:
         best = self.book.best_cc(side)
         return best if self.displayed is None else max(best, self.displayed.best_cc(side))
+
+    def note_quote(self, at_us: int) -> None:
+        """Keep the best prices of a moment for the candles."""
+        bid, no_bid = self.best_cc(Side.YES), self.best_cc(Side.NO)
+        self.tape.candles.quote(
+            at_us, bid_cc=bid, ask_cc=DOLLAR_CC - no_bid, open_interest_cx=self.tape.open_interest_cx
+        )
 
     def size_cx(self, side: Side, price_cc: int) -> int:
         size_cx = self.book.size_cx(side, price_cc)

@@ -27,14 +27,18 @@ from feed.exchange.members import Members
 from feed.exchange.readmodel import ReadModel
 from feed.exchange.rest.account import AccountPages
 from feed.exchange.rest.archive import Archive
+from feed.exchange.rest.catalogue import CatalogueReads
 from feed.exchange.rest.door import Door
+from feed.exchange.rest.history import HistoryReads
 from feed.exchange.rest.incentives import IncentiveReads
+from feed.exchange.rest.milestones import MilestoneReads
 from feed.exchange.rest.money import Money
 from feed.exchange.rest.order_groups import OrderGroupHandlers
 from feed.exchange.rest.order_reads import OrderReads
 from feed.exchange.rest.orders import OrderWrites
 from feed.exchange.rest.portfolio import Portfolio
-from feed.exchange.rest.public import BASE, PublicReads
+from feed.exchange.rest.public import BASE, ExchangeReads
+from feed.exchange.rest.tape import TapeReads
 from feed.exchange.stream.commands import Commander
 from feed.exchange.stream.hub import Hub
 from feed.exchange.stream.socket import PATH, Sockets
@@ -122,7 +126,11 @@ class LocalExchange:
         app = web.Application(middlewares=[_refusals, noted, faulty, _refusals, Door(self).middleware])
         pages = (
             IncentiveReads(self),
-            PublicReads(self),
+            ExchangeReads(self),
+            TapeReads(self),
+            CatalogueReads(self),
+            MilestoneReads(self),
+            HistoryReads(self),
             AccountPages(self),
             Portfolio(self),
             Money(self),

@@ -12,6 +12,8 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from feed.exchange.catalog import Event, Program, Series, Terms
 from feed.exchange.flow.displayed import Displayed
 from feed.exchange.happenings import Announced, Happening, Private, TickerChanged
@@ -29,6 +31,7 @@ from feed.exchange.trading.transfers import Transfers
 from feed.exchange.wire import public as wire
 
 SECOND_US = 1_000_000
+PAST_MARKETS_KEPT = 2_000
 TICKER_EVERY_US = SECOND_US
 
 DEFAULTS = Switches()
@@ -39,6 +42,13 @@ Action = Callable[[], None]
 def stable_uuid(name: str) -> str:
     """Return an id that is the same in every run for the same name."""
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"kalshimm-local-exchange:{name}"))
+
+
+class PastMarket(msgspec.Struct, frozen=True):
+    """A market that is no longer listed; its event is gone, so it names its series itself."""
+
+    market: Market
+    series_ticker: str
 
 
 class World:
@@ -61,6 +71,8 @@ class World:
         self.entry = OrderEntry(self)
         self.tariff = Tariff(self)
         self.incentives = Incentives(self)
+        self.markets_cutoff_us = now_us - switches.live_tier_s * SECOND_US  # what settled before is history
+        self._past: dict[str, PastMarket] = {}
         self._markets_of: dict[str, list[str]] = {}
         self._due: list[tuple[int, int, Action]] = []
         self._scheduled = 0
@@ -136,6 +148,14 @@ class World:
         """Whether a settled position has left the live reads."""
         return position.updated_us < self.history_cutoff_us and self.is_settled(position.ticker)
 
+    def past_markets(self) -> list[PastMarket]:
+        """Return the markets of the history, those first that came first."""
+        return list(self._past.values())
+
+    def past_market(self, ticker: str) -> Market | None:
+        past = self._past.get(ticker)
+        return past.market if past else None
+
     # --- catalogue ------------------------------------------------------------------------------------------------
 
     def series_of(self, market: Market) -> Series:
@@ -175,11 +195,15 @@ class World:
         return market
 
     def delist(self, event_ticker: str) -> None:
-        """Forget a settled event: the venue moves such to its history."""
+        """Move a settled event to the history."""
+        event = self.events.pop(event_ticker)
         for ticker in self._markets_of.pop(event_ticker, ()):
-            del self.markets[ticker]
+            market = self.markets.pop(ticker)
             self.life.forget(ticker)
-        del self.events[event_ticker]
+            self._past[ticker] = PastMarket(market, event.series_ticker)
+            self.markets_cutoff_us = max(self.markets_cutoff_us, market.settled_us + 1)
+        for old in list(self._past)[: max(0, len(self._past) - PAST_MARKETS_KEPT)]:
+            del self._past[old]
 
     # --- halts ----------------------------------------------------------------------------------------------------
 
@@ -226,4 +250,5 @@ class World:
         if line == market.ticker_line:
             return  # the change lay deeper than what the line shows
         market.ticker_line, market.ticker_sent_us = line, self.now_us
+        market.note_quote(self.now_us)
         self.emit(TickerChanged(market.ticker, {**line, **wire.ticker_times(self.now_us)}))

@@ -194,6 +194,7 @@ class Replay:
         at_us = self._world.now_us if body.ts_ms is None else self._here(body.ts_ms * 1_000)
         line = {name: message[name] for name in TICKER_FIELDS if name in message}
         body_out = {**line, "market_id": market.terms.market_id, **wire.ticker_times(at_us)}
+        market.note_quote(at_us)
         self._world.emit(TickerChanged(market.ticker, body_out))
 
     def _trade(self, market: Market, body: Body) -> None:
@@ -201,7 +202,7 @@ class Replay:
         at_us = self._world.now_us if body.ts_ms is None else self._here(body.ts_ms * 1_000)
         price, count = parse_price(body.yes_price_dollars), parse_count(body.count_fp)
         trade = Traded(body.trade_id, market.ticker, price, count, side, at_us)
-        market.tape.trades.append(trade)
+        market.tape.add(trade)
         self._world.emit(trade)
 
     # --- listing --------------------------------------------------------------------------------------------------

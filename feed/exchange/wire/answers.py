@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import msgspec
@@ -11,6 +13,8 @@ from aiohttp import web
 
 T = TypeVar("T")
 CURSOR_MARK = "v1:"
+INTEGER = re.compile(r"-?\d{1,18}", re.ASCII)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def answer(body: Any, *, status: int = 200) -> web.Response:
@@ -64,30 +68,55 @@ class Query:
         raw = self._values.get(name, "")
         if not raw:
             return None
-        try:
-            return int(raw)
-        except ValueError as exc:
-            raise BadParameter(self._operation, f"Invalid format for parameter {name}: expected an integer") from exc
+        if not INTEGER.fullmatch(raw):
+            raise BadParameter(self._operation, f"Invalid format for parameter {name}: expected an integer")
+        return int(raw)
+
+    def required(self, name: str) -> int:
+        value = self.integer(name)
+        if value is None:
+            raise self.failed(_field(name), "required")
+        return value
+
+    def between(self, name: str, low: int, high: int) -> int | None:
+        value = self.integer(name)
+        if value is not None and not low <= value <= high:
+            raise self.failed(_field(name), "lte" if value > high else "gte")
+        return value
 
     def after_us(self, name: str) -> int | None:
         """Return a `*_ts` parameter (Unix seconds) in microseconds."""
         value = self.integer(name)
         return None if value is None else value * 1_000_000
 
-    def limit(self, *, default: int, maximum: int) -> int:
-        value = self.integer("limit")
-        if value is None or value == 0:
-            return default
-        if value > maximum:
-            raise self.failed("Limit", "lte")
-        if value < 0:
-            raise self.failed("Limit", "gte")
+    def moment_us(self, name: str) -> int | None:
+        """Return an RFC3339 parameter in microseconds."""
+        raw = self._values.get(name, "")
+        if not raw:
+            return None
+        try:
+            moment = msgspec.convert(raw, datetime)
+        except msgspec.ValidationError as exc:
+            raise BadParameter(self._operation, f"Invalid format for parameter {name}: expected RFC3339") from exc
+        if moment.tzinfo is None:
+            raise BadParameter(self._operation, f"Invalid format for parameter {name}: expected a time zone")
+        return (moment - EPOCH) // timedelta(microseconds=1)
+
+    def limit(self, *, default: int, maximum: int, name: str = "limit") -> int:
+        """Return how many rows a page has; above the maximum is an error, not a clamp [recorded]."""
+        return self.between(name, 0, maximum) or default
+
+    def required_limit(self, *, maximum: int) -> int:
+        """Return the limit of the few lists that have no default."""
+        self.required("limit")
+        value = self.between("limit", 1, maximum)
+        assert value is not None, "it is required"
         return value
 
     def choice(self, name: str, options: tuple[str, ...]) -> str:
         value = self.text(name)
         if value and value not in options:
-            raise self.failed(name.capitalize(), "oneof")
+            raise self.failed(_field(name), "oneof")
         return value
 
     def failed(self, field: str, tag: str) -> BadParameter:
@@ -95,6 +124,11 @@ class Query:
         return BadParameter(
             self._operation, f"Key: '{key}' Error:Field validation for '{field}' failed on the '{tag}' tag"
         )
+
+
+def _field(name: str) -> str:
+    """Return a parameter's name as the venue's validator says it: `event_ticker` is `EventTicker`."""
+    return "".join(part.capitalize() for part in name.split("_"))
 
 
 def newest_first(at_us: int, name: str) -> str:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from feed.exchange.candles import DAY_S, Candles
 from feed.exchange.catalog import Event, FeeTerms, Program, Series, Terms
 from markets.core.units import DOLLAR_CC, Side, format_count, format_dollars, format_price
 
@@ -73,7 +74,22 @@ def quotes(market: Market) -> dict[str, str]:
     }
 
 
-def market_body(market: Market) -> dict[str, Any]:
+def _a_day_ago(candles: Candles, then_s: int) -> dict[str, str]:
+    """Return quote and last price of 24 hours ago; a market that did nothing before then shows zeros."""
+    candle = candles.at(then_s)
+    if candle is None:
+        bid = ask = price = 0
+    else:
+        bid, ask = candle.bid.close_cc, candle.ask.close_cc
+        price = candle.price.close_cc if candle.price else candle.previous_cc or 0
+    return {
+        "previous_yes_bid_dollars": format_price(bid),
+        "previous_yes_ask_dollars": format_price(ask),
+        "previous_price_dollars": format_price(price),
+    }
+
+
+def market_body(market: Market, now_us: int) -> dict[str, Any]:
     terms, tape = market.terms, market.tape
     body: dict[str, Any] = {
         "ticker": terms.ticker,
@@ -94,11 +110,9 @@ def market_body(market: Market) -> dict[str, Any]:
         "status": market.status,
         **quotes(market),
         "last_price_dollars": format_price(tape.last_price_cc),
-        "previous_yes_bid_dollars": "0.0000",
-        "previous_yes_ask_dollars": "0.0000",
-        "previous_price_dollars": "0.0000",
+        **_a_day_ago(tape.candles, seconds(now_us) - DAY_S),
         "volume_fp": format_count(tape.volume_cx),
-        "volume_24h_fp": format_count(tape.volume_cx),
+        "volume_24h_fp": format_count(min(tape.volume_cx, tape.candles.volume_since_cx(seconds(now_us) - DAY_S))),
         "open_interest_fp": format_count(tape.open_interest_cx),
         "notional_value_dollars": "1.0000",
         "result": market.result,
