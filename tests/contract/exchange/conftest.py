@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -13,6 +15,7 @@ from exchangeclient import Venue
 from feed.exchange.catalog import Event, Series, Terms
 from feed.exchange.flow.scenarios import SCENARIOS, populate
 from feed.exchange.server import LocalExchange, Ready, serve
+from feed.exchange.switches import Switches
 from feed.exchange.world import World
 from kalshimm.runtime.clock import ManualClock
 
@@ -39,9 +42,9 @@ def key_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("keys")
 
 
-def a_world(series: str, event: str, structures: dict[str, str]) -> World:
+def a_world(series: str, event: str, structures: dict[str, str], **switches: Any) -> World:
     """Return a world of one event; `structures` names its markets' price structures by ticker."""
-    world = World(seed=1, now_us=NOW_US)
+    world = World(seed=1, now_us=NOW_US, switches=Switches(**switches))
     world.series[series] = Series(
         series, "Test", "Tests", ("Unit",), "custom", ("Somebody", "https://example.invalid/")
     )
@@ -57,13 +60,28 @@ def a_world(series: str, event: str, structures: dict[str, str]) -> World:
     return world
 
 
+TWO_MARKETS = {"KXTEST-26NOV22-A": "linear_cent", "KXTEST-26NOV22-B": "tapered_deci_cent"}
+
+
 @pytest.fixture
 async def venue(key_dir: Path) -> AsyncIterator[Venue]:
     """An exchange with one event of two empty markets."""
-    structures = {"KXTEST-26NOV22-A": "linear_cent", "KXTEST-26NOV22-B": "tapered_deci_cent"}
-    world = a_world("KXTEST", "KXTEST-26NOV22", structures)
+    world = a_world("KXTEST", "KXTEST-26NOV22", TWO_MARKETS)
     async for started in running(world, ManualClock(NOW_US), key_dir):
         yield started
+
+
+@pytest.fixture
+def switched(key_dir: Path) -> Callable[..., AbstractAsyncContextManager[Venue]]:
+    """The same exchange with switches: `async with switched(netting=False) as venue`."""
+
+    @asynccontextmanager
+    async def start(**switches: Any) -> AsyncIterator[Venue]:
+        world = a_world("KXTEST", "KXTEST-26NOV22", TWO_MARKETS, **switches)
+        async for started in running(world, ManualClock(NOW_US), key_dir):
+            yield started
+
+    return start
 
 
 @pytest.fixture
