@@ -9,8 +9,10 @@ from aiohttp import web
 from feed.exchange.auth import read_public_key
 from feed.exchange.budgets import TIERS
 from feed.exchange.keyfiles import OWNER
-from feed.exchange.trading.orders import Placed
+from feed.exchange.trading.accounts import Account
+from feed.exchange.trading.orders import Placed, Refusal
 from feed.exchange.wire import money as money_wire
+from feed.exchange.wire import orders as orders_wire
 from feed.exchange.wire import private as private_wire
 from feed.exchange.wire import public as wire
 from feed.exchange.wire import requests
@@ -36,29 +38,31 @@ class Control:
             web.post("/accounts/keys", self.add_key),
             web.put("/accounts/{account}/standing", self.set_standing),
             web.post("/orders", self.place_order),
+            web.post("/orders/{order_id}/amend", self.amend_order),
+            web.delete("/orders/{order_id}", self.cancel_order),
         ]
 
-    async def ledger(self, _request: web.Request) -> web.Response:
-        """Everything every account has: orders, fills, positions, settlements, and its cash book, entry by entry."""
+    async def ledger(self, request: web.Request) -> web.Response:
+        """Return all that every account has and how its cash came about; `?account=NAME` for one."""
+        name = request.query.get("account")
         accounts = self._exchange.step().accounts
-        return answer(
-            {
-                account.name: {
-                    "user_id": account.user_id,
-                    "balance": money_wire.balance_body(account, None),
-                    "orders": [private_wire.order_body(o, account.user_id) for o in account.orders.values()],
-                    "fills": [private_wire.fill_row(fill) for fill in account.fills],
-                    "positions": [
-                        {**private_wire.position_row(p), "subaccount_number": p.subaccount}
-                        for p in account.positions.values()
-                    ],
-                    "settlements": [money_wire.settlement_row(s) for s in account.settlements],
-                    "subaccount_balances": money_wire.subaccount_balances(account),
-                    "cash_book": [money_wire.cash_book_row(entry) for entry in account.ledger.entries],
-                }
-                for account in accounts.values()
-            }
-        )
+        return answer({a.name: self._account(a) for a in accounts.values() if name in (None, a.name)})
+
+    def _account(self, account: Account) -> dict[str, Any]:
+        groups = self._exchange.world.entry.groups.of(account)
+        return {
+            "user_id": account.user_id,
+            "balance": money_wire.balance_body(account, None),
+            "orders": [private_wire.order_body(o, account.user_id) for o in account.orders.values()],
+            "fills": [private_wire.fill_row(fill) for fill in account.fills],
+            "positions": [
+                {**private_wire.position_row(p), "subaccount_number": p.subaccount} for p in account.positions.values()
+            ],
+            "settlements": [money_wire.settlement_row(s) for s in account.settlements],
+            "subaccount_balances": money_wire.subaccount_balances(account),
+            "cash_book": [money_wire.cash_book_row(entry) for entry in account.ledger.entries],
+            "order_groups": [private_wire.group_row(group) for group in groups],
+        }
 
     async def ledger_lines(self, request: web.Request) -> web.Response:
         """Return what happened: `?after=N` lines behind line N, `?kind=request|event`, `?account=NAME`."""
@@ -116,6 +120,27 @@ class Control:
         if not isinstance(result, Placed):
             return answer(result.body(), status=result.status)
         return answer(private_wire.order_body(result.order, world.account(name).user_id), status=201)
+
+    async def amend_order(self, request: web.Request) -> web.Response:
+        """Amend an order by a person's hand: the body of an amend, and `account`."""
+        amendment, _ = requests.read_amend(await request.read(), request.content_type)
+        world = self._exchange.step()
+        account = world.account(request.query.get("account", OWNER))
+        result = world.entry.amend(account, request.match_info["order_id"], amendment)
+        self._exchange.flush()
+        if isinstance(result, Refusal):
+            return answer(result.body(), status=result.status)
+        return answer(orders_wire.amended(result, world.now_us))
+
+    async def cancel_order(self, request: web.Request) -> web.Response:
+        """Cancel an order by a person's hand, `account`'s."""
+        world = self._exchange.step()
+        account = world.account(request.query.get("account", OWNER))
+        result = world.entry.cancel_by_id(account, request.match_info["order_id"])
+        self._exchange.flush()
+        if isinstance(result, Refusal):
+            return answer(result.body(), status=result.status)
+        return answer(orders_wire.cancelled(result, world.now_us))
 
 
 async def _json(request: web.Request) -> dict[str, Any]:

@@ -40,3 +40,22 @@ async def test_lines_are_read_on_from_where_one_stopped(venue: Venue) -> None:
     assert {line["account"] for line in after} == {"owner", "outsider"}
     assert min(line["number"] for line in after) == seen + 1
     assert (await venue.control("GET", "/ledger/lines?after=x")).status == 400
+
+
+async def test_a_person_places_amends_and_cancels_beside_us(venue: Venue) -> None:
+    placed = (await venue.outsider("bid", "0.4000", "5.00")).body
+    order_id = placed["order_id"]
+    body = {"ticker": placed["ticker"], "side": "bid", "price": "0.4100", "count": "7.00"}
+    amended = await venue.control("POST", f"/orders/{order_id}/amend?account=outsider", json=body)
+    assert (amended.status, amended.body["remaining_count"]) == (200, "7.00")
+    cancelled = await venue.control("DELETE", f"/orders/{order_id}?account=outsider")
+    assert (cancelled.status, cancelled.body["reduced_by"]) == (200, "7.00")
+    again = await venue.control("DELETE", f"/orders/{order_id}?account=outsider")
+    assert again.status == 404
+
+
+async def test_the_cash_book_names_why_cash_changed(venue: Venue) -> None:
+    await venue.outsider("ask", "0.5200")
+    await venue.order("bid", "0.5200")
+    owner = (await venue.control("GET", "/ledger?account=owner")).body["owner"]
+    assert {entry["kind"] for entry in owner["cash_book"]} == {"opening", "fill", "fee"}
