@@ -80,6 +80,29 @@ async def test_everything_public_is_read(busy_desk: Desk) -> None:
     assert [each.ticker for each in named] == [market.ticker]
 
 
+async def test_candles_milestones_and_the_past_of_markets_are_read(busy_desk: Desk) -> None:
+    busy_desk.clock.advance_us(120_000_000)
+    rest, now_us = busy_desk.rest, busy_desk.clock.wall_us()
+    trade = (await rest.markets.trades().all()).items[0]
+    market = await rest.markets.market(trade.ticker)
+    event = await rest.catalogue.event(market.event_ticker)
+    span = {"start_us": now_us - 3 * 3_600_000_000, "end_us": now_us, "minutes": 1}
+    candles = await rest.markets.candles(event.series_ticker, market.ticker, **span)
+    many = await rest.markets.candles_of([market.ticker], **span)
+    found = [
+        await rest.history.cutoff(),
+        await rest.catalogue.milestones().all(),
+        await rest.catalogue.structured_targets().all(),
+        await rest.catalogue.multivariate_events().all(),
+        await rest.catalogue.event_metadata(event.event_ticker),
+        await rest.history.markets().all(),
+        await rest.history.trades().all(),
+    ]
+    assert many[market.ticker] == candles
+    assert sum(candle.volume_cx or 0 for candle in candles) >= trade.count_cx
+    assert unknown_in([candles, many, found]) == set()
+
+
 async def test_pages_of_the_exchange_follow_each_other(busy_desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = (await busy_desk.rest.catalogue.events(status="open").all()).items
     monkeypatch.setattr("feed.kalshi.endpoints.catalogue.EVENTS_PAGE", 3)
