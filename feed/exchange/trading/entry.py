@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from feed.exchange.catalog import SHARD_DEFAULT
 from feed.exchange.trading import orders
 from feed.exchange.trading.accounts import CANCELED, RESTING, Account, Fill, Order
 from feed.exchange.trading.checks import Checks
@@ -274,21 +273,11 @@ class OrderEntry:
         self, account: Account, order_id: str, route: Route | None, *, cancelling: bool
     ) -> tuple[Order, Market] | Refusal:
         """Return a resting order and its market, if the request gets there and the market lets it."""
-        order = account.open.get(order_id)
-        if order is None or (route is not None and not self._reaches(order, route)):
+        order = self._register.find(account, order_id, route)
+        if order is None:
             return orders.NOT_FOUND
         market = self._world.markets[order.ticker]
         return market.refusal(cancelling=cancelling) or (order, market)
-
-    def _reaches(self, order: Order, route: Route) -> bool:
-        if route.subaccount != order.subaccount:
-            return False
-        if route.exchange_index not in (None, orders.AUTO_ROUTE):
-            return route.exchange_index == order.exchange_index
-        if not route.ticker:
-            return order.exchange_index == SHARD_DEFAULT
-        market = self._world.markets.get(route.ticker)
-        return market is not None and market.terms.exchange_index == order.exchange_index
 
     # --- everybody ------------------------------------------------------------------------------------------------
 

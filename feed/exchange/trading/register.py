@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from feed.exchange.catalog import SHARD_DEFAULT
 from feed.exchange.trading.accounts import Account, Order
+from feed.exchange.trading.orders import AUTO_ROUTE, Route
 
 if TYPE_CHECKING:
     from feed.exchange.world import World
@@ -25,6 +27,21 @@ class Register:
 
     def account_of(self, order: Order) -> Account:
         return self._world.accounts[order.account]
+
+    def find(self, account: Account, order_id: str, route: Route | None) -> Order | None:
+        """Return a resting order, if a request that goes by `route` gets to its shard and subaccount."""
+        order = account.open.get(order_id)
+        return order if order is not None and (route is None or self._reaches(order, route)) else None
+
+    def _reaches(self, order: Order, route: Route) -> bool:
+        if route.subaccount != order.subaccount:
+            return False
+        if route.exchange_index not in (None, AUTO_ROUTE):
+            return route.exchange_index == order.exchange_index
+        if not route.ticker:
+            return order.exchange_index == SHARD_DEFAULT
+        market = self._world.markets.get(route.ticker)
+        return market is not None and market.terms.exchange_index == order.exchange_index
 
     def has_client_id(self, account: Account, client_order_id: str) -> bool:
         return client_order_id in account.client_order_ids
