@@ -7,11 +7,13 @@ value of a key). A change of shape raises VERSION: readers refuse what they do n
     kmm:book:{ticker}    BookEntry      gateway → traders, web hub
     kmm:feed             FeedState      gateway → every book reader
     kmm:control:{id}     Control        web, CLI, supervisor → one trader
+    kmm:account:{id}     AccountEntry   desk → traders, writer, web hub
     kmm:journal          JournalEntry   traders, supervisor → writer, web hub
     kmm:log              LogEntry       every process → writer          (kalshimm.runtime.logs)
     kmm:markets          MarketState    gateway → web, scanner        (hash by ticker)
     kmm:interest         ticker|holder  readers → gateway             (sorted set by expiry, seconds)
     kmm:ack              number         writer → traders              (hash by trader id)
+    kmm:budget:{id}      token buckets of an account, by bucket (hash)          (feed.budget)
     kmm:gen              store generation, set once in an empty Redis
     kmm:beat:{role}:{name}  Beat        every worker                    (kalshimm.runtime.heartbeat)
 
@@ -49,6 +51,10 @@ TAPE_HOLDER = "tape:"  # a holder with this prefix wants the tape only, no book 
 
 def book_stream(ticker: str) -> str:
     return f"kmm:book:{ticker}"
+
+
+def account_stream(account: str) -> str:
+    return f"kmm:account:{account}"
 
 
 def control_stream(trader: str) -> str:
@@ -302,6 +308,158 @@ class JournalEntry(msgspec.Struct, frozen=True, array_like=True):
     body: JournalBody
 
 
+class AccountOrder(msgspec.Struct, frozen=True, array_like=True, tag=0):
+    """An order at the venue after a change, as far as channel and polls have told.
+
+    `status` is the venue's word (resting, canceled, executed …), or `gone` for one that it no longer knows;
+    `is_complete` says that it rests no more and that all of its fills are known; `is_external` that its client order
+    id is none of ours. `time_us` is the venue's time of its newest change, 0 while unknown.
+    """
+
+    order_id: str
+    client_order_id: str
+    ticker: str
+    side: int
+    yes_price_cc: int
+    initial_cx: int
+    filled_cx: int
+    remaining_cx: int
+    status: str
+    reason: str
+    group_id: str
+    exchange_index: int | None
+    subaccount: int
+    expires_us: int | None
+    time_us: int
+    is_external: bool
+    is_complete: bool
+
+
+class AccountFill(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    """One fill of the account, told once by (order id, trade id). `fee_ud` None is unknown, not zero.
+
+    `client_order_id` is empty, and `is_external` None, where only a poll has told and the order is not known.
+    """
+
+    order_id: str
+    trade_id: str
+    client_order_id: str
+    ticker: str
+    side: int
+    yes_price_cc: int
+    count_cx: int
+    is_taker: bool
+    fee_ud: int | None
+    exchange_index: int | None
+    subaccount: int
+    time_us: int
+    is_external: bool | None
+
+
+class AccountPosition(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """A net position, + YES, − NO: the venue's newest row and the fills since.
+
+    `is_agreed` is False while the private channel says something else: a poll is on its way. Cost, realized result
+    and fees are the venue's figures at that row, None while unknown.
+    """
+
+    ticker: str
+    subaccount: int
+    position_cx: int
+    cost_ud: int | None
+    realized_ud: int | None
+    fees_ud: int | None
+    is_agreed: bool
+
+
+class AccountQueue(msgspec.Struct, frozen=True, array_like=True, tag=3):
+    """All queue positions: (order id, contracts ahead in hundredths), 0 is first in line."""
+
+    ahead: list[tuple[str, int]]
+    as_of_us: int
+
+
+class AccountBalance(msgspec.Struct, frozen=True, array_like=True, tag=4):
+    """Cash of the primary subaccount: in all, and as (shard, micro-dollars)."""
+
+    total_ud: int
+    by_shard: list[tuple[int, int]]
+
+
+class AccountGroup(msgspec.Struct, frozen=True, array_like=True, tag=5):
+    """An order group; `event` is the venue's newest word on it, `listed` from a poll. None is unknown."""
+
+    group_id: str
+    event: str
+    limit_cx: int | None
+    is_triggered: bool | None
+    exchange_index: int | None
+
+
+class AccountSettlement(msgspec.Struct, frozen=True, array_like=True, tag=6):
+    """What a market paid, once by ticker and time. `value_cc` is the worth of one YES contract."""
+
+    ticker: str
+    result: str
+    yes_cx: int
+    yes_cost_ud: int
+    no_cx: int
+    no_cost_ud: int
+    revenue_ud: int
+    fee_ud: int
+    value_cc: int | None
+    settled_us: int
+
+
+class AccountDifference(msgspec.Struct, frozen=True, array_like=True, tag=7):
+    """Polling found what the private channel should have told: `subject` is an order or fill id, or a market."""
+
+    kind: str
+    subject: str
+    detail: str
+    found_us: int
+
+
+class AccountHealth(msgspec.Struct, frozen=True, array_like=True, tag=8):
+    """How far the account's truth can be trusted.
+
+    `state`: live (channel and polls), polling (no channel), blind (reads fail). `user_data_us` is the venue's
+    user-data time: reads show everything up to it. None while unknown.
+    """
+
+    state: str
+    reason: str
+    user_data_us: int | None
+    attestation_us: int | None
+
+
+AccountUpdate = (
+    AccountOrder
+    | AccountFill
+    | AccountPosition
+    | AccountQueue
+    | AccountBalance
+    | AccountGroup
+    | AccountSettlement
+    | AccountDifference
+    | AccountHealth
+)
+
+
+class AccountEntry(msgspec.Struct, frozen=True, array_like=True):
+    """What happened to one account. `time_us` is the desk's wall clock.
+
+    A whole entry holds every order that is not complete, every position but flat ones, queue, balance, groups and
+    health, and replaces what a reader knew of them: a newcomer walks back to one and reads on from there.
+    """
+
+    version: int
+    account: str
+    time_us: int
+    is_whole: bool
+    updates: list[AccountUpdate]
+
+
 class Control(msgspec.Struct, frozen=True, array_like=True):
     """A command to one trader. `verb`: pause, resume. Stopping is a signal, so that it needs no store."""
 
@@ -353,5 +511,6 @@ decode_book = msgspec.msgpack.Decoder(BookEntry).decode
 decode_feed = msgspec.msgpack.Decoder(FeedState).decode
 decode_market = msgspec.msgpack.Decoder(MarketState).decode
 decode_journal = msgspec.msgpack.Decoder(JournalEntry).decode
+decode_account = msgspec.msgpack.Decoder(AccountEntry).decode
 decode_control = msgspec.msgpack.Decoder(Control).decode
 decode_trader_view = msgspec.msgpack.Decoder(TraderView).decode
