@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feed import schema
-from feed.account import AccountView, Wanted
-from feed.accountsuspects import GRACE_US
+from feed.account.suspects import GRACE_US
+from feed.account.view import AccountView, Wanted
 from markets.core.units import Side
 
 LATER_US = START_US + 1_000_000

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from feed.account import AccountView
+from feed.account.view import AccountView
 from feed.schema import AccountFill, AccountOrder, AccountPosition, AccountSettlement
 from markets.core.units import Side
 

@@ -22,8 +22,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from feed.accountbook import FillBook, PositionBook
-from feed.accountsuspects import Suspects
+from feed.account.holdings import FillBook, PositionBook
+from feed.account.suspects import Suspects
 from feed.schema import (
     AccountBalance,
     AccountDifference,
@@ -91,12 +91,16 @@ class AccountView:
 
     def wanted(self) -> Wanted:
         """Return what should be read at once."""
-        lacks_fills = any(self._lacks_fills(order) for order in self.orders.values() if not order.is_complete)
         return Wanted(
-            fills=lacks_fills or self.positions.is_short,
+            fills=bool(self.orders_without_fills()) or self.positions.is_short,
             positions=self.positions.is_disputed(),
             order_ids=frozenset(self._missing | self.fills.order_ids_without(self.orders)),
         )
+
+    def orders_without_fills(self) -> list[str]:
+        """Return the ids of orders of which more is filled than the fills we know."""
+        open_orders = [order for order in self.orders.values() if not order.is_complete]
+        return [order.order_id for order in open_orders if self.fills.booked_cx(order.order_id) < order.filled_cx]
 
     # ---- the private channels ---------------------------------------------------------------------------------------
 
@@ -277,9 +281,6 @@ class AccountView:
             remaining_cx=max(0, order.remaining_cx - (filled_cx - order.filled_cx)),
             is_complete=order.status in FINAL and booked_cx >= filled_cx,
         )
-
-    def _lacks_fills(self, order: AccountOrder) -> bool:
-        return self.fills.booked_cx(order.order_id) < order.filled_cx
 
     def _book(self, fill: AccountFill) -> bool:
         """Book a fill unless it is booked; return whether it is new."""

@@ -1,4 +1,4 @@
-"""The fills and positions of one account: pure parts of `feed.account`."""
+"""The fills and positions of one account: pure parts of the account view."""
 
 from __future__ import annotations
 

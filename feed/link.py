@@ -1,0 +1,150 @@
+"""A WebSocket to the venue that is kept up: connect, watch, and connect again with growing pauses.
+
+The owner hears when it opens, of each frame, and when it is over; what to subscribe and what to believe is the
+owner's. Neither frame nor ping for 15 s is an end too (B3).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from typing import Protocol
+
+from feed.kalshi import socket
+from feed.kalshi.environments import Environment
+from feed.kalshi.errors import VenueError
+from feed.kalshi.signing import Signer
+from feed.schema import CONNECTION_SILENT_MAX_S
+from kalshimm.runtime.backoff import delay_s
+from kalshimm.runtime.clock import Clock
+from kalshimm.runtime.worker import wait_or_stop
+
+logger = logging.getLogger(__name__)
+
+RECONNECT_FIRST_S = 0.5
+RECONNECT_MOST_S = 30.0
+STEADY_S = 10.0  # a connection that lasted this long was a good one: the next attempt comes soon
+ALERT_ATTEMPTS = 5
+
+
+class Owner(Protocol):
+    """Whoever uses the link; called inside the event loop."""
+
+    def link_opened(self) -> None: ...
+
+    def link_received(self, data: bytes | memoryview) -> None: ...
+
+    def link_closed(self, reason: str) -> None:
+        """The link is down, or did not come up."""
+        ...
+
+
+class Link:
+    """One connection at a time.
+
+    Args:
+        what: What is lost with it, for the log: `private channels of local`.
+        alert: Code of the alert after ALERT_ATTEMPTS failures.
+    """
+
+    def __init__(
+        self,
+        owner: Owner,
+        *,
+        what: str,
+        alert: str,
+        environment: Environment,
+        signer: Signer | None,
+        clock: Clock,
+        adapter: str,
+    ) -> None:
+        self._owner, self._what, self._alert = owner, what, alert
+        self._environment, self._signer, self._clock, self._adapter = environment, signer, clock, adapter
+        self._connection: socket.Connection | None = None
+        self._opened_at: float | None = None
+        self._heard_at = clock.monotonic()
+
+    def send(self, frames: list[bytes]) -> None:
+        """Queue text frames; without a connection they are nobody's, as they would be on a broken one."""
+        if self._connection is not None:
+            for frame in frames:
+                self._connection.send(frame)
+
+    async def hang_up(self) -> None:
+        """End the present connection; another follows."""
+        if self._connection is not None:
+            await self._connection.close()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        attempt = 0
+        while not stop.is_set():
+            self._opened_at = None
+            reason = await self._one_connection(stop)
+            self._connection = None
+            self._owner.link_closed(reason)
+            if stop.is_set():
+                return
+            was_steady = self._opened_at is not None and self._clock.monotonic() - self._opened_at >= STEADY_S
+            attempt = 1 if was_steady else attempt + 1
+            wait = delay_s(attempt, first_s=RECONNECT_FIRST_S, most_s=RECONNECT_MOST_S, jitter=random.random())
+            fields = {"action": "link_lost"} | ({"alert": self._alert} if attempt >= ALERT_ATTEMPTS else {})
+            message = "no %s: %s Attempt %d follows in %.1f s."
+            logger.warning(message, self._what, reason, attempt, wait, extra=fields)
+            await wait_or_stop(stop, wait)
+
+    # ---- socket.Handler ----------------------------------------------------------------------------------------------
+
+    def on_frame(self, data: bytes | memoryview) -> None:
+        self._heard_at = self._clock.monotonic()
+        self._owner.link_received(data)
+
+    def on_ping(self) -> None:
+        self._heard_at = self._clock.monotonic()
+
+    # ---- one connection ----------------------------------------------------------------------------------------------
+
+    async def _one_connection(self, stop: asyncio.Event) -> str:
+        """Connect and stay until the connection ends or `stop`; return why it ended."""
+        connecting = asyncio.create_task(self._connect(), name="connect")
+        stopping = asyncio.create_task(stop.wait(), name="stop")
+        try:
+            await asyncio.wait({connecting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not connecting.done():
+                return "stopped."
+            await connecting
+            return await self._until_closed(stopping)
+        except VenueError as exc:
+            return str(exc)
+        finally:
+            connecting.cancel()
+            stopping.cancel()
+
+    async def _connect(self) -> None:
+        headers: dict[str, str] = {}
+        if self._signer is not None:
+            wall_ms = self._clock.wall_us() // 1_000
+            headers = self._signer.headers("GET", self._environment.ws_url, wall_ms=wall_ms)
+        self._connection = await socket.connect(self._adapter, self._environment.ws_url, headers, self)
+        self._opened_at = self._heard_at = self._clock.monotonic()
+        logger.info("connected to %s", self._environment.ws_url, extra={"action": "link_connected"})
+        self._owner.link_opened()
+
+    async def _until_closed(self, stopping: asyncio.Task[bool]) -> str:
+        """Wait for the end of the connection, the stop, or its silence; return why it ended."""
+        assert self._connection is not None
+        closed = asyncio.create_task(self._connection.wait_closed(), name="closed")
+        try:
+            while not closed.done() and not stopping.done():
+                silent_s = self._clock.monotonic() - self._heard_at
+                left_s = CONNECTION_SILENT_MAX_S - silent_s
+                if left_s <= 0:
+                    await self._connection.close()
+                    return f"silent for {silent_s:.0f} s, neither frame nor ping."
+                await asyncio.wait({closed, stopping}, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+            if stopping.done():
+                await self._connection.close()
+                return "stopped."
+            return closed.result()
+        finally:
+            closed.cancel()

@@ -1,0 +1,44 @@
+"""`manage.py desk`"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+
+from feed import venue
+from feed.desk import Desk
+from kalshimm.runtime import worker
+from kalshimm.runtime.clock import SystemClock
+from kalshimm.runtime.home import folder
+from kalshimm.runtime.locks import exclusive
+
+
+class Command(BaseCommand):
+    help = "Keep the truth of the account: private channels and polls onto its stream. Never places an order."
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--adapter", choices=("picows", "websockets"), default="picows", help="WebSocket library")
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        with exclusive(folder(settings.KALSHIMM_HOME, "run") / "desk.lock", what="The account desk of this home"):
+            worker.main(_build(options["adapter"]), name="desk")
+
+
+def _build(adapter: str) -> worker.Run:
+    environment, signer = venue.environment(), venue.signer()
+
+    async def run(stop: asyncio.Event) -> None:
+        desk = Desk(
+            environment=environment,
+            signer=signer,
+            redis_url=settings.REDIS_URL,
+            clock=SystemClock(),
+            adapter=adapter,
+        )
+        await desk.run(stop)
+
+    return run

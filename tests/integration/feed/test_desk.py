@@ -1,0 +1,360 @@
+"""The account desk before the local exchange and a real Valkey: what is on the stream equals the exchange's ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import TypeVar
+
+import aiohttp
+import pytest
+import redis
+
+from feed import schema
+from feed.account.polls import Periods
+from feed.desk import Desk
+from feed.exchange.catalog import Event, Series, Terms
+from feed.exchange.faults.script import Answer, Hold, Lose, Repeat
+from feed.exchange.server import LocalExchange, Ready, serve
+from feed.exchange.world import World
+from feed.kalshi.environments import resolve
+from feed.kalshi.rest import Rest
+from feed.kalshi.signing import Signer
+from feed.kalshi.wire.orders import AmendOrder, CancelOrder, Placed, PlaceOrder
+from kalshimm.runtime.clock import SystemClock
+from kalshimm.runtime.heartbeat import Beat, beat_key, decode_beat
+from markets.core.units import Side, format_count, format_price
+
+T = TypeVar("T")
+DEADLINE_S = 20.0
+STOP_WITHIN_S = 5.0
+HOUR_US = 3_600_000_000
+TICKER = "KXTEST-A"
+ACCOUNT = "local"
+OWNER = "owner"
+BRISK = Periods(orders=0.2, fills=0.4, positions=0.4, queue=0.2, balances=0.2, groups=0.4)
+RARE = Periods(orders=3_600, fills=3_600, positions=3_600, queue=3_600, balances=3_600, groups=3_600)
+
+
+class Truth:
+    """An account as a newcomer reads it off the stream: back to a whole entry, then on."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        entries = [
+            schema.decode_account(fields[schema.FIELD]) for _, fields in client.xrange(schema.account_stream(ACCOUNT))
+        ]
+        self.entries = entries
+        self.orders: dict[str, schema.AccountOrder] = {}
+        self.positions: dict[str, int] = {}
+        self.queue: dict[str, int] = {}
+        self.balance: int | None = None
+        self.health: schema.AccountHealth | None = None
+        self.settlements: list[schema.AccountSettlement] = []
+        self.differences: list[schema.AccountDifference] = []
+        self.fills = [u for entry in entries for u in entry.updates if isinstance(u, schema.AccountFill)]
+        wholes = [number for number, entry in enumerate(entries) if entry.is_whole]
+        for entry in entries[wholes[-1] if wholes else 0 :]:
+            if entry.is_whole:
+                self.orders, self.positions = {}, {}
+            for update in entry.updates:
+                self._take_in(update)
+        self.settlements = [u for e in entries for u in e.updates if isinstance(u, schema.AccountSettlement)]
+        self.differences = [u for e in entries for u in e.updates if isinstance(u, schema.AccountDifference)]
+
+    def _take_in(self, update: schema.AccountUpdate) -> None:
+        match update:
+            case schema.AccountOrder():
+                self.orders[update.order_id] = update
+                if update.is_complete:
+                    del self.orders[update.order_id]
+            case schema.AccountPosition():
+                self.positions[update.ticker] = update.position_cx
+            case schema.AccountQueue():
+                self.queue = dict(update.ahead)
+            case schema.AccountBalance():
+                self.balance = update.total_ud
+            case schema.AccountHealth():
+                self.health = update
+
+    @property
+    def fill_ids(self) -> set[tuple[str, str]]:
+        return {(fill.order_id, fill.trade_id) for fill in self.fills}
+
+
+class Stage:
+    """An exchange with one market, the desk beside it, the owner's own client and somebody outside."""
+
+    def __init__(self, exchange: LocalExchange, address: Ready, rest: Rest, client: redis.Redis) -> None:
+        self.exchange, self.rest, self.redis = exchange, rest, client
+        self._control = address.control
+
+    @property
+    def truth(self) -> Truth:
+        return Truth(self.redis)
+
+    async def place(self, side: Side, yes_price_cc: int, count_cx: int, *, prefix: str = "ours-") -> Placed:
+        return await self.rest.orders.place(
+            PlaceOrder(
+                ticker=TICKER,
+                client_order_id=f"{prefix}{uuid.uuid4()}",
+                side=side,
+                count_cx=count_cx,
+                yes_price_cc=yes_price_cc,
+                exchange_index=0,
+            )
+        )
+
+    async def cancel(self, order_id: str) -> None:
+        await self.rest.orders.cancel(CancelOrder(order_id=order_id, market_ticker=TICKER, exchange_index=0))
+
+    async def outsider(self, side: Side, yes_price_cc: int, count_cx: int, *, account: str = "outsider") -> None:
+        body = {
+            "ticker": TICKER, "side": side.book_side, "price": format_price(yes_price_cc),
+            "count": format_count(count_cx), "time_in_force": "good_till_canceled",
+            "self_trade_prevention_type": "taker_at_cross", "client_order_id": str(uuid.uuid4()),
+        }  # fmt: skip
+        async with (
+            aiohttp.ClientSession() as http,
+            http.post(f"{self._control}/orders", params={"account": account}, json=body) as answer,
+        ):
+            assert answer.status == 201, await answer.text()
+
+    def equals_ledger(self) -> bool:
+        account, truth = self.exchange.world.account(OWNER), self.truth
+        resting = {
+            order.order_id: (order.yes_price_cc, order.fill_cx, order.remaining_cx)
+            for order in account.orders.values()
+            if order.status == "resting"
+        }
+        seen = {o.order_id: (o.yes_price_cc, o.filled_cx, o.remaining_cx) for o in truth.orders.values()}
+        held = {p.ticker: p.position_cx for p in account.positions.values() if p.position_cx}
+        return (
+            seen == resting
+            and truth.fill_ids == {(fill.order_id, fill.trade_id) for fill in account.fills}
+            and {ticker: cx for ticker, cx in truth.positions.items() if cx} == held
+            and truth.balance == sum(account.cash_ud.values())
+        )
+
+    def is_live(self) -> bool:
+        health = self.truth.health
+        return health is not None and health.state == "live"
+
+    async def until(self, what: Callable[[], T | bool | None], why: str) -> T:
+        """Wait until `what` gives something, looking each 20 ms."""
+        give_up = time.monotonic() + DEADLINE_S
+        while not (found := what()):
+            assert time.monotonic() < give_up, f"never: {why}: {self.truth.entries[-3:]}"
+            await asyncio.sleep(0.02)
+        return found  # type: ignore[return-value]
+
+    def lose(self, *types: str) -> None:
+        now_us = self.exchange.world.now_us
+        self.exchange.faults.add([Lose(type=kind, account=OWNER, times=None) for kind in types], now_us=now_us)
+
+    def beat(self) -> Beat | None:
+        value = self.redis.get(beat_key("desk", "local"))
+        return decode_beat(value) if value else None
+
+
+def a_world() -> World:
+    now_us = SystemClock().wall_us()
+    world = World(seed=1, now_us=now_us)
+    world.series["KXTEST"] = Series("KXTEST", "T", "Tests", ("Unit",), "custom", ("S", "https://example.invalid/"))
+    world.list_event(Event("KXTEST", "KXTEST", "Test?", "", "MECNET", now_us, now_us))
+    terms = Terms(
+        ticker=TICKER, market_id="id-of-A", event_ticker="KXTEST", title="Test?", yes_sub_title="Yes",
+        no_sub_title="No", rules_primary="If so.", rules_secondary="", created_us=now_us, open_us=now_us,
+        close_us=now_us + HOUR_US, expected_expiration_us=now_us + HOUR_US, latest_expiration_us=now_us + 2 * HOUR_US,
+        settlement_timer_s=0, structure="linear_cent",
+    )  # fmt: skip
+    world.list_market(terms, judge=lambda: "yes", determine_after_us=0)
+    return world
+
+
+async def staged(
+    redis_client: redis.Redis, redis_url: str, key_dir: Path, *, periods: Periods, adapter: str = "picows"
+) -> AsyncIterator[Stage]:
+    exchange, stop, clock = LocalExchange(a_world()), asyncio.Event(), SystemClock()
+    ready: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
+    server = asyncio.create_task(serve(exchange, stop, port=0, key_dir=key_dir, announce=ready.set_result))
+    address = await asyncio.wait_for(ready, STOP_WITHIN_S)
+    environment = resolve("local", address.rest, address.ws)
+    signer = Signer.from_file("local", address.key_id, Path(address.private_key_path))
+    desk = Desk(
+        environment=environment, signer=signer, redis_url=redis_url, clock=clock, periods=periods, adapter=adapter,
+        is_ours=lambda client_order_id: client_order_id.startswith("ours-"),
+    )  # fmt: skip
+    leave = asyncio.Event()
+    running = asyncio.create_task(desk.run(leave))
+    async with Rest(environment, signer, clock) as rest:
+        stage = Stage(exchange, address, rest, redis_client)
+        await stage.until(lambda: running.done() or stage.is_live(), "the desk is live")
+        yield stage
+    leave.set()
+    await asyncio.wait_for(running, STOP_WITHIN_S)
+    stop.set()
+    await asyncio.wait_for(server, STOP_WITHIN_S)
+
+
+@pytest.fixture(params=["picows", "websockets"])
+async def stage(
+    request: pytest.FixtureRequest, redis_client: redis.Redis, redis_url: str, tmp_path: Path
+) -> AsyncIterator[Stage]:
+    async for started in staged(redis_client, redis_url, tmp_path / "keys", periods=BRISK, adapter=request.param):
+        yield started
+
+
+@pytest.fixture
+async def quick(redis_client: redis.Redis, redis_url: str, tmp_path: Path) -> AsyncIterator[Stage]:
+    """With one of the two adapters."""
+    async for started in staged(redis_client, redis_url, tmp_path / "keys", periods=BRISK):
+        yield started
+
+
+@pytest.fixture
+async def channel_only(redis_client: redis.Redis, redis_url: str, tmp_path: Path) -> AsyncIterator[Stage]:
+    """With polls at the start and when something does not fit, never by the clock."""
+    async for started in staged(redis_client, redis_url, tmp_path / "keys", periods=RARE):
+        yield started
+
+
+async def trade(stage: Stage) -> None:
+    """A little of everything: rest, be filled in part, take, amend, cancel, be filled whole."""
+    first = await stage.place(Side.YES, 4_200, 1_000)
+    second = await stage.place(Side.NO, 5_500, 800)
+    await stage.outsider(Side.NO, 4_200, 300)
+    await stage.outsider(Side.YES, 5_500, 800)
+    await stage.outsider(Side.NO, 5_000, 250)
+    await stage.place(Side.YES, 5_000, 400)
+    third = await stage.place(Side.YES, 4_000, 500)
+    await stage.rest.orders.amend(
+        third.order_id, AmendOrder(ticker=TICKER, side=Side.YES, yes_price_cc=3_900, count_cx=700, exchange_index=0)
+    )
+    await stage.cancel(first.order_id)
+    assert second.remaining_count_cx == 800
+
+
+async def test_the_stream_equals_the_ledger(stage: Stage) -> None:
+    await trade(stage)
+    await stage.until(stage.equals_ledger, "stream and ledger are equal")
+    assert len(stage.truth.fills) == len(stage.truth.fill_ids), "each fill is told once"
+    assert not stage.truth.differences
+
+
+async def test_the_channel_alone_keeps_orders_and_fills(channel_only: Stage) -> None:
+    stage = channel_only
+    placed = await stage.place(Side.YES, 4_200, 1_000)
+    await stage.outsider(Side.NO, 4_200, 300)
+    order = await stage.until(
+        lambda: (o := stage.truth.orders.get(placed.order_id)) is not None and o.filled_cx == 300 and o, "filled"
+    )
+    assert (order.remaining_cx, order.is_external) == (700, False)
+    assert stage.truth.positions == {TICKER: 300} or await stage.until(
+        lambda: stage.truth.positions == {TICKER: 300}, "position"
+    )
+    (fill,) = stage.truth.fills
+    assert (fill.side, fill.yes_price_cc, fill.count_cx, fill.is_external) == (Side.YES, 4_200, 300, False)
+
+
+async def test_B16_a_silent_private_channel_is_found_by_polling(quick: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    quick.lose("fill", "user_order", "market_position")
+    with caplog.at_level(logging.ERROR):
+        await trade(quick)
+        await quick.until(quick.equals_ledger, "polls bring the stream to the ledger")
+        await quick.until(lambda: quick.truth.differences, "the difference is told")
+    alerts = {getattr(record, "alert", "") for record in caplog.records}
+    assert "ACCOUNT_DIFFERENCE" in alerts
+    assert {difference.kind for difference in quick.truth.differences} >= {"fill"}
+    assert quick.exchange.faults.applied, "frames were lost"
+
+
+async def test_B15_repeated_and_late_frames_change_nothing(quick: Stage) -> None:
+    now_us = quick.exchange.world.now_us
+    quick.exchange.faults.add(
+        [
+            Repeat(type="fill", account=OWNER, times=None),
+            Hold(type="user_order", account=OWNER, delay_ms=300, times=None, chance=0.5),
+        ],
+        now_us=now_us,
+    )
+    await trade(quick)
+    await quick.until(quick.equals_ledger, "stream and ledger are equal")
+    assert len(quick.truth.fills) == len(quick.truth.fill_ids)
+    assert quick.exchange.faults.applied, "frames were repeated or held"
+
+
+async def test_C18_orders_of_a_person_are_shown_as_external(quick: Stage) -> None:
+    placed = await quick.place(Side.YES, 3_000, 100, prefix="by-hand-")
+    order = await quick.until(lambda: quick.truth.orders.get(placed.order_id), "shown")
+    assert order.is_external
+    assert quick.exchange.world.account(OWNER).orders[placed.order_id].status == "resting", "never touched"
+
+
+async def test_C5_reads_that_fail_take_nothing_away(quick: Stage) -> None:
+    placed = await quick.place(Side.YES, 3_000, 100)
+    await quick.until(lambda: placed.order_id in quick.truth.orders, "shown")
+    now_us = quick.exchange.world.now_us
+    refused = Answer(method="GET", path="/portfolio/orders", status=404, text="{}", times=None)
+    quick.exchange.faults.add([refused], now_us=now_us)
+    await quick.until(lambda: (h := quick.truth.health) is not None and h.state == "blind", "said to be blind")
+    assert placed.order_id in quick.truth.orders
+    quick.exchange.faults.remove()
+    await quick.until(quick.is_live, "live again")
+    assert quick.equals_ledger() or await quick.until(quick.equals_ledger, "and equal")
+
+
+async def test_what_happened_before_it_came_is_read(
+    redis_client: redis.Redis, redis_url: str, tmp_path: Path, quick: Stage
+) -> None:
+    """After a cut the state is asked again: what took place meanwhile is there, and is no difference."""
+    for session in list(quick.exchange.hub.sessions):
+        assert session.subscriptions
+    await quick.exchange.sockets.close_all()
+    await trade(quick)
+    await quick.until(quick.equals_ledger, "stream and ledger are equal")
+    await quick.until(quick.is_live, "live again")
+
+
+async def test_F7_a_settled_market_pays_and_leaves_the_positions(quick: Stage) -> None:
+    await quick.place(Side.YES, 4_200, 300)
+    await quick.outsider(Side.NO, 4_200, 300)
+    await quick.until(lambda: quick.truth.positions.get(TICKER) == 300, "held")
+    quick.exchange.world.close_early(quick.exchange.world.markets[TICKER])
+    await quick.until(lambda: quick.truth.settlements, "settled")
+    (settlement,) = quick.truth.settlements
+    assert (settlement.ticker, settlement.result, settlement.revenue_ud) == (TICKER, "yes", 3_000_000)
+    await quick.until(lambda: quick.truth.positions.get(TICKER, 0) == 0, "flat")
+    await quick.until(quick.equals_ledger, "and equal")
+
+
+async def test_queue_positions_and_limits_are_read(quick: Stage) -> None:
+    await quick.outsider(Side.YES, 3_000, 500)
+    placed = await quick.place(Side.YES, 3_000, 100)
+    await quick.until(lambda: quick.truth.queue.get(placed.order_id) == 500, "500 hundredths ahead")
+    health = quick.truth.health
+    assert health is not None
+    assert health.user_data_us is not None
+
+
+async def test_it_beats_with_its_state(quick: Stage) -> None:
+    beat = await quick.until(lambda: (b := quick.beat()) is not None and b.state == "live" and b, "a beat")
+    assert beat.counters["differences"] == 0
+
+
+async def test_without_an_account_it_idles_beats_and_says_so(redis_client: redis.Redis, redis_url: str) -> None:
+    environment = resolve("local", "http://127.0.0.1:1/trade-api/v2", "ws://127.0.0.1:1/trade-api/ws/v2")
+    desk, stop = Desk(environment=environment, signer=None, redis_url=redis_url, clock=SystemClock()), asyncio.Event()
+    running = asyncio.create_task(desk.run(stop))
+    give_up = time.monotonic() + DEADLINE_S
+    while (value := redis_client.get(beat_key("desk", "local"))) is None:
+        assert time.monotonic() < give_up
+        await asyncio.sleep(0.02)
+    beat = decode_beat(value)
+    assert (beat.state, beat.last_event) == ("idle", "no account: KALSHI_KEY_ID is not set")
+    stop.set()
+    await asyncio.wait_for(running, STOP_WITHIN_S)
+    assert redis_client.get(beat_key("desk", "local")) is None
