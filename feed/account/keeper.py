@@ -228,11 +228,13 @@ class Keeper:
     async def _look(self) -> None:
         """Tell of differences, ask again about doubts that last, and look after the subscriptions."""
         now = self._clock.monotonic()
-        for found in self.view.tick(self._clock.wall_us()):
-            self.counters["differences"] += 1
+        differences = self.view.tick(self._clock.wall_us())
+        if differences:
+            self.counters["differences"] += len(differences)
             fields = {"action": "account_difference", "alert": "ACCOUNT_DIFFERENCE", "account": self.account}
-            message = "polling found what the private channel did not tell: %s %s (%s)"
-            logger.error(message, found.kind, found.subject, found.detail, extra=fields)
+            first, count = differences[0], len(differences)
+            message = "polling found %d changes that the private channel did not tell, first: %s %s (%s)"
+            logger.error(message, count, first.kind, first.subject, first.detail, extra=fields)
             self._dirty.set()
         self._look_at_doubts(now)
         for channel in [channel for channel, at in self._again.items() if at <= now]:

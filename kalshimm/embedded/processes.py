@@ -130,10 +130,11 @@ def workers(port: int) -> list[Part]:
     daphne = ("-v", "0", "-b", ports.LOOPBACK, "-p", str(port), "kalshimm.asgi:application")
     return [
         Part("gateway", manage("gateway"), Proof.BEAT, stop_grace_s=0.7),
+        Part("desk", manage("desk"), Proof.BEAT, stop_grace_s=0.5),
         Part("writer", manage("writer"), Proof.BEAT, stop_grace_s=1.2),
-        Part("spawner", manage("spawner"), Proof.SOCKET, stop_grace_s=0.9),
-        Part("supervisor", manage("supervisor"), Proof.BEAT, stop_grace_s=0.8),
-        Part("celery", module("celery", *celery), Proof.BEAT, stop_grace_s=2.2),
+        Part("spawner", manage("spawner"), Proof.SOCKET, stop_grace_s=0.8),
+        Part("supervisor", manage("supervisor"), Proof.BEAT, stop_grace_s=0.7),
+        Part("celery", module("celery", *celery), Proof.BEAT, stop_grace_s=1.9),
         Part("web", module("daphne", *daphne), Proof.PAGE, stop_grace_s=0.7),
     ]
 

@@ -7,7 +7,7 @@ from typing import Any
 from kalshimm.ops.models import AuditRow
 
 NEEDED_ROLES = ("gateway", "writer", "supervisor")  # without one of these nothing is traded or stored
-EXPECTED_ROLES = (*NEEDED_ROLES, "spawner", "celery", "web")
+EXPECTED_ROLES = (*NEEDED_ROLES, "desk", "spawner", "celery", "web")
 
 
 def audit(actor: str, action: str, subject: str, **detail: Any) -> None:

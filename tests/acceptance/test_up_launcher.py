@@ -54,7 +54,29 @@ def test_health_finds_every_part_alive(stack: Stack) -> None:
     told = json.loads(done.stdout)
     assert (done.returncode, told["ok"]) == (0, True)
     names = {service["name"].split()[0] for service in told["services"]}
-    assert names >= {"database", "redis", "gateway", "writer", "supervisor", "spawner", "celery", "web", "trader"}
+    assert names >= {
+        "database",
+        "redis",
+        "gateway",
+        "desk",
+        "writer",
+        "supervisor",
+        "spawner",
+        "celery",
+        "web",
+        "trader",
+    }
+
+
+def test_A16_the_account_desk_is_live_and_a_second_one_is_refused(stack: Stack) -> None:
+    def is_live() -> bool:
+        told = json.loads(stack.manage("health", "--json").stdout)
+        return any(service["name"].split()[0] == "desk" and service["state"] == "live" for service in told["services"])
+
+    eventually(is_live, "the desk has its channels and its reads")
+    done = stack.manage("desk")
+    assert done.returncode == 1
+    assert f"process {stack.part('desk').identity.pid}" in done.stderr
 
 
 def test_a_second_copy_on_one_home_is_refused_with_the_pid_of_the_first(stack: Stack) -> None:
