@@ -134,8 +134,8 @@ def told_group(event: events.GroupEvent) -> schema.AccountGroup:
 
 
 def read_group(group: order_wire.GroupListed) -> schema.AccountGroup:
-    is_triggered = not group.is_auto_cancel_enabled
-    return schema.AccountGroup(group.id, "listed", group.contracts_limit_cx, is_triggered, group.exchange_index)
+    # Whether a trigger shows in `is_auto_cancel_enabled` is not documented: only the channel tells of one.
+    return schema.AccountGroup(group.id, "listed", group.contracts_limit_cx, None, group.exchange_index)
 
 
 def first_us(*times_ms: int | None, now_us: int) -> int:

@@ -109,7 +109,11 @@ class AccountView:
         self._suspects.channel_opened(now_us)
 
     def channel_closed(self) -> None:
+        """Note that nothing is told any more; a group may trigger meanwhile, and no list would say so."""
         self._suspects.channel_closed()
+        for group in [group for group in self.groups.values() if group.is_triggered is False]:
+            self.groups[group.group_id] = doubtful = msgspec.structs.replace(group, is_triggered=None)
+            self._updates.append(doubtful)
 
     def on_order(self, order: AccountOrder) -> None:
         """Take in an order as the channel tells it."""

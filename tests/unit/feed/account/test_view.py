@@ -234,13 +234,23 @@ def test_what_happened_before_the_channel_was_there_is_no_difference(view: Accou
 
 
 def test_F11_a_triggered_group_keeps_its_limit_and_is_told(view: AccountView) -> None:
-    view.on_groups([schema.AccountGroup("g", "listed", 10_000, False, 2)])
+    view.on_groups([schema.AccountGroup("g", "listed", 10_000, None, 2)])
     view.on_group(schema.AccountGroup("g", "triggered", None, True, None))
-    assert view.groups["g"] == schema.AccountGroup("g", "triggered", 10_000, True, 2)
+    triggered = schema.AccountGroup("g", "triggered", 10_000, True, 2)
+    assert view.groups["g"] == triggered
+    view.on_groups([schema.AccountGroup("g", "listed", 10_000, None, 2)])
+    assert view.groups["g"] == triggered, "a list says nothing of triggers"
     view.take()
     view.on_groups([])
     assert view.take() == [schema.AccountGroup("g", "deleted", 10_000, True, 2)]
     assert not view.groups
+
+
+def test_F11_whether_a_group_triggered_is_unknown_once_the_channel_was_gone(view: AccountView) -> None:
+    view.on_group(schema.AccountGroup("g", "created", 10_000, False, 0))
+    view.on_group(schema.AccountGroup("h", "triggered", 10_000, True, 0))
+    view.channel_closed()
+    assert [view.groups[name].is_triggered for name in ("g", "h")] == [None, True]
 
 
 def test_only_changes_of_queue_and_balance_are_told(view: AccountView) -> None:
