@@ -32,6 +32,8 @@ TRANSFERS = (
     "/portfolio/intra_exchange_instance_transfer",
     "/portfolio/target_balance_allocation",
 )
+# What nobody may trade through the API once the account's location attestation has lapsed (facts.md 2.3).
+ATTESTED_CATEGORIES = ("Sports", "Elections", "Entertainment")
 # A key pinned to one subaccount may read and trade there, and nothing else.
 UNPINNED_ONLY = ("/api_keys", "/portfolio/subaccounts", *TRANSFERS[1:])
 
@@ -103,6 +105,15 @@ def shard_of(rule: Rule, query: Mapping[str, str], body: Any) -> int | None:
     if not re.fullmatch(r"-?\d{1,6}", str(index), re.ASCII):
         return UNSCOPED
     return None if int(index) == -1 else int(index)
+
+
+def tickers_ordered(rule: Rule, body: Any) -> list[str]:
+    """Return the markets in which a request would place orders."""
+    if (rule.method, rule.path) not in (("POST", ORDERS), ("POST", BATCH)) or not isinstance(body, dict):
+        return []
+    orders = body.get("orders") if rule.is_batch else [body]
+    parts = [part for part in orders if isinstance(part, dict)] if isinstance(orders, list) else []
+    return [part["ticker"] for part in parts if isinstance(part.get("ticker"), str)]
 
 
 def foreign_subaccount(pinned: int, query: Mapping[str, str], body: Any) -> bool:

@@ -107,7 +107,10 @@ class Control:
                 return answer({"problem": f"tier: expected one of {', '.join(TIERS)}"}, status=400)
             members.set_tier(name, body["tier"], now_us)
         member = members.of(name, now_us)
-        member.region_expires_s = body.get("region_expires_s", member.region_expires_s)
+        expires_s = body.get("region_expires_s", member.region_expires_s)
+        if expires_s is not None and type(expires_s) is not int:
+            return answer({"problem": "region_expires_s: expected whole seconds or null"}, status=400)
+        member.region_expires_s = expires_s
         return answer({"tier": member.budget.tier, "region_expires_s": member.region_expires_s})
 
     async def place_order(self, request: web.Request) -> web.Response:

@@ -11,6 +11,7 @@ from aiohttp.typedefs import Handler
 from feed.exchange import access
 from feed.exchange.access import Rule
 from feed.exchange.auth import KEY_HEADER, ApiKey, Denied
+from feed.exchange.budgets import SECOND_US
 from feed.exchange.rest.public import BASE
 from feed.exchange.rest.signed import KEY
 from feed.exchange.stream.socket import PATH
@@ -61,7 +62,20 @@ class Door:
         body = await _body(request) if rule.method != "GET" else None
         if not self._pays(request, rule, key, body):
             return too_many()
-        return _forbidden(request, rule, key, body) if needs_key else None
+        if not needs_key:
+            return None
+        return _forbidden(request, rule, key, body) or self._out_of_region(rule, key, body)
+
+    def _out_of_region(self, rule: Rule, key: ApiKey, body: Any) -> web.Response | None:
+        """Return the refusal of an order in what only attested accounts may trade; the venue's words are not known."""
+        world, now_us = self._exchange.world, self._exchange.now_us()
+        expires_s = self._exchange.members.of(key.account, now_us).region_expires_s
+        if expires_s is None or now_us < expires_s * SECOND_US:
+            return None
+        markets = [world.markets[ticker] for ticker in access.tickers_ordered(rule, body) if ticker in world.markets]
+        if any(world.series_of(market).category in access.ATTESTED_CATEGORIES for market in markets):
+            return nested(403, "forbidden", "location attestation has expired")
+        return None
 
     def _pays(self, request: web.Request, rule: Rule, key: ApiKey, body: Any) -> bool:
         now_us = self._exchange.now_us()

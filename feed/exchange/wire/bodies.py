@@ -5,23 +5,22 @@ from __future__ import annotations
 from typing import TypeVar
 
 import msgspec
-from aiohttp import web
 
 from feed.exchange.wire.answers import BadBody, BadParameter
 
 T = TypeVar("T")
 
 
-async def read_body(request: web.Request, form: type[T]) -> T:
+def read_body(raw: bytes, content_type: str, form: type[T]) -> T:
     """Return the body of a request as a struct; fields the struct does not have are ignored.
 
     Raises:
         BadBody: Another content type, no JSON, or a field of another JSON type.
     """
-    if request.content_type != "application/json":
+    if content_type != "application/json":
         raise BadBody("invalid content type: expected application/json")
     try:
-        return msgspec.json.decode(await request.read(), type=form)
+        return msgspec.json.decode(raw, type=form)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise BadBody(f"invalid request body: {exc}") from exc
 

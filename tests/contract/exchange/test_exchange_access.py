@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -144,6 +145,32 @@ async def test_a_public_read_with_a_wrong_signature_is_refused_and_without_one_s
     wrong = venue.headers("GET", API + BALANCE)
     assert (await venue.call("GET", "/markets", headers=wrong)).status == 401
     assert (await venue.call("GET", "/markets", headers={})).status == 200
+
+
+async def test_a_pinned_key_means_its_subaccount_when_it_names_none(venue: Venue) -> None:
+    number = (await venue.call("POST", "/portfolio/subaccounts", json={})).body["subaccount_number"]
+    pinned = await a_key(venue, subaccount=number)
+    assert (await venue.call_as(pinned, "GET", BALANCE)).body["balance"] == 0
+    assert (await venue.order("bid", "0.4000", "1.00")).status == 201
+    assert (await venue.call_as(pinned, "GET", "/portfolio/orders")).body["orders"] == []
+    poor = await venue.call_as(pinned, "POST", ORDERS, json=an_order("bid", "0.4000", "1.00"))
+    assert (poor.status, poor.body["error"]["code"]) == (400, "insufficient_balance")
+
+
+@pytest.mark.parametrize(("category", "status"), [("Sports", 403), ("Tests", 201)])
+async def test_a_lapsed_location_attestation_bars_some_categories_alone(
+    venue: Venue, category: str, status: int
+) -> None:
+    world = venue.exchange.world
+    world.series["KXTEST"] = msgspec.structs.replace(world.series["KXTEST"], category=category)
+    now_s = venue.clock.wall_us() // 1_000_000
+    await venue.control("PUT", "/accounts/owner/standing", json={"region_expires_s": now_s + 1})
+    assert (await venue.order("bid", "0.0100", "1.00")).status == 201
+    venue.clock.advance_us(1_000_000)
+    assert (await venue.order("bid", "0.0100", "1.00")).status == status
+    batch = {"orders": [an_order("bid", "0.0100", "1.00")]}
+    assert (await venue.call("POST", f"{ORDERS}/batched", json=batch)).status == status
+    assert (await venue.call("DELETE", ORDERS)).status == 204  # what rests can always be pulled
 
 
 # --- token buckets ----------------------------------------------------------------------------------------------------
