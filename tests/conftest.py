@@ -11,6 +11,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -39,6 +40,10 @@ RECORDED = ROOT.parent / "shared" / "data" / "recorded"
 COMMAND_DEADLINE_S = 60.0
 
 
+def _exit(number: int, _frame: object) -> None:
+    sys.exit(128 + number)
+
+
 class TestStores:
     """The session's stores, in a home that is removed with them."""
 
@@ -58,6 +63,7 @@ class TestStores:
         self.in_use.export()
         self.owner = os.getpid()
         atexit.register(self.close)
+        signal.signal(signal.SIGTERM, _exit)  # a run that is cut short must not leave its servers behind
 
     def close(self) -> None:
         if os.getpid() == self.owner:  # not in a fork of a test's
