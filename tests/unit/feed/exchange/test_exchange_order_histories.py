@@ -21,9 +21,22 @@ from markets.core.units import DOLLAR_CC, Side
 
 PEOPLE = ("a", "b", "c")
 TICKERS = (CENT, TAPERED)
-PRICES = st.integers(46, 54).map(lambda cents: f"0.{cents}00")
+PRICES = st.integers(48, 52).map(lambda cents: f"0.{cents}00")
 COUNTS = st.integers(1, 900).map(lambda count_cx: f"{count_cx // 100}.{count_cx % 100:02d}")
 SECOND_US = 1_000_000
+WISHES = st.fixed_dictionaries({
+    "who": st.sampled_from(PEOPLE),
+    "ticker": st.sampled_from((CENT, CENT, TAPERED)),
+    "side": st.sampled_from(["bid", "ask"]),
+    "price": PRICES,
+    "count": COUNTS,
+    "kind": st.sampled_from([GTC, GTC, GTC, IOC, FOK]),
+    "own": st.sampled_from([STP_TAKER, STP_MAKER]),
+    "post_only": st.sampled_from([False, False, True]),
+    "second": st.booleans(),
+    "grouped": st.booleans(),
+    "expires_s": st.none() | st.integers(1, 40),
+})  # fmt: skip
 SIDES = {"yes": Side.YES, "no": Side.NO}
 
 
@@ -52,31 +65,37 @@ class OrderHistories(RuleBasedStateMachine):
         self.group_fills: dict[str, list[tuple[int, int]]] = {}
         self.traded_cx = dict.fromkeys(TICKERS, 0)
         self.flow: list[tuple[str, str]] = []
+        for who in PEOPLE:
+            self.open_group_of(who, 1_000)
 
     # --- asking -------------------------------------------------------------------------------------------------------
 
-    @rule(
-        who=st.sampled_from(PEOPLE), ticker=st.sampled_from(TICKERS), side=st.sampled_from(["bid", "ask"]),
-        price=PRICES, count=COUNTS, kind=st.sampled_from([GTC, GTC, GTC, IOC, FOK]),
-        own=st.sampled_from([STP_TAKER, STP_MAKER]),
-        post_only=st.booleans(), second=st.booleans(), expires_s=st.none() | st.integers(1, 40), data=st.data(),
-    )  # fmt: skip
-    def place(
-        self, who: str, ticker: str, side: str, price: str, count: str, kind: str, own: str, post_only: bool,
-        second: bool, expires_s: int | None, data: st.DataObject,
-    ) -> None:  # fmt: skip
-        mine = [g for g in self.groups.values() if g.account == who]
-        group = data.draw(st.none() | st.sampled_from(mine)) if mine else None
+    @rule(wishes=st.lists(WISHES, min_size=1, max_size=8))  # several at a time, else a history holds little trading
+    def place(self, wishes: list[dict[str, Any]]) -> None:
+        for wish in wishes:
+            self.place_one(**wish)
+
+    def place_one(
+        self, who: str, side: str, price: str, count: str, kind: str, expires_s: int | None, **wish: Any
+    ) -> None:
+        mine = [group for group in self.groups.values() if group.account == who]
         expires_us = self.world.now_us + expires_s * SECOND_US if expires_s and kind == GTC else None
-        wish = an_order(
-            side, price, count, ticker=ticker, time_in_force=kind, self_trade_prevention=own,
-            post_only=post_only and kind == GTC, subaccount=int(second and who == "a"), expires_us=expires_us,
-            order_group_id=group.group_id if group else "",
-        )  # fmt: skip
-        result = self.world.entry.place(self.world.account(who), wish)
+        new = an_order(
+            side,
+            price,
+            count,
+            ticker=wish["ticker"],
+            time_in_force=kind,
+            self_trade_prevention=wish["own"],
+            post_only=wish["post_only"] and kind == GTC,
+            subaccount=int(wish["second"] and who == "a"),
+            expires_us=expires_us,
+            order_group_id=mine[-1].group_id if mine and wish["grouped"] else "",
+        )
+        result = self.world.entry.place(self.world.account(who), new)
         if isinstance(result, Placed):
             self.orders.append(result.order)
-            if result.order.order_id in self.world.markets[ticker].book:
+            if result.order.order_id in self.world.markets[new.ticker].book:
                 self.enqueue(result.order)
         self.listen()
 
@@ -142,6 +161,9 @@ class OrderHistories(RuleBasedStateMachine):
 
     @rule(who=st.sampled_from(PEOPLE), limit_cx=st.integers(100, 2_000))
     def open_group(self, who: str, limit_cx: int) -> None:
+        self.open_group_of(who, limit_cx)
+
+    def open_group_of(self, who: str, limit_cx: int) -> None:
         group = self.world.entry.groups.create(
             self.world.account(who), limit_cx=limit_cx, subaccount=0, exchange_index=0
         )
@@ -283,7 +305,7 @@ class OrderHistories(RuleBasedStateMachine):
 
 
 class TestOrderHistories(OrderHistories.TestCase):
-    settings = settings(max_examples=40, stateful_step_count=25)
+    settings = settings(max_examples=60, stateful_step_count=30)
 
 
 @pytest.mark.long
