@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from exchangeworld import NOW_US, a_recording, an_order, place
 
+from feed.exchange.faults.plan import FaultPlan
 from feed.exchange.flow.displayed import Displayed
 from feed.exchange.flow.lives import read_lives
 from feed.exchange.flow.merged import Guise, Player, merge_into
@@ -111,7 +112,7 @@ def test_one_sequence_runs_over_all_markets_of_a_sid(tmp_path: Path) -> None:
     command = {
         "id": 1, "cmd": "subscribe", "params": {"channels": ["orderbook_delta"], "market_tickers": list(world.markets)},
     }  # fmt: skip
-    Commander(world, hub).handle(session, json.dumps(command))
+    Commander(world, hub, FaultPlan(seed=1)).handle(session, json.dumps(command))
     hub.publish(told(world, 10), wall_ms=1)
     frames = [json.loads(data) for data in session.take()][1:]
     assert [f["seq"] for f in frames] == list(range(1, len(frames) + 1))
