@@ -62,12 +62,16 @@ class Announced(msgspec.Struct, frozen=True):
 
 
 class Private(msgspec.Struct, frozen=True):
-    """A message for one account: `channel` is fill, user_orders, market_positions or order_group_updates."""
+    """A message for one account, about one of its subaccounts.
+
+    `channel` is fill, user_orders, market_positions or order_group_updates.
+    """
 
     channel: str
     account: str
     ticker: str
     body: dict[str, Any]
+    subaccount: int = 0
 
 
 Happening = BookChanged | BookCleared | Traded | TickerChanged | Announced | Private

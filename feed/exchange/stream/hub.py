@@ -9,6 +9,7 @@ from feed.exchange.happenings import Announced, BookChanged, BookCleared, Happen
 from feed.exchange.stream.bodies import delta_body, encode, snapshot_body
 from feed.exchange.stream.channels import PRIVATE_TYPES
 from feed.exchange.stream.subscriptions import Session, Subscription
+from feed.exchange.trading.accounts import PRIMARY
 from feed.exchange.wire import public as wire
 
 if TYPE_CHECKING:
@@ -26,8 +27,9 @@ class Hub:
         self._to_all: dict[str, dict[Subscription, None]] = {}
         self._stamp = b',"sending_ts_ms":0'
 
-    def open(self, account: str) -> Session:
-        session = Session(self, account)
+    def open(self, account: str, subaccount: int | None = None) -> Session:
+        """Begin a connection of an account, or of that one subaccount of it."""
+        session = Session(self, account, subaccount)
         self.sessions.add(session)
         return session
 
@@ -107,16 +109,16 @@ class Hub:
     def _private(self, happening: Private) -> None:
         tail: bytes | None = None
         for subscription in self._wanting(happening.channel, happening.ticker):
-            if subscription.session.account != happening.account:
+            if not subscription.session.owns(happening.account, happening.subaccount):
                 continue
             tail = tail or self.tail(encode(happening.body))
             subscription.send(PRIVATE_TYPES[happening.channel], tail)
 
     def _book_changed(self, change: BookChanged) -> None:
         tails: dict[tuple[bool, bool], bytes] = {}
-        owner = change.owner
+        owner, subaccount = change.owner, change.subaccount or PRIMARY
         for subscription in self._wanting("orderbook_delta", change.ticker):
-            form = (subscription.use_yes_price, bool(owner) and subscription.session.account == owner)
+            form = (subscription.use_yes_price, bool(owner) and subscription.session.owns(owner, subaccount))
             tail = tails.get(form)
             if tail is None:
                 tail = tails[form] = self.tail(delta_body(change, use_yes_price=form[0], is_own=form[1]))

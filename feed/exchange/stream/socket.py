@@ -61,19 +61,25 @@ class Sockets:
                 event.set()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        account = request[KEY].account  # the door has verified it
+        key = request[KEY]  # the door has verified it
+        account = key.account
         socket = web.WebSocketResponse(max_msg_size=MESSAGE_MAX, compress=False, autoping=False, timeout=CLOSE_S)
-        writer = await socket.prepare(request)
+        try:
+            writer = await socket.prepare(request)
+        except ConnectionError:
+            return web.Response()  # the client has left meanwhile; it goes nowhere
         if await self._is_closed_at_once(socket, account):
             return socket
-        session = self._exchange.hub.open(account)
+        transport = request.transport
+        if transport is None:
+            return socket  # the client left when the handshake was through
+        session = self._exchange.hub.open(account, key.subaccount)
         line = Line(self._exchange.faults, account)
         self._ready[session] = asyncio.Event()
         self._open.add(socket)
         logger.info("client connected", extra={"action": "connected", "account": account})
         pong = asyncio.Event()
-        assert request.transport is not None, "the handshake has just gone through it"
-        writing = self._write(socket, session, Way(line, writer, request.transport))
+        writing = self._write(socket, session, Way(line, writer, transport))
         tasks = [asyncio.create_task(writing), asyncio.create_task(self._ping(socket, line, pong))]
         try:
             await self._read(socket, session, line, pong)

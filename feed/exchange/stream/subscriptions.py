@@ -86,11 +86,15 @@ class Subscription:
 
 
 class Session:
-    """One connection of one account: its subscriptions and the frames that wait to be written."""
+    """One connection of one account: its subscriptions and the frames that wait to be written.
 
-    def __init__(self, hub: Hub, account: str) -> None:
+    `subaccount` is the one its key is pinned to: then it hears of no other. None is all of them.
+    """
+
+    def __init__(self, hub: Hub, account: str, subaccount: int | None = None) -> None:
         self.hub = hub
         self.account = account
+        self.subaccount = subaccount
         self.subscriptions: dict[int, Subscription] = {}
         self.outbox: deque[tuple[Subscription | None, bytes]] = deque()
         self.commands_left = 0.0
@@ -109,6 +113,10 @@ class Session:
     def remove(self, subscription: Subscription) -> None:
         del self.subscriptions[subscription.sid]
         self.hub.forget(subscription)
+
+    def owns(self, account: str, subaccount: int) -> bool:
+        """Return whether what an account's subaccount does is this connection's own."""
+        return account == self.account and self.subaccount in (None, subaccount)
 
     def kill(self, subscription: Subscription, code: int, problem: str) -> None:
         """End a subscription with a terminal error (10 or 25); what still waits of it is not sent."""

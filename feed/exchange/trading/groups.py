@@ -110,13 +110,13 @@ class OrderGroups:
             limit_cx=limit_cx,
         )
         self._groups[group.group_id] = mine[group.group_id] = group
-        self._tell.group(account, group.group_id, "created", limit_cx=limit_cx)
+        self._tell.group(account, group, "created", limit_cx=limit_cx)
         return group
 
     def set_limit(self, group: OrderGroup, limit_cx: int) -> None:
         """Change the limit; a lower one than what has just traded triggers."""
         group.limit_cx = limit_cx
-        self._tell.group(self._account(group), group.group_id, "limit_updated", limit_cx=limit_cx)
+        self._tell.group(self._account(group), group, "limit_updated", limit_cx=limit_cx)
         if self._is_over(group):
             self.trigger(group)
 
@@ -124,14 +124,14 @@ class OrderGroups:
         """Arm a group again, with nothing counted."""
         group.is_triggered = False
         group.forget_fills()
-        self._tell.group(self._account(group), group.group_id, "reset")
+        self._tell.group(self._account(group), group, "reset")
 
     def trigger(self, group: OrderGroup) -> None:
         """Cancel the orders of a group and let in no more; done already, it stays so."""
         if group.is_triggered:
             return
         group.is_triggered = True
-        self._tell.group(self._account(group), group.group_id, "triggered")
+        self._tell.group(self._account(group), group, "triggered")
         self._cancel_orders(group)
 
     def delete(self, group: OrderGroup) -> None:
@@ -139,7 +139,7 @@ class OrderGroups:
         self._cancel_orders(group)
         del self._groups[group.group_id], self._by_account[group.account][group.group_id]
         self._touched.pop(group.group_id, None)
-        self._tell.group(self._account(group), group.group_id, "deleted")
+        self._tell.group(self._account(group), group, "deleted")
 
     def record(self, order: Order, count_cx: int) -> None:
         """Count a fill of an order, if it is of a group."""

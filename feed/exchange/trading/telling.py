@@ -13,6 +13,7 @@ from markets.core.matching import LevelChange
 
 if TYPE_CHECKING:
     from feed.exchange.market import Market
+    from feed.exchange.trading.groups import OrderGroup
     from feed.exchange.world import World
 
 
@@ -47,18 +48,19 @@ class Teller:
         return order.account, order.client_order_id, order.subaccount if uses_subaccounts else None
 
     def order(self, account: Account, order: Order) -> None:
-        self._tell(account, "user_orders", order.ticker, private_wire.order_message(order, account.user_id))
+        body = private_wire.order_message(order, account.user_id)
+        self._tell(account, order.subaccount, "user_orders", order.ticker, body)
 
     def fill(self, account: Account, fill: Fill) -> None:
-        self._tell(account, "fill", fill.ticker, private_wire.fill_message(fill))
+        self._tell(account, fill.subaccount, "fill", fill.ticker, private_wire.fill_message(fill))
 
     def position(self, account: Account, position: Position) -> None:
         body = private_wire.position_message(position, account.user_id)
-        self._tell(account, "market_positions", position.ticker, body)
+        self._tell(account, position.subaccount, "market_positions", position.ticker, body)
 
-    def group(self, account: Account, group_id: str, event_type: str, *, limit_cx: int | None = None) -> None:
-        body = private_wire.group_message(group_id, event_type, self._world.now_us, limit_cx=limit_cx)
-        self._tell(account, "order_group_updates", "", body)
+    def group(self, account: Account, group: OrderGroup, event_type: str, *, limit_cx: int | None = None) -> None:
+        body = private_wire.group_message(group.group_id, event_type, self._world.now_us, limit_cx=limit_cx)
+        self._tell(account, group.subaccount, "order_group_updates", "", body)
 
-    def _tell(self, account: Account, channel: str, ticker: str, body: dict[str, Any]) -> None:
-        self._world.emit(Private(channel, account.name, ticker, body))
+    def _tell(self, account: Account, subaccount: int, channel: str, ticker: str, body: dict[str, Any]) -> None:
+        self._world.emit(Private(channel, account.name, ticker, body, subaccount))

@@ -108,8 +108,8 @@ class Venue:
         return await self.control("POST", "/orders", json=an_order(side, price, count, **changes))
 
     @contextlib.asynccontextmanager
-    async def socket(self) -> AsyncIterator[Socket]:
-        headers = self.headers("GET", WS_PATH)
+    async def socket(self, signer: Signer | None = None) -> AsyncIterator[Socket]:
+        headers = self.headers("GET", WS_PATH, signer=signer)
         async with websockets.connect(self.ready.ws, additional_headers=headers, max_size=None) as connection:
             yield Socket(connection)
 

@@ -157,6 +157,18 @@ async def test_a_pinned_key_means_its_subaccount_when_it_names_none(venue: Venue
     assert (poor.status, poor.body["error"]["code"]) == (400, "insufficient_balance")
 
 
+async def test_a_pinned_key_hears_of_its_subaccount_alone(venue: Venue) -> None:
+    number = (await venue.call("POST", "/portfolio/subaccounts", json={})).body["subaccount_number"]
+    pinned = await a_key(venue, subaccount=number)
+    async with venue.socket(pinned) as socket, venue.socket() as unpinned:
+        for connection in (socket, unpinned):
+            await connection.subscribe("user_orders")
+            await connection.settled(2)
+        assert (await venue.order("bid", "0.4000", "1.00")).status == 201
+        assert [frame["type"] for frame in await unpinned.settled(3)] == ["user_order", "ok"]
+        assert [frame["type"] for frame in await socket.settled(3)] == ["ok"]
+
+
 @pytest.mark.parametrize(("category", "status"), [("Sports", 403), ("Tests", 201)])
 async def test_a_lapsed_location_attestation_bars_some_categories_alone(
     venue: Venue, category: str, status: int

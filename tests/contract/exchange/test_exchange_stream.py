@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 import pytest
 import websockets
-from exchangeclient import Venue, hundredths, levels_of
+from exchangeclient import WS_PATH, Venue, hundredths, levels_of
 
 from feed.exchange.stream import socket as exchange_socket
 from feed.exchange.stream import subscriptions
@@ -128,6 +130,26 @@ async def test_a_client_that_leaves_pings_unanswered_is_dropped(venue: Venue, mo
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1008
         await answering.settled(1)
+
+
+async def test_a_client_that_leaves_during_the_handshake_is_no_error(
+    venue: Venue, caplog: pytest.LogCaptureFixture
+) -> None:
+    await venue.control("POST", "/faults", json=[{"do": "delay", "path": WS_PATH, "delay_ms": 20}])
+    address = urlsplit(venue.ready.ws)
+    _, writer = await asyncio.open_connection(address.hostname, address.port)
+    upgrade = {
+        "Host": address.netloc, "Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", **venue.headers("GET", WS_PATH),
+    }  # fmt: skip
+    writer.write("\r\n".join([f"GET {WS_PATH} HTTP/1.1", *map(": ".join, upgrade.items()), "", ""]).encode())
+    await writer.drain()
+    writer.transport.abort()
+    handled: list[Any] = []
+    while not handled:
+        handled = (await venue.control("GET", "/ledger/lines?kind=request")).body["lines"]
+    assert venue.exchange.hub.sessions == set()
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 class _Mute:

@@ -17,9 +17,9 @@ from feed.exchange.world import World
 class Wire:
     """Says commands and reads what waits."""
 
-    def __init__(self, world: World, hub: Hub, account: str = "us") -> None:
+    def __init__(self, world: World, hub: Hub, account: str = "us", subaccount: int | None = None) -> None:
         self.world, self.hub = world, hub
-        self.session: Session = hub.open(account)
+        self.session: Session = hub.open(account, subaccount)
         self._commander = Commander(world, hub, FaultPlan(seed=1))
 
     def say(self, text: str | dict[str, Any]) -> list[dict[str, Any]]:

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 from exchangewire import Wire, words
-from exchangeworld import CENT, NOW_US, TAPERED, a_world, an_order, place
+from exchangeworld import CENT, NOW_US, TAPERED, a_world, an_order, fund, place
 
 from feed.exchange.stream import subscriptions
 from feed.exchange.stream.hub import Hub
+from feed.exchange.trading.groups import OrderGroup
 
 
 @pytest.fixture
@@ -96,6 +97,28 @@ def test_private_channels_tell_only_their_owner_and_carry_no_sequence(wire: Wire
     assert (order["msg"]["ticker"], order["msg"]["status"]) == (CENT, "executed")
     assert position["msg"]["position_fp"] == "2.00"
     assert stranger.read() == []
+
+
+def test_a_connection_pinned_to_a_subaccount_hears_of_no_other(wire: Wire) -> None:
+    world = wire.world
+    fund(world, "us", 1)
+    primary, first = (Wire(world, wire.hub, subaccount=number) for number in (0, 1))
+    channels = ("orderbook_delta", "fill", "user_orders", "market_positions", "order_group_updates")
+    for connection in (wire, primary, first):
+        connection.subscribe(*channels, market_tickers=[CENT])
+    group = world.entry.groups.create(world.account("us"), limit_cx=10_000, subaccount=1, exchange_index=0)
+    assert isinstance(group, OrderGroup)
+    place(world, "other", an_order("ask", "0.4000", "5.00"))
+    place(world, "us", an_order("bid", "0.4000", "2.00", subaccount=1, order_group_id=group.group_id))
+    place(world, "us", an_order("bid", "0.3000", client_order_id="of-1", subaccount=1))
+    of_first, of_primary = first.read(), primary.read()
+    assert of_first == wire.read()
+    assert {frame["type"] for frame in of_first} == {
+        "orderbook_delta", "fill", "user_order", "market_position", "order_group_updates",
+    }  # fmt: skip
+    assert of_first[-2]["msg"]["client_order_id"] == "of-1"
+    assert {frame["type"] for frame in of_primary} == {"orderbook_delta"}
+    assert not any("client_order_id" in frame["msg"] for frame in of_primary)
 
 
 def test_trades_carry_a_sequence_and_tickers_do_not(wire: Wire) -> None:
