@@ -91,7 +91,8 @@ async def test_candles_milestones_and_the_past_of_markets_are_read(busy_desk: De
     many = await rest.markets.candles_of([market.ticker], **span)
     found = [
         await rest.history.cutoff(),
-        await rest.catalogue.milestones().all(),
+        milestones := (await rest.catalogue.milestones().all()).items,
+        await rest.catalogue.milestone(milestones[0].id),
         await rest.catalogue.structured_targets().all(),
         await rest.catalogue.multivariate_events().all(),
         await rest.catalogue.event_metadata(event.event_ticker),
@@ -101,6 +102,8 @@ async def test_candles_milestones_and_the_past_of_markets_are_read(busy_desk: De
     assert many[market.ticker] == candles
     assert sum(candle.volume_cx or 0 for candle in candles) >= trade.count_cx
     assert unknown_in([candles, many, found]) == set()
+    with pytest.raises(NotFound):
+        await rest.catalogue.structured_target("nobody")
 
 
 async def test_pages_of_the_exchange_follow_each_other(busy_desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,6 +195,20 @@ async def test_what_is_old_is_read_from_history(desk: Desk) -> None:
     )
     assert [fill.order_id for fill in fills] == [order.order_id for order in orders] == [bought.order_id]
     assert unknown_in([fills, orders, positions]) == set()
+
+
+async def test_a_market_that_left_the_live_reads_is_found_in_history(desk: Desk) -> None:
+    rest, began_us = desk.rest, desk.clock.wall_us()
+    await outsider(desk, "ask", "0.5200", "3.00")
+    await rest.orders.place(an_order(price_cc=5_200, count_cx=300))
+    await desk.control("POST", f"/markets/{TICKER}/close")
+    desk.clock.advance_us(4_000_000_000)
+    desk.exchange.step().delist("KXTEST-26NOV22")
+    market = await rest.history.market(TICKER)
+    candles = await rest.history.candles(TICKER, start_us=began_us, end_us=began_us + 60_000_000, minutes=1)
+    assert (market.ticker, market.result) == (TICKER, "yes")
+    assert candles[0].volume_cx == 300
+    assert unknown_in([market, candles]) == set()
 
 
 async def test_each_order_of_a_batch_is_answered(desk: Desk) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import kalshi_python_sync as vendor
 import pytest
-from conftest import A, B, Venue
+from vendorvenue import A, B, Venue
 
 from tests.fixtures.stack import eventually
 
