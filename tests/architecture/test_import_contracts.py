@@ -18,7 +18,7 @@ def test_the_tests_of_a_core_run_without_django_sockets_or_a_clock(folder: str) 
         [
             *(sys.executable, "-m", "pytest", "-q", "-c", "/dev/null", f"--rootdir={ROOT}", "--noconftest"),
             *("-p", "no:django", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:randomly"),
-            *("-p", "tests.architecture.purity", folder),
+            *("-p", "tests.architecture.purity", "-m", "not long", folder),
         ],
         cwd=ROOT,
         capture_output=True,

@@ -65,7 +65,8 @@ class Fleet:
         self._views[trader.pk] = view
 
     def _beats(self) -> list[Beat]:
-        services = [fleet.a_beat(role, "main") for role in ("gateway", "writer", "supervisor", "spawner", "celery")]
+        roles = ("gateway", "desk", "writer", "supervisor", "spawner", "celery")
+        services = [fleet.a_beat(role, "main") for role in roles]
         return services + [fleet.trader_beat(trader, **self._views[trader.pk]) for trader in self.traders]
 
     @contextmanager
