@@ -1,4 +1,6 @@
-"""What account reads see: the engine's state, or with the switch `read_lag_ms` a picture of it from a while ago.
+"""What account reads see: the engine's state, or a picture of it from a while ago.
+
+The switch `read_lag_ms` says how long, or a fault script (`lag_reads`).
 
 The venue's reads trail its engine (facts.md section 15: a cancelled order listed as resting for 0.4 s, positions a
 second behind their fills), and `GET /exchange/user_data_timestamp` says by how much. A picture is stamped with the
@@ -9,6 +11,7 @@ from __future__ import annotations
 
 import copy
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from feed.exchange.trading.accounts import RESTING, Account
@@ -21,18 +24,24 @@ if TYPE_CHECKING:
 class ReadModel:
     """Pictures of every account, as old as reads need them."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, fault_lag_ms: Callable[[], int] = lambda: 0) -> None:
+        """Begin without pictures; `fault_lag_ms` says what a fault adds to the switch: the longer of both counts."""
         self._world = world
+        self._fault_lag_ms = fault_lag_ms
         self._pictures: dict[str, deque[tuple[int, Account]]] = {}
 
     @property
     def as_of_us(self) -> int:
         """The time up to which reads hold everything."""
-        return self._world.now_us - self._world.switches.read_lag_ms * 1_000
+        return self._world.now_us - self._lag_ms * 1_000
+
+    @property
+    def _lag_ms(self) -> int:
+        return max(self._world.switches.read_lag_ms, self._fault_lag_ms())
 
     def capture(self) -> None:
         """Take a picture of the accounts that changed; without a lag none are needed."""
-        if not self._world.switches.read_lag_ms:
+        if not self._lag_ms:
             self._pictures.clear()
             return
         for account in self._world.accounts.values():

@@ -16,7 +16,7 @@ from feed.exchange.auth import KEY_HEADER, ApiKey, Denied, KeyRing
 from feed.exchange.budgets import DEFAULT_TIER
 from feed.exchange.catalog import SHARDS
 from feed.exchange.control import Control
-from feed.exchange.faults.control import FaultControl
+from feed.exchange.faults.control import FaultControl, hand_log
 from feed.exchange.faults.plan import FaultPlan
 from feed.exchange.faults.rest import middleware as fault_middleware
 from feed.exchange.incentives.control import IncentiveControl
@@ -42,6 +42,7 @@ from feed.exchange.rest.tape import TapeReads
 from feed.exchange.stream.commands import Commander
 from feed.exchange.stream.hub import Hub
 from feed.exchange.stream.socket import PATH, Sockets
+from feed.exchange.trading.accounts import Account
 from feed.exchange.wire.answers import BadBody, BadParameter, nested, not_found
 from feed.exchange.world import World
 from kalshimm.errors import KalshimmError, PortInUse
@@ -74,9 +75,9 @@ class LocalExchange:
         self.world = world
         self.keys = KeyRing(window_ms=world.switches.clock_window_ms)
         self.members = Members(shards=SHARDS, tier=tier, anonymous_per_s=world.switches.anonymous_reads_per_s)
-        self.reads = ReadModel(world)
         self.hub = Hub(world)
         self.faults = FaultPlan(seed=world.seed)
+        self.reads = ReadModel(world, self._fault_lag_ms)
         self.commander = Commander(world, self.hub, self.faults)
         self.sockets = Sockets(self)
         self.ledger = Ledger()
@@ -109,6 +110,17 @@ class LocalExchange:
 
     def now_us(self) -> int:
         return self._clock.wall_us()
+
+    def _fault_lag_ms(self) -> int:
+        lag = self.faults.of_reads(self._clock.wall_us())
+        return lag.lag_ms if lag else 0
+
+    def as_read(self, account: Account, what: str) -> Account:
+        """Return an account as reads see it; `what` names the read in the log of faults, should one be at work."""
+        lag = self.faults.of_reads(self._clock.wall_us())
+        if lag is not None:
+            self.faults.note(lag, at_us=self._clock.wall_us(), account=account.name, what=what)
+        return self.reads.of(account)
 
     def verify(self, request: web.Request) -> ApiKey | Denied:
         """Return the key a request is signed with, or why it is not."""
@@ -145,7 +157,7 @@ class LocalExchange:
         return app
 
     def control_application(self) -> web.Application:
-        app = web.Application(middlewares=[_refusals])
+        app = web.Application(middlewares=[hand_log(self.faults, self._clock), _refusals])
         for handlers in (
             Control(self),
             LifeControl(self),

@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
 from feed.exchange.faults.plan import FaultPlan
 from feed.exchange.faults.script import BadFaultScript, read_faults
 from feed.exchange.wire.answers import answer
 from kalshimm.runtime.clock import Clock
+
+WHAT_MAX = 500
+
+
+def hand_log(plan: FaultPlan, clock: Clock) -> Middleware:
+    """Return a middleware of the control port that logs what was done there beside faults; what was refused is not."""
+
+    @web.middleware
+    async def logged(request: web.Request, handler: Handler) -> web.StreamResponse:
+        response = await handler(request)
+        if request.method != "GET" and response.status < 300 and not request.path.startswith("/faults"):
+            body = (await request.read()).decode(errors="replace")
+            plan.note_hand(at_us=clock.wall_us(), what=f"{request.method} {request.path_qs} {body[:WHAT_MAX]}".rstrip())
+        return response
+
+    return logged
 
 
 class FaultControl:

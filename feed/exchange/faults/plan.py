@@ -16,10 +16,12 @@ from feed.exchange.faults.script import (
     Delay,
     Fault,
     FrameFault,
+    LagReads,
     RestFault,
 )
 
 LOG_MAX = 100_000
+BY_HAND = "control"
 
 F = TypeVar("F", bound=Fault)
 
@@ -49,12 +51,14 @@ class _Armed:
     def is_spent(self) -> bool:
         return self._left == 0
 
+    def is_in_time(self, now_us: int) -> bool:
+        fault, age_ms = self.fault, (now_us - self._added_us) // 1_000
+        return fault.after_ms <= age_ms and (fault.until_ms is None or age_ms < fault.until_ms)
+
     def strikes(self, account: str, now_us: int) -> bool:
         """Whether this match is hit; call it once for each match, for it counts."""
-        fault, age_ms = self.fault, (now_us - self._added_us) // 1_000
-        if self.is_spent or (fault.account and fault.account != account):
-            return False
-        if age_ms < fault.after_ms or (fault.until_ms is not None and age_ms >= fault.until_ms):
+        fault = self.fault
+        if self.is_spent or (fault.account and fault.account != account) or not self.is_in_time(now_us):
             return False
         if self._to_pass:
             self._to_pass -= 1
@@ -160,6 +164,11 @@ class FaultPlan:
                 return armed.fault
         return None
 
+    def of_reads(self, now_us: int) -> LagReads | None:
+        """Return the fault that lets reads of account data trail, the longest if there are several."""
+        lags = [a.fault for a in self._of(LagReads) if a.is_in_time(now_us) and isinstance(a.fault, LagReads)]
+        return max(lags, key=lambda lag: lag.lag_ms, default=None)
+
     def _of(self, kind: type[F]) -> list[_Armed]:
         return [a for a in self._armed if isinstance(a.fault, kind)] if self._armed else []
 
@@ -170,8 +179,14 @@ class FaultPlan:
 
     def note(self, fault: Fault, *, at_us: int, account: str, what: str) -> None:
         """Log a fault as applied: call it when it has happened, not when it was decided."""
+        self._note(fault.id, str(fault.__struct_config__.tag), at_us=at_us, account=account, what=what)
+
+    def note_hand(self, *, at_us: int, what: str) -> None:
+        """Log what was done by hand on the control port: a pause, a market's state, somebody else's order."""
+        self._note("", BY_HAND, at_us=at_us, account="", what=what)
+
+    def _note(self, fault_id: str, do: str, *, at_us: int, account: str, what: str) -> None:
         self._last_number += 1
-        do = str(fault.__struct_config__.tag)
-        self.applied.append(Applied(self._last_number, fault.id, do, at_us, account, what))
+        self.applied.append(Applied(self._last_number, fault_id, do, at_us, account, what))
         if len(self.applied) > LOG_MAX:
             del self.applied[: LOG_MAX // 10]

@@ -10,7 +10,16 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from feed.exchange.faults.plan import FaultPlan
-from feed.exchange.faults.script import Answer, ApplyThenAnswer, ApplyThenDrop, Cut, Delay, Drop, RestFault
+from feed.exchange.faults.script import (
+    Answer,
+    ApplyThenAnswer,
+    ApplyThenDelay,
+    ApplyThenDrop,
+    Cut,
+    Delay,
+    Drop,
+    RestFault,
+)
 from feed.exchange.ledger import Asker
 from kalshimm.runtime.clock import Clock
 
@@ -54,6 +63,11 @@ def middleware(plan: FaultPlan, clock: Clock, *, base: str, asker: Asker) -> Mid
                 await handler(request)
                 note(last)
                 return _hang_up(request)
+            case ApplyThenDelay():
+                answer = await handler(request)
+                await asyncio.sleep(last.delay_ms / 1_000)
+                note(last)
+                return answer
             case ApplyThenAnswer():
                 await handler(request)
                 note(last)
@@ -89,8 +103,9 @@ def _said(fault: Answer | ApplyThenAnswer) -> web.Response:
 
 
 async def _cut_short(request: web.Request, answer: web.StreamResponse, count: int) -> web.StreamResponse:
-    body = answer.body if isinstance(answer, web.Response) else b""
-    assert isinstance(body, bytes), "the exchange answers with whole bodies"
+    body = answer.body if isinstance(answer, web.Response) else None
+    if not isinstance(body, bytes) or not body:
+        return _hang_up(request)  # a head alone (204) would be a whole answer
     response = web.StreamResponse(status=answer.status)
     response.content_type = answer.content_type
     response.content_length = max(len(body), count + 1)  # the head promises more than comes

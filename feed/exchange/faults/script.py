@@ -10,8 +10,9 @@ On a REST request (`method`, `path` below /trade-api/v2 with `*`, `account`, `bo
     answer              not applied, answered with `status` and `text`
     delay               applied after `delay_ms`
     apply_then_drop     applied, then the connection is cut
+    apply_then_delay    applied at once, answered `delay_ms` later
     apply_then_answer   applied, but answered with `status` and `text`
-    cut                 applied, its answer cut short after `bytes` of the body
+    cut                 applied, its answer cut short after `bytes` of the body (one without a body: before its head)
 
 On a frame to a client (`type` and `ticker` of the frame, `account`):
 
@@ -25,7 +26,7 @@ On a frame to a client (`type` and `ticker` of the frame, `account`):
     cut_frame           its first `bytes` bytes, then the connection is cut
     silence             from here on nothing is sent or answered, not even pings; TCP stays up
     no_pings            from here on no pings
-    close               the connection is closed with `code`, the frame lost
+    close               the connection is closed with `code`, the frame lost; 1006 is cut, as no such code is ever sent
     fail                the subscription of the frame ends with error `code` (10, 25), the frame lost
 
 On a command of a client (`cmd`, `account`):
@@ -36,6 +37,10 @@ On a command of a client (`cmd`, `account`):
 On a new connection (`account`):
 
     close_at_once       accepted, then closed with `code`
+
+On all reads of account data, from `after_ms` to `until_ms`:
+
+    lag_reads           they and the user-data timestamp trail `lag_ms` behind the engine
 
 Every fault: `id` (its name in the log), `skip` (matches that pass first), `times` (how many are hit; null: all),
 `chance` (of a match being hit), `after_ms` and `until_ms` (since it was added). Several delays add up; of the others
@@ -52,6 +57,8 @@ import msgspec
 from kalshimm.errors import KalshimmError
 
 DELAY_MAX_MS = 600_000
+ABNORMAL = 1006  # what a client calls a connection that ended without a close frame
+CLOSE_CODES = frozenset({*range(1_000, 1_004), ABNORMAL, *range(1_007, 1_015)})
 
 
 class BadFaultScript(KalshimmError):
@@ -91,6 +98,16 @@ class Drop(RestFault, frozen=True, kw_only=True, tag="drop"):
 
 class ApplyThenDrop(RestFault, frozen=True, kw_only=True, tag="apply_then_drop"):
     """Apply, then cut the connection without an answer."""
+
+
+class ApplyThenDelay(RestFault, frozen=True, kw_only=True, tag="apply_then_delay"):
+    """Apply, then answer `delay_ms` late."""
+
+    delay_ms: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_delay(self.delay_ms)
 
 
 class _Answering(RestFault, frozen=True, kw_only=True):
@@ -187,6 +204,10 @@ class NoPings(FrameFault, frozen=True, kw_only=True, tag="no_pings"):
 class Close(FrameFault, frozen=True, kw_only=True, tag="close"):
     code: int = 1011
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_close_code(self.code)
+
 
 class Fail(FrameFault, frozen=True, kw_only=True, tag="fail"):
     code: int = 25
@@ -213,11 +234,28 @@ class Ignore(CommandFault, frozen=True, kw_only=True, tag="ignore"):
 class CloseAtOnce(Fault, frozen=True, kw_only=True, tag="close_at_once"):
     code: int = 1013
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_close_code(self.code)
+
+
+class LagReads(Fault, frozen=True, kw_only=True, tag="lag_reads"):
+    """Let reads of account data trail; a state of the whole exchange while it lasts, logged with each read it met."""
+
+    lag_ms: int
+    times: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_delay(self.lag_ms, "lag_ms")
+        if self.account or self.skip or self.times is not None or self.chance != 1:
+            raise ValueError("lag_reads is for all reads: account, skip, times and chance do not go with it")
+
 
 AnyFault = (
-    Drop | ApplyThenDrop | Answer | ApplyThenAnswer | Cut | Delay
+    Drop | ApplyThenDrop | ApplyThenDelay | Answer | ApplyThenAnswer | Cut | Delay
     | Lose | Repeat | Swap | Hold | Slow | Garble | Inject | CutFrame | Silence | NoPings | Close | Fail
-    | Refuse | Ignore | CloseAtOnce
+    | Refuse | Ignore | CloseAtOnce | LagReads
 )  # fmt: skip
 
 
@@ -248,6 +286,11 @@ def read_file(path: Path) -> list[AnyFault]:
         raise BadFaultScript(f"{path} cannot be read ({exc.strerror}).") from exc
 
 
-def _check_delay(delay_ms: int) -> None:
+def _check_delay(delay_ms: int, name: str = "delay_ms") -> None:
     if not 0 < delay_ms <= DELAY_MAX_MS:
-        raise ValueError(f"delay_ms lies in 1..{DELAY_MAX_MS}")
+        raise ValueError(f"{name} lies in 1..{DELAY_MAX_MS}")
+
+
+def _check_close_code(code: int) -> None:
+    if code not in CLOSE_CODES and not 3_000 <= code <= 4_999:
+        raise ValueError("code: one that may close a connection (RFC 6455 section 7.4), or 1006")

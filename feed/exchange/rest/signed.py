@@ -32,7 +32,7 @@ def signed_read(exchange: LocalExchange, handler: Handler) -> Callable[[web.Requ
     """Return a handler like `signed` that sees the account as reads see it: perhaps a while ago."""
 
     async def trailing(request: web.Request, account: Account) -> web.Response:
-        return await handler(request, exchange.reads.of(account))
+        return await handler(request, exchange.as_read(account, f"{request.method} {request.path_qs}"))
 
     return signed(exchange, trailing)
 

@@ -16,6 +16,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from aiohttp.abc import AbstractStreamWriter
 
 from feed.exchange.faults import stream as faulty
+from feed.exchange.faults.script import ABNORMAL
 from feed.exchange.faults.stream import Line
 from feed.exchange.rest.signed import KEY
 from feed.exchange.stream.framing import text_frames
@@ -68,7 +69,7 @@ class Sockets:
             writer = await socket.prepare(request)
         except ConnectionError:
             return web.Response()  # the client has left meanwhile; it goes nowhere
-        if await self._is_closed_at_once(socket, account):
+        if await self._is_closed_at_once(socket, request, account):
             return socket
         transport = request.transport
         if transport is None:
@@ -91,14 +92,20 @@ class Sockets:
             logger.info("client gone", extra={"action": "disconnected", "account": account})
         return socket
 
-    async def _is_closed_at_once(self, socket: web.WebSocketResponse, account: str) -> bool:
+    async def _is_closed_at_once(self, socket: web.WebSocketResponse, request: web.Request, account: str) -> bool:
         now_us = self._exchange.step().now_us
         fault = self._exchange.faults.of_connection(account=account, now_us=now_us)
         if fault is None:
             return False
         self._exchange.faults.note(fault, at_us=now_us, account=account, what="a new connection")
-        await socket.close(code=fault.code)
+        await self._close(socket, request.transport, fault.code)
         return True
+
+    async def _close(self, socket: web.WebSocketResponse, transport: asyncio.BaseTransport | None, code: int) -> None:
+        if code == ABNORMAL and isinstance(transport, asyncio.Transport):
+            transport.abort()
+        else:
+            await socket.close(code=code)
 
     async def _read(self, socket: web.WebSocketResponse, session: Session, line: Line, pong: asyncio.Event) -> None:
         async for message in socket:
@@ -139,22 +146,22 @@ class Sockets:
                 case faulty.Send():
                     way.transport.write(text_frames([step.frame]))
                 case faulty.SendLater():
-                    self._send_later(way.transport, step)
+                    self._send_later(way, step)
                 case faulty.CutAfter():
                     way.transport.write(text_frames([step.frame])[: step.count])
                     way.transport.close()
                 case faulty.CloseWith():
-                    await socket.close(code=step.code)
+                    await self._close(socket, way.transport, step.code)
                 case faulty.EndSubscription():
                     subscription = session.subscriptions.get(step.sid)
                     if subscription is not None:
                         session.kill(subscription, step.code, error_text(step.code))
 
-    def _send_later(self, transport: asyncio.Transport, step: faulty.SendLater) -> None:
+    def _send_later(self, way: Way, step: faulty.SendLater) -> None:
         def send() -> None:
             self._later.discard(handle)
-            if not transport.is_closing():
-                transport.write(text_frames([step.frame]))
+            if not (way.line.is_silent or way.transport.is_closing()):
+                way.transport.write(text_frames([step.frame]))
 
         handle = asyncio.get_running_loop().call_later(step.delay_ms / 1_000, send)
         self._later.add(handle)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import aiohttp
@@ -41,7 +42,10 @@ async def test_C1_a_create_is_applied_and_its_answer_lost(venue: Venue) -> None:
     assert len(await applied(venue)) == 1
 
 
-@pytest.mark.parametrize(("status", "text"), [(408, "{}"), (500, "{}"), (502, "<html>"), (503, "{}"), (504, "")])
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [(408, "{}"), (500, "{}"), (502, "<html>"), (503, "{}"), (504, ""), (201, '{"order_id":'), (200, "<html>")],
+)
 async def test_C1_a_create_is_applied_and_answered_with_an_error(venue: Venue, status: int, text: str) -> None:
     await arm(venue, do="apply_then_answer", method="POST", path=ORDERS, status=status, text=text)
     headers = venue.headers("POST", "/trade-api/v2" + ORDERS)
@@ -65,6 +69,51 @@ async def test_C1_an_answer_is_cut_in_its_body(venue: Venue) -> None:
     with pytest.raises(aiohttp.ClientPayloadError):
         await venue.order("bid", "0.4000", client_order_id="mine-1")
     assert await orders(venue) == ["mine-1"]
+
+
+async def test_C8_a_create_is_applied_long_before_it_is_answered(venue: Venue) -> None:
+    await arm(venue, do="apply_then_delay", method="POST", path=ORDERS, delay_ms=200)
+    answer = asyncio.create_task(venue.order("bid", "0.4000", client_order_id="mine-1"))
+    while not await orders(venue):
+        assert not answer.done()
+    assert await applied(venue) == []
+    assert (await answer).status == 201
+    assert [(f["do"], f["what"]) for f in await applied(venue)] == [("apply_then_delay", "POST /trade-api/v2" + ORDERS)]
+
+
+async def test_an_answer_without_a_body_is_cut_before_its_head(venue: Venue) -> None:
+    await arm(venue, do="cut", method="DELETE", path=ORDERS, times=2)
+    with pytest.raises(aiohttp.ServerDisconnectedError):
+        await venue.call("DELETE", ORDERS)
+    assert [f["do"] for f in await applied(venue)] == ["cut"] * 2  # this client sends a DELETE again by itself
+
+
+async def test_C4_reads_trail_the_engine_while_the_script_says_so(venue: Venue) -> None:
+    await arm(venue, do="lag_reads", id="late", lag_ms=2_000, until_ms=10_000)
+    venue.exchange.flush()
+    venue.clock.advance_us(1_000_000)
+    order_id = (await venue.order("bid", "0.4000")).body["order_id"]
+    path = f"/portfolio/orders/{order_id}"
+    assert (await venue.call("GET", path)).status == 404
+    assert await venue.get("/exchange/user_data_timestamp") == {"as_of_time": "2026-11-22T08:49:59Z"}
+    venue.clock.advance_us(2_000_000)
+    assert (await venue.call("GET", path)).status == 200
+    venue.clock.advance_us(7_000_000)
+    assert (await venue.call("DELETE", f"{ORDERS}/{order_id}?market_ticker=KXTEST-26NOV22-A")).status == 200
+    assert (await venue.call("GET", path)).body["order"]["status"] == "canceled"
+    assert [(f["id"], f["do"], f["what"]) for f in await applied(venue)] == [
+        ("late", "lag_reads", f"GET /trade-api/v2{path}")
+    ] * 2
+
+
+async def test_F1_what_is_done_on_the_control_port_stands_in_the_log_too(venue: Venue) -> None:
+    assert (await venue.control("POST", "/pauses", json={"halt": "trading"})).status == 200
+    assert (await venue.control("POST", "/pauses", json={"halt": "tea"})).status == 400
+    assert (await venue.outsider("bid", "0.4000")).status == 409
+    assert (await venue.control("POST", "/markets/KXTEST-26NOV22-A/close")).status == 200
+    assert [(f["do"], f["what"]) for f in await applied(venue)] == [
+        ("control", 'POST /pauses {"halt": "trading"}'), ("control", "POST /markets/KXTEST-26NOV22-A/close"),
+    ]  # fmt: skip
 
 
 async def test_a_fault_passes_some_matches_and_ends_after_its_times(venue: Venue) -> None:
@@ -103,6 +152,11 @@ async def test_faults_are_listed_and_removed(venue: Venue) -> None:
         ([{"do": "delay"}], "delay_ms"),
         ([{"do": "drop", "tiems": 2}], "tiems"),
         ([{"do": "drop", "times": 0}], "times"),
+        ([{"do": "close", "code": 1005}], "code"),
+        ([{"do": "close_at_once", "code": 70_000}], "code"),
+        ([{"do": "lag_reads", "lag_ms": 0}], "lag_ms"),
+        ([{"do": "lag_reads", "lag_ms": 5, "times": 1}], "times"),
+        ([{"do": "apply_then_delay", "delay_ms": -1}], "delay_ms"),
         ({"do": "drop"}, "array"),
     ],
 )

@@ -10,6 +10,8 @@ import pytest
 import websockets
 from exchangeclient import Socket, Venue
 
+from feed.exchange.stream import socket as exchange_socket
+
 A, B = "KXTEST-26NOV22-A", "KXTEST-26NOV22-B"
 
 
@@ -102,6 +104,20 @@ async def test_B1_a_connection_is_closed_with_a_code(venue: Venue) -> None:
         assert socket.connection.close_code == 1012
 
 
+@pytest.mark.parametrize("fault", [{"do": "close", "type": "orderbook_delta"}, {"do": "close_at_once"}])
+async def test_B1_code_1006_is_a_connection_cut_without_a_word(venue: Venue, fault: dict[str, Any]) -> None:
+    async with venue.socket() as before:
+        await a_book(before, A)
+        await arm(venue, code=1006, **fault)
+        async with venue.socket() as after:
+            cut = after if fault["do"] == "close_at_once" else before
+            await venue.order("bid", "0.1000")
+            with pytest.raises(websockets.ConnectionClosedError) as closed:
+                await cut.next()
+    assert (closed.value.rcvd, closed.value.sent) == (None, None)
+    assert await applied(venue) == [fault["do"]]
+
+
 async def test_B2_a_connection_ends_after_half_of_the_snapshots(venue: Venue) -> None:
     await arm(venue, do="close", code=1001, type="orderbook_snapshot", skip=1)
     async with venue.socket() as socket:
@@ -135,6 +151,35 @@ async def test_B3_a_silent_connection_stays_open_and_answers_nothing(venue: Venu
     assert await applied(venue) == ["silence"]
 
 
+async def test_B3_a_silent_connection_keeps_what_was_held(venue: Venue) -> None:
+    async with venue.socket() as socket:
+        await a_book(socket, A)
+        await arm(venue, do="hold", type="orderbook_delta", delay_ms=10)
+        await arm(venue, do="silence", type="orderbook_delta")
+        await three_deltas(venue)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(socket.connection.recv(), 0.05)
+    assert await applied(venue) == ["hold", "silence"]
+
+
+async def test_B3_pings_stay_away_while_frames_go_on(venue: Venue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange_socket, "PING_EVERY_S", 0.01)
+    async with venue.socket() as socket:
+        await arm(venue, do="no_pings")
+        await socket.settled(1)
+        pings = []
+        original = socket.connection.process_event
+        monkeypatch.setattr(socket.connection, "process_event", lambda event: pings.append(event) or original(event))
+        async with venue.socket() as other:
+            received = asyncio.Event()
+            told = other.connection.process_event
+            monkeypatch.setattr(other.connection, "process_event", lambda event: received.set() or told(event))
+            await asyncio.wait_for(received.wait(), 5)  # a ping: nothing else is sent there
+        assert pings == []
+        await socket.settled(2)
+    assert await applied(venue) == ["no_pings"]
+
+
 @pytest.mark.parametrize("code", [10, 25])
 async def test_B10_a_subscription_fails_and_the_rest_of_the_connection_goes_on(venue: Venue, code: int) -> None:
     async with venue.socket() as socket:
@@ -153,6 +198,15 @@ async def test_B13_a_command_is_refused_for_one_of_its_markets(venue: Venue) -> 
         error = await socket.next()
         assert (error["id"], error["msg"]["code"], error["msg"]["market_tickers"]) == (1, 26, [B])
         await a_book(socket, A)  # the next one is carried out
+
+
+@pytest.mark.parametrize("code", [18, 27])
+async def test_B13_any_command_may_be_refused_with_any_code(venue: Venue, code: int) -> None:
+    await arm(venue, do="refuse", cmd="list_subscriptions", code=code)
+    async with venue.socket() as socket:
+        await socket.say({"id": 3, "cmd": "list_subscriptions"})
+        error = await socket.next()
+    assert (error["type"], error["id"], error["msg"]["code"]) == ("error", 3, code)
 
 
 async def test_a_command_is_ignored(venue: Venue) -> None:
@@ -188,3 +242,59 @@ async def test_B16_private_frames_alone_are_lost(venue: Venue) -> None:
         await arm(venue, do="lose", type="user_order", times=None)
         await venue.order("bid", "0.1000")
         assert [frame["type"] for frame in await socket.settled(9)] == ["orderbook_delta", "ok"]
+
+
+PRIVATE = ("fill", "user_orders")
+
+
+async def two_fills(venue: Venue, socket: Socket) -> None:
+    """Rest one order, then trade it in two; subscribed to the private channels."""
+    await socket.subscribe(*PRIVATE)
+    await socket.settled(8)
+    await venue.order("bid", "0.4000", "3.00")
+    await socket.settled(8)
+
+
+def said(frames: list[dict[str, Any]]) -> list[str]:
+    return [f["msg"].get("count_fp") or f["msg"]["fill_count_fp"] for f in frames if f["type"] != "ok"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "order"),
+    [
+        ({"do": "repeat", "type": "fill"}, ["1.00", "1.00", "1.00", "2.00", "3.00"]),
+        ({"do": "swap", "type": "user_order"}, ["1.00", "2.00", "1.00", "3.00"]),
+        ({"do": "lose", "type": "fill"}, ["1.00", "2.00", "3.00"]),
+    ],
+)
+async def test_B15_private_frames_come_twice_out_of_order_or_not_at_all(
+    venue: Venue, fault: dict[str, Any], order: list[str]
+) -> None:
+    async with venue.socket() as socket:
+        await two_fills(venue, socket)
+        await arm(venue, **fault)
+        for count in ("1.00", "2.00"):
+            await venue.outsider("ask", "0.4000", count)
+        assert said(await socket.settled(9)) == order
+    assert fault["do"] in await applied(venue)
+
+
+async def test_B15_a_late_fill_comes_behind_the_end_of_its_order(venue: Venue) -> None:
+    async with venue.socket() as socket:
+        await two_fills(venue, socket)
+        await arm(venue, do="hold", type="fill", delay_ms=30)
+        await venue.outsider("ask", "0.4000", "3.00")
+        order, fill = await socket.next(), await socket.next()
+    assert (order["type"], order["msg"]["status"], fill["type"]) == ("user_order", "executed", "fill")
+
+
+async def test_B15_a_fill_comes_before_the_answer_to_its_create(venue: Venue) -> None:
+    await venue.outsider("ask", "0.4000")
+    async with venue.socket() as socket:
+        await socket.subscribe("fill")
+        await socket.settled(8)
+        await arm(venue, do="apply_then_delay", path="/portfolio/events/orders", delay_ms=200)
+        answer = asyncio.create_task(venue.order("bid", "0.4000"))
+        fill = await socket.next()
+        assert not answer.done()
+        assert (await answer).body["order_id"] == fill["msg"]["order_id"]
