@@ -5,9 +5,15 @@ A client must live with both sides of every switch.
 
 from __future__ import annotations
 
-from typing import Literal
+import inspect
+import re
+import textwrap
+from collections.abc import Iterable
+from typing import Any, Literal, get_args, get_type_hints
 
 import msgspec
+
+from kalshimm.errors import ConfigurationError
 
 
 class Switches(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,3 +65,35 @@ class Switches(msgspec.Struct, frozen=True, kw_only=True):
     read_lag_ms: int = 0
     live_tier_s: int = 14 * 86_400
     weekly_maintenance: bool = False
+
+
+def read(assignments: Iterable[str]) -> Switches:
+    """Return the defaults but for what `NAME=VALUE` texts set; `null` is None.
+
+    Raises:
+        ConfigurationError: A text names no switch, or a value that it does not take.
+    """
+    chosen: dict[str, Any] = {}
+    kinds = get_type_hints(Switches)
+    for assignment in assignments:
+        name, is_set, value = assignment.partition("=")
+        if name not in kinds or not is_set:
+            raise ConfigurationError("--switch", f"expected NAME=VALUE of a known switch, found {assignment!r}")
+        try:
+            chosen[name] = msgspec.convert(value, kinds[name], strict=False)
+        except msgspec.ValidationError as exc:
+            raise ConfigurationError("--switch", f"{name}: {exc}, found {value!r}") from exc
+    return Switches(**chosen)
+
+
+def describe() -> str:
+    """Return every switch with the values it takes, its default first, and what it decides."""
+    told = re.findall(r"^(\w+): (.*?)(?=^\w+: |\Z)", inspect.getdoc(Switches) or "", re.MULTILINE | re.DOTALL)
+    kinds, defaults = get_type_hints(Switches), Switches()
+    lines = []
+    for name, meaning in told:
+        default = getattr(defaults, name)
+        values = [default, *(value for value in get_args(kinds[name]) if isinstance(value, str) and value != default)]
+        shown = "|".join("null" if value is None else str(value).lower() for value in values)
+        lines += [f"  {name}={shown}", textwrap.fill(meaning, 96, initial_indent=" " * 6, subsequent_indent=" " * 6)]
+    return "\n".join(lines)

@@ -12,6 +12,7 @@ import msgspec
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
+from feed.exchange import switches
 from feed.exchange.budgets import DEFAULT_TIER, TIERS
 from feed.exchange.faults.script import read_file
 from feed.exchange.flow.merged import merge_into
@@ -34,10 +35,11 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--port", type=int, default=0, help="port of REST and WebSocket; 0 takes a free one")
         parser.add_argument(
-            "--key-dir", type=Path, help="where the client key is kept (default: exchange/ in the home)"
+            "--key-dir", type=Path, help="where the accounts' keys are kept (default: exchange/ in the home)"
         )
         parser.formatter_class = argparse.RawDescriptionHelpFormatter
-        parser.epilog = f"scenarios:\n{describe()}"
+        open_questions = "switches, for what no document settles (default first)"
+        parser.epilog = f"scenarios:\n{describe()}\n\n{open_questions}:\n{switches.describe()}"
         parser.add_argument("--scenario", choices=SCENARIOS, default="demo", help="the simulated world, see below")
         parser.add_argument("--replay", type=Path, nargs="+", default=[], help="recordings to play instead")
         parser.add_argument(
@@ -49,6 +51,9 @@ class Command(BaseCommand):
         parser.add_argument("--tier", choices=TIERS, default=DEFAULT_TIER, help="API usage level of every account")
         parser.add_argument("--seed", type=int, default=1, help="the simulated world's chance")
         parser.add_argument("--faults", type=Path, help="a fault script (JSON): what to do wrong, see the control port")
+        parser.add_argument(
+            "--switch", metavar="NAME=VALUE", action="append", default=[], help="decide an open question, see below"
+        )
 
     def handle(self, *_args: Any, **options: Any) -> None:
         if not 0 <= options["port"] <= 65_535:
@@ -62,11 +67,12 @@ class Command(BaseCommand):
             for _ in read_frames(path):
                 pass
         faults = read_file(options["faults"]) if options["faults"] else []
+        chosen = switches.read(options["switch"])
         key_dir = options["key_dir"] or settings.KALSHIMM_HOME / "exchange"
 
         async def run(stop: asyncio.Event) -> None:
             clock = SystemClock()
-            world = World(seed=options["seed"], now_us=clock.wall_us())
+            world = World(seed=options["seed"], now_us=clock.wall_us(), switches=chosen)
             if options["markets"] is not None:
                 merge_into(world, options["replay"], markets=options["markets"], speed=options["speed"])
             elif options["replay"]:

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import pytest
+
+from feed.exchange import switches
+from kalshimm.errors import ConfigurationError
 
 ROOT = Path(__file__).resolve().parents[3]
 DEADLINE_S = 30
@@ -61,3 +69,34 @@ def test_a_recording_that_is_not_there_is_named(tmp_path: Path, manage: Any) -> 
     assert result.returncode == 1
     assert str(missing) in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("switch", "complaint"),
+    [
+        ("post_only_cross=maybe", "--switch: post_only_cross: Invalid enum value 'maybe'"),
+        ("read_lag_ms=soon", "--switch: read_lag_ms: Expected `int`"),
+        ("colour=red", "expected NAME=VALUE of a known switch, found 'colour=red'"),
+        ("netting", "expected NAME=VALUE of a known switch, found 'netting'"),
+    ],
+)
+def test_a_switch_that_is_none_is_named(switch: str, complaint: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(complaint)):
+        switches.read([switch])
+
+
+def test_every_switch_is_set_and_told_by_its_name() -> None:
+    chosen = switches.read(["anonymous_reads_per_s=20", "netting=false", "pong_timeout_s=null", "group_limit=reaches"])
+    assert (chosen.anonymous_reads_per_s, chosen.netting, chosen.pong_timeout_s) == (20, False, None)
+    assert chosen.group_limit == "reaches"
+    told = re.findall(r"^  (\w+)=(\S+)$", switches.describe(), re.MULTILINE)
+    assert sorted(name for name, _ in told) == sorted(switches.Switches.__struct_fields__)
+    assert dict(told)["group_limit"] == "exceeds|reaches"
+
+
+def test_a_switch_reaches_the_exchange(tmp_path: Path) -> None:
+    with (
+        an_exchange(tmp_path, "--scenario", "quiet", "--switch", "books_need_a_key=true") as (_, ready),
+        pytest.raises(urllib.error.HTTPError, match="401"),
+    ):
+        urllib.request.urlopen(f"{ready['rest']}/markets/orderbooks?tickers=A", timeout=DEADLINE_S)
