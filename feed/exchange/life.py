@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 SECOND_US = 1_000_000
 CLEAR_AFTER_US = 1 * SECOND_US  # resting orders go "shortly after close"
+RECORDED_CLEAR_AFTER_US = 10 * SECOND_US  # a recording goes on for some seconds; its player may clear before
 BINARY_VALUES = {"yes": DOLLAR_CC, "no": 0}
 SCALAR = "scalar"
 
@@ -128,15 +129,19 @@ class Life:
         if market.status not in (INITIALIZED, ACTIVE, INACTIVE):
             return
         self._enter(market, CLOSED)
-        now = self._world.now_us
-        if market.displayed is None:
-            closing = market.closing = market.stage
-            self._world.schedule(
-                now + CLEAR_AFTER_US, lambda: self.clear(market) if market.closing == closing else None
-            )
+        market.closing = market.stage
+        self._clear_after(market, CLEAR_AFTER_US if market.displayed is None else RECORDED_CLEAR_AFTER_US)
         if determine:
             judge, determine_after_us = self._judges[market.ticker]
-            self._later(market, now + determine_after_us, lambda: self.determine(market, judge()))
+            due_us = self._world.now_us + determine_after_us
+            self._later(market, due_us, lambda: self.determine(market, judge()))
+
+    def _clear_after(self, market: Market, after_us: int) -> None:
+        """Clear a market that has closed, unless it reopens or is cleared before."""
+        closing = market.closing
+        is_waiting = closing is not None
+        due_us = self._world.now_us + after_us
+        self._world.schedule(due_us, lambda: self.clear(market) if is_waiting and market.closing == closing else None)
 
     def move_close(self, market: Market, close_us: int) -> None:
         """Move the close of a market to another time, and say so; a closed market whose close now lies ahead reopens.
@@ -161,6 +166,7 @@ class Life:
         """Move the close to now, and close."""
         self.move_close(market, self._world.now_us)
         self.close(market, determine=determine)
+        self._clear_after(market, CLEAR_AFTER_US)
 
     def clear(self, market: Market) -> None:
         """Cancel what rests and tell every subscriber that the book is empty."""

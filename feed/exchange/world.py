@@ -19,7 +19,7 @@ from feed.exchange.flow.displayed import Displayed
 from feed.exchange.happenings import Announced, Happening, Private, TickerChanged
 from feed.exchange.incentives.ledger import Incentives
 from feed.exchange.life import Judge, Life
-from feed.exchange.market import Market
+from feed.exchange.market import FINALIZED, Market
 from feed.exchange.pauses import Halt, Pauses, Scope, Window, next_weekly_window
 from feed.exchange.switches import Switches
 from feed.exchange.trading.accounts import Account
@@ -33,6 +33,7 @@ from feed.exchange.wire import public as wire
 SECOND_US = 1_000_000
 PAST_MARKETS_KEPT = 2_000
 TICKER_EVERY_US = SECOND_US
+RETIRE_AGAIN_US = 10 * SECOND_US  # how often to look whether a market that was held up has paid out
 
 DEFAULTS = Switches()
 
@@ -193,6 +194,13 @@ class World:
         self.life.announce_created(market)
         self.life.begin(market, judge, determine_after_us)
         return market
+
+    def retire(self, event_ticker: str) -> None:
+        """Delist an event as soon as all its markets have paid out."""
+        if all(market.status == FINALIZED for market in self.markets_of(event_ticker)):
+            self.delist(event_ticker)
+        else:
+            self.schedule(self.now_us + RETIRE_AGAIN_US, lambda: self.retire(event_ticker))
 
     def delist(self, event_ticker: str) -> None:
         """Move a settled event to the history."""

@@ -7,20 +7,25 @@ Each event has one market for each kind of life. All times are in seconds after 
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from feed.exchange.catalog import Event, Series, Terms
 from feed.exchange.flow.agents.hands import Pace
 from feed.exchange.flow.beliefs import Walk
 from feed.exchange.flow.crowd import Crowd
+from feed.exchange.life import WrongState
 from feed.exchange.wire import public as wire
 from feed.exchange.world import SECOND_US, stable_uuid
 
 if TYPE_CHECKING:
     from feed.exchange.market import Market
     from feed.exchange.world import World
+
+logger = logging.getLogger(__name__)
 
 EVERY_S = 5
 OPEN_S, CLOSE_S, DETERMINED_AFTER_S, TIMER_S, DELIST_S = 2, 12, 2, 3, 60
@@ -69,8 +74,8 @@ class Cycle:
                 determine_after_us=DETERMINED_AFTER_S * SECOND_US,
             )
             for second, step in steps:
-                world.schedule(listed_us + int(second * SECOND_US), lambda step=step, market=market: step(market))  # type: ignore[misc]
-        world.schedule(listed_us + DELIST_S * SECOND_US, lambda: world.delist(ticker))
+                world.schedule(listed_us + int(second * SECOND_US), partial(_live, step, market))
+        world.schedule(listed_us + DELIST_S * SECOND_US, lambda: world.retire(ticker))
         world.schedule((slot + 1) * EVERY_S * SECOND_US, lambda: self._list(slot + 1))
 
     def _opened(self, market: Market) -> None:
@@ -86,6 +91,13 @@ class Cycle:
         world.pause("trading")
         world.schedule(world.now_us + HALT_S * SECOND_US, lambda: world.resume("trading"))
         world.schedule(world.now_us + HALT_EVERY_S * SECOND_US, self._halt)
+
+
+def _live(step: Callable[[Market], None], market: Market) -> None:
+    try:
+        step(market)
+    except WrongState as exc:  # somebody's hand on the control port has told another story
+        logger.info("a step of a market's life lapses: %s", exc, extra={"action": "lapsed", "ticker": market.ticker})
 
 
 def _other(result: str) -> str:

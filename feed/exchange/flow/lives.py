@@ -10,12 +10,41 @@ from array import array
 from collections.abc import Iterable
 from pathlib import Path
 
+import msgspec
+
 from feed.exchange.flow.recorded import SIDES, Body, decode_frame, parse_time
 from feed.recording import read_frames
 from kalshimm.errors import BadRecording
 from markets.core.units import Side, parse_count, parse_price
 
 OTHER = -1  # in `levels`: not a delta, but a message
+
+
+class Ladders(msgspec.Struct, frozen=True):
+    """A recorded snapshot: price_cc → count_cx of each side."""
+
+    yes: dict[int, int]
+    no: dict[int, int]
+
+
+class QuoteLine(msgspec.Struct, frozen=True):
+    """What a recorded ticker says of trades; `last_size_cx` is None where it does not tell."""
+
+    price_cc: int
+    volume_cx: int
+    open_interest_cx: int
+    last_size_cx: int | None
+
+
+class Print(msgspec.Struct, frozen=True):
+    """A recorded trade."""
+
+    yes_price_cc: int
+    count_cx: int
+    taker_side: Side
+
+
+Message = Ladders | QuoteLine | Print
 
 
 class Life:
@@ -30,7 +59,7 @@ class Life:
         self.at_us = array("q")
         self.levels = array("i")
         self.deltas_cx = array("q")
-        self.messages: dict[int, tuple[str, Body]] = {}
+        self.messages: dict[int, Message] = {}
         self._start_us = start_us
 
     def __len__(self) -> int:
@@ -48,15 +77,15 @@ class Life:
         self.closes_us = at_us - self._start_us
 
     def add(self, at_us: int, kind: str, body: Body) -> None:
+        level, delta_cx = OTHER, 0
+        if kind == "orderbook_delta":
+            level, delta_cx = parse_price(body.price_dollars) * 2 + SIDES[body.side], parse_count(body.delta_fp)
+        else:
+            self.messages[len(self.levels)] = _message(kind, body)
         # Exchange times of a market may step back by a moment; here they must not.
         self.at_us.append(max(at_us - self._start_us, self.lasts_us))
-        if kind == "orderbook_delta":
-            self.levels.append(parse_price(body.price_dollars) * 2 + SIDES[body.side])
-            self.deltas_cx.append(parse_count(body.delta_fp))
-            return
-        self.messages[len(self.levels)] = (kind, body)
-        self.levels.append(OTHER)
-        self.deltas_cx.append(0)
+        self.levels.append(level)
+        self.deltas_cx.append(delta_cx)
 
     def side_and_price(self, number: int) -> tuple[Side, int]:
         price_cc, side = divmod(self.levels[number], 2)
@@ -113,8 +142,16 @@ def _note(lives: dict[str, Life], closes: dict[str, int], at_us: int, kind: str,
     life.add(at_us, kind, body)
 
 
-def levels_of(body: Body) -> tuple[dict[int, int], dict[int, int]]:
-    """Return the ladders of a recorded snapshot, price_cc → count_cx."""
-    yes = {parse_price(price): parse_count(count) for price, count in body.yes_dollars_fp}
-    no = {parse_price(price): parse_count(count) for price, count in body.no_dollars_fp}
-    return yes, no
+def _message(kind: str, body: Body) -> Message:
+    if kind == "orderbook_snapshot":
+        yes, no = (
+            {parse_price(price): parse_count(count) for price, count in levels}
+            for levels in (body.yes_dollars_fp, body.no_dollars_fp)
+        )
+        return Ladders(yes, no)
+    if kind == "ticker":
+        last_cx = parse_count(body.last_trade_size_fp) if body.last_trade_size_fp else None
+        price_cc = parse_price(body.price_dollars)
+        return QuoteLine(price_cc, parse_count(body.volume_fp), parse_count(body.open_interest_fp), last_cx)
+    side = SIDES[body.taker_outcome_side or body.taker_side]
+    return Print(parse_price(body.yes_price_dollars), parse_count(body.count_fp), side)

@@ -10,9 +10,8 @@ sequence over all markets of a sid comes from the hub, as ever.
 
 from __future__ import annotations
 
-import logging
 import random
-from collections import defaultdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,18 +19,17 @@ import msgspec
 
 from feed.exchange.flow import activity
 from feed.exchange.flow.displayed import Displayed
-from feed.exchange.flow.lives import OTHER, Life, levels_of, read_lives
-from feed.exchange.flow.recorded import SIDES, Body, list_event_of, recorded_terms, show_change
+from feed.exchange.flow.lives import OTHER, Ladders, Life, Print, QuoteLine, read_lives
+from feed.exchange.flow.recorded import list_event_of, recorded_terms, show_change
 from feed.exchange.happenings import TickerChanged, Traded
+from feed.exchange.market import CLOSED
 from feed.exchange.wire import public as wire
 from feed.exchange.world import SECOND_US, World
 from markets.core.grid import PriceGrid
-from markets.core.units import DOLLAR_CC, Side, parse_count, parse_price
+from markets.core.units import DOLLAR_CC, Side
 
 if TYPE_CHECKING:
     from feed.exchange.market import Market
-
-logger = logging.getLogger(__name__)
 
 BUSIEST_PER_S = 30.0  # the busiest of twelve markets in the 600 s capture of 2026-08-20
 SIZE_SIGMA = 1.2  # of the logarithm of sizes between markets; the quartiles of section 3 give about that
@@ -41,6 +39,7 @@ CLEAR_AFTER_US = 1 * SECOND_US
 DETERMINED_AFTER_US = 3 * SECOND_US
 SETTLEMENT_TIMER_S = 2
 NEXT_AFTER_US = 10 * SECOND_US
+RETIRED_AFTER_US = 3_600 * SECOND_US  # older ones belong to the venue's history
 
 
 class Guise(msgspec.Struct, frozen=True):
@@ -103,6 +102,7 @@ class Track:
         player = Player(self._world, life, self._guise, self._rate_per_s / life.changes_per_s)
         player.start(self._name(life, lap))
         self._world.schedule(player.closes_us + NEXT_AFTER_US, self.start)
+        self._world.schedule(player.closes_us + RETIRED_AFTER_US, partial(self._world.retire, player.event_ticker))
 
     def _name(self, life: Life, lap: int) -> str:
         """Return a ticker of the recorded series and event that no other track, and no other lap, has."""
@@ -124,6 +124,7 @@ class Player:
         # A life that was cut off ends there: a book that stands still for hours tells nobody anything.
         self.closes_us = self._here(lasts_us)
         self._recorded: tuple[dict[int, int], dict[int, int]] = ({}, {})  # levels as recorded, on our sides
+        self._shown = Displayed()
 
     def _here(self, recorded_us: int) -> int:
         return self._start_us + int(recorded_us / self._pace)
@@ -131,7 +132,7 @@ class Player:
     def start(self, ticker: str) -> None:
         world = self._world
         life_us = (world.now_us, self.closes_us)
-        event_ticker = list_event_of(world, ticker, life_us)
+        self.event_ticker = event_ticker = list_event_of(world, ticker, life_us)
         terms = recorded_terms(
             ticker, "", event_ticker, life_us=life_us, settlement_timer_s=SETTLEMENT_TIMER_S, strike=None
         )
@@ -139,21 +140,31 @@ class Player:
             terms,
             judge=lambda: "yes" if 2 * self._market.tape.last_price_cc >= DOLLAR_CC else "no",
             determine_after_us=DETERMINED_AFTER_US,
-            displayed=Displayed(),
+            displayed=self._shown,
         )
-        world.schedule(self.closes_us + CLEAR_AFTER_US, lambda: world.life.clear(self._market))
+        self._grid = terms.grid  # also where the market is given another one: a level stays where it was shown
+        world.schedule(self.closes_us + CLEAR_AFTER_US, self._end)
         self._play()
 
     def _play(self) -> None:
         """Do everything up to now and wait for what comes next; after the close nothing more is shown."""
         life, now_us = self._life, self._world.now_us
-        if now_us > self.closes_us:
+        if now_us > self.closes_us or self._is_cleared:
             return
         while self._at < len(life) and (due_us := self._here(life.at_us[self._at])) <= now_us:
             self._do(self._at)
             self._at += 1
         if self._at < len(life):
             self._world.schedule(due_us, self._play)
+
+    @property
+    def _is_cleared(self) -> bool:
+        """Whether the market was emptied by now, perhaps by somebody's hand: the rest of the life has no book."""
+        return self._market.displayed is not self._shown
+
+    def _end(self) -> None:
+        if self._market.status == CLOSED and not self._is_cleared:
+            self._world.life.clear(self._market)
 
     def _do(self, number: int) -> None:
         life = self._life
@@ -162,14 +173,13 @@ class Player:
             side = self._guise.side(side)
             self._set(side, price_cc, self._recorded[side].get(price_cc, 0) + life.deltas_cx[number])
             return
-        kind, body = life.messages[number]
-        match kind:
-            case "orderbook_snapshot":
-                self._snapshot(body)
-            case "ticker":
-                self._ticker(body)
-            case "trade":
-                self._trade(body)
+        match life.messages[number]:
+            case Ladders() as ladders:
+                self._snapshot(ladders)
+            case QuoteLine() as line:
+                self._ticker(line)
+            case Print() as printed:
+                self._trade(printed)
 
     def _set(self, side: Side, price_cc: int, size_cx: int) -> None:
         """Let a recorded level be `size_cx`, and show what that changes."""
@@ -177,16 +187,13 @@ class Player:
         before_cx = guise.count_cx(recorded.pop(price_cc, 0))
         if size_cx > 0:
             recorded[price_cc] = size_cx
-        own_cc = guise.price_cc(market.terms.grid, side, price_cc)
-        assert market.displayed is not None, "it was listed with one"
-        change_cx = market.displayed.apply(side, own_cc, guise.count_cx(size_cx) - before_cx)
+        own_cc = guise.price_cc(self._grid, side, price_cc)
+        change_cx = self._shown.apply(side, own_cc, guise.count_cx(size_cx) - before_cx)
         show_change(self._world, market, side, own_cc, change_cx, at_us=self._world.now_us)
 
-    def _snapshot(self, body: Body) -> None:
+    def _snapshot(self, ladders: Ladders) -> None:
         """Become a recorded snapshot: what is gone goes first, so that no book crosses on the way."""
-        wanted: dict[Side, dict[int, int]] = defaultdict(dict)
-        for side, levels in zip(Side, levels_of(body), strict=True):
-            wanted[self._guise.side(side)] = levels
+        wanted = {self._guise.side(Side.YES): ladders.yes, self._guise.side(Side.NO): ladders.no}
         for side in Side:
             for price_cc in [price for price in self._recorded[side] if price not in wanted[side]]:
                 self._set(side, price_cc, 0)
@@ -194,26 +201,26 @@ class Player:
             for price_cc, size_cx in wanted[side].items():
                 self._set(side, price_cc, size_cx)
 
-    def _ticker(self, body: Body) -> None:
-        market, guise = self._market, self._guise
+    def _ticker(self, line: QuoteLine) -> None:
+        market, guise, now_us = self._market, self._guise, self._world.now_us
         tape = market.tape
-        tape.last_price_cc = guise.yes_price_cc(parse_price(body.price_dollars))
-        if body.last_trade_size_fp:
-            tape.last_size_cx = guise.count_cx(parse_count(body.last_trade_size_fp))
-        tape.volume_cx = guise.count_cx(parse_count(body.volume_fp))
-        tape.open_interest_cx = guise.count_cx(parse_count(body.open_interest_fp))
-        line = {**wire.ticker_line(market), **wire.ticker_times(self._world.now_us)}
-        self._world.emit(TickerChanged(market.ticker, line))
+        tape.last_price_cc = guise.yes_price_cc(line.price_cc)
+        if line.last_size_cx is not None:
+            tape.last_size_cx = guise.count_cx(line.last_size_cx)
+        tape.volume_cx = guise.count_cx(line.volume_cx)
+        tape.open_interest_cx = guise.count_cx(line.open_interest_cx)
+        market.note_quote(now_us)
+        self._world.emit(TickerChanged(market.ticker, {**wire.ticker_line(market), **wire.ticker_times(now_us)}))
 
-    def _trade(self, body: Body) -> None:
+    def _trade(self, printed: Print) -> None:
         market, guise = self._market, self._guise
         trade = Traded(
             self._world.new_id(),
             market.ticker,
-            guise.yes_price_cc(parse_price(body.yes_price_dollars)),
-            guise.count_cx(parse_count(body.count_fp)),
-            guise.side(SIDES[body.taker_outcome_side or body.taker_side]),
+            guise.yes_price_cc(printed.yes_price_cc),
+            guise.count_cx(printed.count_cx),
+            guise.side(printed.taker_side),
             self._world.now_us,
         )
-        market.tape.trades.append(trade)
+        market.tape.add(trade)
         self._world.emit(trade)

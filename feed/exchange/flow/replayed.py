@@ -70,7 +70,7 @@ class Replay:
         self._start_us: int | None = None
         self._last_us = 0
         self._closes: dict[str, int] = {}
-        self._cleared: set[str] = set()
+        self._shown: dict[str, Displayed] = {}  # what of ours a market shows, until it is cleared
         self._number = -1
 
     def start(self) -> None:
@@ -90,14 +90,15 @@ class Replay:
         try:
             frame = next(self._frames, None)
             decoded = decode_frame(frame.frame) if frame is not None and frame.frame else None
-        except (BadRecording, msgspec.MsgspecError) as exc:
+            at_us = decoded.msg.at_us if decoded else None
+        except (BadRecording, msgspec.MsgspecError, ValueError) as exc:
             self._break_off(exc)
             return
         if frame is None:
             logger.info("recording played", extra={"action": "replayed", "recording": str(self._path)})
             self._next_file()
             return
-        recorded_us = frame.recv_us or (decoded.msg.at_us if decoded else None)
+        recorded_us = frame.recv_us or at_us
         if recorded_us is not None:
             if self._start_us is None:
                 self._start_us, self._from_us = recorded_us, self._world.now_us
@@ -154,7 +155,7 @@ class Replay:
         if decoded.type not in ("orderbook_snapshot", "orderbook_delta", "ticker", "trade"):
             return
         market = self._market(body.market_ticker, body.market_id)
-        if market.ticker in self._cleared:
+        if self._is_cleared(market):
             return
         match decoded.type:
             case "orderbook_snapshot":
@@ -228,7 +229,7 @@ class Replay:
             terms,
             judge=lambda: "yes" if 2 * market.tape.last_price_cc >= DOLLAR_CC else "no",
             determine_after_us=int(DETERMINED_AFTER_US / self._speed),
-            displayed=Displayed(),
+            displayed=self._shown.setdefault(ticker, Displayed()),
         )
         self._schedule_clear(market)
         logger.info("market replayed", extra={"action": "replaying", "ticker": ticker, "close": wire.rfc3339(close_us)})
@@ -238,7 +239,9 @@ class Replay:
         due_us = market.terms.close_us + int(CLEAR_AFTER_US / self._speed)
         self._world.schedule(due_us, lambda: None if market.is_tradable else self._clear(market))
 
+    def _is_cleared(self, market: Market) -> bool:
+        return market.displayed is not self._shown.get(market.ticker)
+
     def _clear(self, market: Market) -> None:
-        if market.ticker not in self._cleared:
-            self._cleared.add(market.ticker)
+        if not self._is_cleared(market):
             self._world.life.clear(market)

@@ -6,6 +6,7 @@ The strike is the price at the open, so it is announced then (`metadata_updated`
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -45,7 +46,6 @@ class Rolling:
         self._series = series
         self._spot = spot
         self._plan = plan
-        self._strikes: dict[str, float] = {}
         self._listed: deque[str] = deque()
         world.on_open.append(self._opened)
 
@@ -61,7 +61,7 @@ class Rolling:
         terms = self._terms(event, open_us, close_us)
         self._world.list_market(
             terms,
-            judge=lambda: "yes" if self._spot.price(self._world.now_us) >= self._strikes[terms.ticker] else "no",
+            judge=lambda: self._result(terms.ticker),
             determine_after_us=self._plan.determined_after_s * SECOND_US,
         )
         programs.offer(
@@ -78,13 +78,16 @@ class Rolling:
         self._remember(event.ticker)
         self._world.schedule(close_us - self._plan.listed_before_s * SECOND_US, lambda: self._list(close_us))
 
+    def _result(self, ticker: str) -> str:
+        # One that was closed before it opened has no strike, and so no price is at least that.
+        strike = self._world.markets[ticker].terms.strike.get("floor_strike", math.inf)
+        return "yes" if self._spot.price(self._world.now_us) >= strike else "no"
+
     def _remember(self, event_ticker: str) -> None:
         self._listed.append(event_ticker)
         if len(self._listed) > SETTLED_KEPT:
             old = self._listed.popleft()
-            for market in self._world.markets_of(old):
-                self._strikes.pop(market.ticker, None)
-            self._world.delist(old)
+            self._world.retire(old)
 
     def _event(self, open_us: int, close_us: int) -> Event:
         stamp = wire.stamp(close_us, "%y%b%d%H%M%S")
@@ -128,7 +131,6 @@ class Rolling:
         if self._world.series_of(market) is not self._series:
             return
         strike = round(self._spot.price(self._world.now_us), 2)
-        self._strikes[market.ticker] = strike
         sub_title = f"Target price: ${strike:,.2f}"
         fields = {"strike_type": "greater_or_equal", "floor_strike": strike}
         market.terms = msgspec.structs.replace(

@@ -180,6 +180,8 @@ class Truth:
             return
         owner = TAKERS[deed.side] if deed.kind == "take" else MAKERS
         rests = deed.kind == "rest"
-        order_id = entry.place_flow(self._market, owner, deed.side, deed.price_cc, deed.count_cx, rest=rests)
+        grid = self._market.terms.grid  # the script was written on the one the market began with
+        price_cc = grid.at_or_below(deed.side, deed.price_cc) or grid.prices_cc(deed.side)[0]
+        order_id = entry.place_flow(self._market, owner, deed.side, price_cc, deed.count_cx, rest=rests)
         if order_id is not None:
             self._ids[deed.number] = order_id

@@ -26,6 +26,7 @@ from kalshimm.runtime import worker
 from kalshimm.runtime.clock import SystemClock
 
 MARKETS_MAX = 2_000
+SPEED_MIN, SPEED_MAX = 0.001, 1e6
 
 
 class Command(BaseCommand):
@@ -58,8 +59,8 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, **options: Any) -> None:
         if not 0 <= options["port"] <= 65_535:
             raise ConfigurationError("--port", f"expected 0 to 65535, found {options['port']}")
-        if options["speed"] <= 0:
-            raise ConfigurationError("--speed", f"expected more than 0, found {options['speed']}")
+        if not SPEED_MIN <= options["speed"] <= SPEED_MAX:
+            raise ConfigurationError("--speed", f"expected {SPEED_MIN} to {SPEED_MAX:g}, found {options['speed']}")
         if options["markets"] is not None and not (options["replay"] and 1 <= options["markets"] <= MARKETS_MAX):
             raise ConfigurationError("--markets", f"expected 1 to {MARKETS_MAX}, with --replay")
         for path in options["replay"] if options["markets"] is None else ():

@@ -100,3 +100,11 @@ def test_a_switch_reaches_the_exchange(tmp_path: Path) -> None:
         pytest.raises(urllib.error.HTTPError, match="401"),
     ):
         urllib.request.urlopen(f"{ready['rest']}/markets/orderbooks?tickers=A", timeout=DEADLINE_S)
+
+
+@pytest.mark.parametrize("speed", ["0", "nan"])
+def test_a_speed_nobody_can_play_at_is_refused_in_one_sentence(tmp_path: Path, manage: Any, speed: str) -> None:
+    result = manage("exchange", f"--speed={speed}", "--key-dir", str(tmp_path))
+    assert result.returncode == 2
+    assert "--speed" in result.stderr
+    assert "Traceback" not in result.stderr

@@ -81,13 +81,15 @@ class Hands:
         self.fair_cc = 0
         self.anchors_cc = (0, 0)  # the best price a maker offers on each side for the belief
         self._fair = fair
+        self._structure = ""  # the price structure the anchors lie on: it may change under us
 
     def look(self) -> None:
         """Believe anew."""
         fair = min(max(round(self._fair(self.world.now_us) * DOLLAR_CC), FAIR_MIN_CC), DOLLAR_CC - FAIR_MIN_CC)
-        if fair == self.fair_cc:
+        structure = self.market.terms.structure
+        if (fair, structure) == (self.fair_cc, self._structure):
             return
-        self.fair_cc = fair
+        self.fair_cc, self._structure = fair, structure
         # Towards the edges the spread narrows, as the price of a long shot has little room.
         half = max(5, int(self.pace.half_spread_cc * min(1.0, 4 * fair * (DOLLAR_CC - fair) / DOLLAR_CC**2 + 0.1)))
         self.anchors_cc = (self.grid_price(Side.YES, fair - half), self.grid_price(Side.NO, DOLLAR_CC - fair - half))

@@ -36,7 +36,8 @@ class Rival:
         self._look_for_programs()
         quote = self._standing(side)
         wish = self._reference_cc(side) if self._target_cx else self._touch_cc(side, quote)
-        wish = min(wish, self._hands.grid_price(side, self._hands.own_fair_cc(side) - self._edge_cc))
+        # The grid may have changed under the orders of others.
+        wish = self._hands.grid_price(side, min(wish, self._hands.own_fair_cc(side) - self._edge_cc))
         if quote is not None and quote[1] == wish:
             return False
         world, market = self._hands.world, self._hands.market
@@ -59,7 +60,7 @@ class Rival:
             return hands.anchors_cc[side]
         if (quote is not None and quote[1] == best) or hands.rng.random() >= STEP_AHEAD_SHARE:
             return best
-        return hands.market.terms.grid.step(side, best, 1) or best
+        return hands.market.terms.grid.at_or_above(side, best + 1) or best
 
     def _reference_cc(self, side: Side) -> int:
         levels = self._hands.market.levels(side)

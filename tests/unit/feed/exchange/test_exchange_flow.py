@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import random
 from collections import Counter, defaultdict
+from collections.abc import Callable
 
 import pytest
 from exchangeworld import NOW_US
@@ -20,6 +23,7 @@ from feed.exchange.flow.scenarios import SCENARIOS, describe, populate
 from feed.exchange.flow.stage import Stage
 from feed.exchange.happenings import BookChanged, Happening, TickerChanged, Traded
 from feed.exchange.incentives import programs
+from feed.exchange.life import WrongState
 from feed.exchange.market import Market
 from feed.exchange.world import SECOND_US, World
 from markets.core.units import DOLLAR_CC, Side
@@ -228,6 +232,64 @@ def test_markets_of_the_lifecycle_go_through_every_state() -> None:
     ]
     assert whole["VOID"][-2:] == ["determined", "finalized"]
     assert len(stories) >= 30
+
+
+def test_an_event_held_up_is_delisted_when_it_has_paid_out() -> None:
+    world = a_scenario("lifecycle")
+    told(world, 4)
+    (held,) = [m for m in world.markets.values() if m.status == "active" and m.ticker.endswith("-PLAIN")]
+    world.life.move_close(held, NOW_US + 70 * SECOND_US)
+    told(world, 72, step_us=100_000)
+    assert held.ticker in world.markets
+    told(world, 20, step_us=100_000)
+    assert (held.status, held.ticker in world.markets) == ("finalized", False)
+
+
+def test_a_rolling_market_closed_before_it_opened_ends_with_no() -> None:
+    world = a_scenario("brisk")
+    told(world, 12)
+    (unopened,) = [m for m in world.markets.values() if m.status == "initialized"]
+    world.life.close_early(unopened)
+    told(world, 5)
+    assert (unopened.status, unopened.result) == ("finalized", "no")
+
+
+def test_F8_people_quote_on_the_grid_a_market_is_given() -> None:
+    world = a_scenario("incentives")
+    markets = [m for m in world.markets.values() if m.terms.structure == "linear_cent"]
+    for market in markets:
+        world.life.restructure(market, "center_half_edge_half_cent")
+    told(world, 10)
+    for market in markets:
+        world.life.restructure(market, "linear_cent")
+    world.take()
+    added = [h for h in told(world, 20) if isinstance(h, BookChanged) and h.delta_cx > 0]
+    assert len(added) > 100
+    assert {h.price_cc % 100 for h in added if world.markets[h.ticker] in markets} == {0}
+
+
+@pytest.mark.parametrize(("name", "seconds"), [("lifecycle", 70), ("brisk", 20), ("truth", 30)])
+def test_no_hand_on_the_control_port_stops_a_scenario(name: str, seconds: int) -> None:
+    world, rng = a_scenario(name), random.Random(name)
+    life = world.life
+    hands: tuple[Callable[[Market], None], ...] = (
+        life.deactivate, life.activate, life.close_early, life.dispute, life.settle,
+        lambda market: life.move_close(market, world.now_us + rng.randint(-10, 90) * SECOND_US),
+        lambda market: life.determine(market, rng.choice(("yes", "no"))),
+        lambda market: life.amend(market, "scalar", rng.randint(0, DOLLAR_CC)),
+        lambda market: life.restructure(market, rng.choice(("linear_cent", "deci_cent", "tapered_deci_cent"))),
+        lambda market: world.pause("trading", market.ticker),
+        lambda market: world.resume("trading", market.ticker),
+    )  # fmt: skip
+    done: Counter[int] = Counter()
+    for _ in range(seconds):
+        told(world, 1, step_us=100_000)
+        for _ in range(10):
+            number, market = rng.randrange(len(hands)), rng.choice(list(world.markets.values()))
+            with contextlib.suppress(WrongState):
+                hands[number](market)
+                done[number] += 1
+    assert done.keys() == set(range(len(hands)))
 
 
 def test_all_trading_pauses_now_and_then_and_the_crowd_waits() -> None:

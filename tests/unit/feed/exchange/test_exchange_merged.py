@@ -24,6 +24,7 @@ from markets.core.grid import TAPERED_DECI_CENT_GRID
 from markets.core.units import DOLLAR_CC, Side
 
 RECORDED_US = 1_778_687_780_000_000
+DEEP = ("yes", "0.0100", "1.00")  # a change nobody looks at, to make a life last
 FIRST, SECOND = "KXBTC15M-26MAY131200-00", "KXBTC15M-26MAY131215-15"
 
 
@@ -199,6 +200,78 @@ def test_our_orders_trade_in_a_merged_market_too(tmp_path: Path) -> None:
     mine = place(world, "us", an_order("bid", "0.4100", "10.00", ticker="KXBTC15M-X-1")).order
     told(world, 2)
     assert (mine.fill_cx, mine.remaining_cx) == (400, 600)
+
+
+def test_ticker_and_trade_make_candles(tmp_path: Path) -> None:
+    line = {"price_dollars": "0.4200", "volume_fp": "100.00", "open_interest_fp": "40.00"}
+    print_ = {"yes_price_dollars": "0.4200", "count_fp": "6.00", "trade_id": "t", "taker_outcome_side": "yes"}
+    world, _ = a_player(tmp_path, Guise(), frame(1, "ticker", **line), frame(1, "trade", **print_), delta(5, *DEEP))
+    told(world, 2)
+    (candle,) = world.markets["KXBTC15M-X-1"].tape.candles.minutes
+    assert candle.price is not None
+    assert (candle.bid.close_cc, candle.ask.close_cc, candle.price.close_cc) == (4_000, 4_200, 4_200)
+
+
+def test_F6_a_market_closed_early_by_hand_is_emptied_and_the_rest_plays_on(tmp_path: Path) -> None:
+    changes = [delta(second, "yes", "0.4000", "-1.00") for second in range(1, 9)]
+    world, _ = a_player(tmp_path, Guise(), *changes, delta(30, *DEEP))
+    mine = place(world, "us", an_order("bid", "0.3000", ticker="KXBTC15M-X-1")).order
+    told(world, 2)
+    market = world.markets["KXBTC15M-X-1"]
+    world.life.close_early(market)
+    happenings = told(world, 8)
+    assert (mine.status, market.levels(Side.YES)) == ("canceled", {})
+    assert [h for h in happenings if isinstance(h, BookCleared)] == [BookCleared(market.ticker)]
+    assert market.status == "finalized"
+
+
+def test_a_market_whose_close_was_moved_away_keeps_its_book(tmp_path: Path) -> None:
+    world, player = a_player(tmp_path, Guise(), delta(2, *DEEP))
+    market = world.markets["KXBTC15M-X-1"]
+    world.life.move_close(market, player.closes_us + 60 * SECOND_US)
+    assert not [h for h in told(world, 10) if isinstance(h, BookCleared)]
+    assert (market.status, len(market.levels(Side.NO))) == ("active", 2)
+    told(world, 65)
+    assert (market.status, market.levels(Side.NO)) == ("finalized", {})
+
+
+def test_F8_a_level_stays_where_it_was_shown_when_the_grid_changes(tmp_path: Path) -> None:
+    world, _ = a_player(
+        tmp_path, Guise(wider_cc=200), delta(1, "yes", "0.1050", "3.00"), delta(3, "yes", "0.1050", "-3.00"),
+        delta(5, *DEEP),
+    )  # fmt: skip
+    told(world, 2)
+    before = levels(world, Side.YES)
+    world.life.restructure(world.markets["KXBTC15M-X-1"], "linear_cent")
+    told(world, 2)
+    assert before.keys() - levels(world, Side.YES).keys() == {850}
+
+
+def test_a_settled_life_leaves_the_list_after_an_hour(tmp_path: Path) -> None:
+    world = World(seed=1, now_us=NOW_US)
+    merge_into(world, [a_run(tmp_path / "a.ndjson")], markets=1, speed=1.0)
+    first = next(iter(world.markets))
+    world.advance(NOW_US + 3_600 * SECOND_US)
+    assert first in world.markets
+    world.advance(NOW_US + 3_630 * SECOND_US)
+    assert first not in world.markets
+    assert world.past_market(first) is not None
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("trade", {"yes_price_dollars": "0.4200", "count_fp": "6.00", "trade_id": "t"}),
+        ("ticker", {"price_dollars": "much", "volume_fp": "1.00", "open_interest_fp": "1.00"}),
+        ("orderbook_snapshot", {"yes_dollars_fp": [("0.4", "x")]}),
+    ],
+)
+def test_a_message_that_could_not_be_played_is_refused_at_once(
+    tmp_path: Path, kind: str, message: dict[str, Any]
+) -> None:
+    path = a_recording(tmp_path / "a.ndjson", [snapshot(0), frame(1, kind, **message)])
+    with pytest.raises(BadRecording, match="line 2"):
+        read_lives([path])
 
 
 def test_a_recording_that_breaks_off_is_refused_with_its_place(tmp_path: Path) -> None:

@@ -211,3 +211,26 @@ def test_a_recorded_run_replays_to_the_recorded_book_and_rolls_over(recorded: Pa
     ]
     assert [kind for kind, ticker in kinds if ticker == TICKER] == ["created", "determined", "settled"]
     assert ("created", second) in kinds
+
+
+def test_F6_a_market_closed_early_by_hand_is_emptied_and_the_recording_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = a_replay(tmp_path, *(delta(second, "yes", "0.4000", "-1.00") for second in range(1, 9)))
+    mine = place(world, "us", our_order("bid", "0.3000", "1.00")).order
+    world.advance(NOW_US + 2 * SECOND_US)
+    world.life.close_early(world.markets[TICKER])
+    world.take()
+    world.advance(NOW_US + 20 * SECOND_US)
+    assert (mine.status, levels(world, Side.YES)) == ("canceled", {})
+    assert [h for h in world.take() if isinstance(h, BookCleared)] == [BookCleared(TICKER)]
+    assert "broken off" not in caplog.text
+
+
+def test_a_time_that_is_none_breaks_the_recording_off_and_not_the_exchange(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    raw = json.dumps({"type": "ticker", "sid": 1, "seq": 1, "msg": {"market_ticker": TICKER, "ts": "yesterday"}})
+    world = a_replay(tmp_path, json.dumps({"raw": raw}))
+    world.advance(NOW_US + SECOND_US)
+    assert "broken off" in caplog.text
