@@ -13,7 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from feed.exchange.happenings import BookChanged, Private, Traded
+from feed.exchange.happenings import BookChanged, Happening, Private, Traded
 from feed.exchange.trading.accounts import Order
 from feed.exchange.trading.groups import WINDOW_US, OrderGroup
 from feed.exchange.trading.orders import FOK, GTC, IOC, STP_MAKER, STP_TAKER, Amended, Decrease, Placed, Reduced
@@ -65,8 +65,12 @@ class OrderHistories(RuleBasedStateMachine):
         self.group_fills: dict[str, list[tuple[int, int]]] = {}
         self.traded_cx = dict.fromkeys(TICKERS, 0)
         self.flow: list[tuple[str, str]] = []
+        self.get_ready()
         for who in PEOPLE:
             self.open_group_of(who, 1_000)
+
+    def get_ready(self) -> None:
+        """Let whoever else listens begin before anything happens."""
 
     # --- asking -------------------------------------------------------------------------------------------------------
 
@@ -194,8 +198,11 @@ class OrderHistories(RuleBasedStateMachine):
     # --- listening ----------------------------------------------------------------------------------------------------
 
     def listen(self) -> None:
+        self.hear(self.world.take())
+
+    def hear(self, happenings: list[Happening]) -> None:
         by_id = {order.order_id: order for order in self.orders}
-        for happening in self.world.take():
+        for happening in happenings:
             match happening:
                 case BookChanged():
                     level = self.books[happening.ticker][happening.side]
