@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from aiohttp import web
 
 from feed.exchange.auth import read_public_key
@@ -17,11 +18,26 @@ from feed.exchange.wire import private as private_wire
 from feed.exchange.wire import public as wire
 from feed.exchange.wire import requests
 from feed.exchange.wire.answers import answer
+from feed.exchange.wire.control import number, problem, read_body, seconds_us
 
 if TYPE_CHECKING:
     from feed.exchange.server import LocalExchange
 
 OUTSIDER = "outsider"
+
+
+class NewKey(msgspec.Struct, forbid_unknown_fields=True):
+    """A public key (PEM) for an account."""
+
+    public_key: str
+    account: str = OWNER
+
+
+class Standing(msgspec.Struct, forbid_unknown_fields=True):
+    """What the exchange grants an account; what is left out stays. `region_expires_s`: Unix time, null for never."""
+
+    tier: str | None = None
+    region_expires_s: int | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class Control:
@@ -66,11 +82,15 @@ class Control:
 
     async def ledger_lines(self, request: web.Request) -> web.Response:
         """Return what happened: `?after=N` lines behind line N, `?kind=request|event`, `?account=NAME`."""
-        after, kind = request.query.get("after", "0"), request.query.get("kind", "")
-        if not after.isdigit() or kind not in ("", "request", "event"):
-            return answer({"problem": "after: a number; kind: request or event"}, status=400)
+        kind = request.query.get("kind", "")
+        try:
+            after = number(request.query.get("after", "0"), "after")
+        except ValueError as exc:
+            return problem(exc)
+        if kind not in ("", "request", "event"):
+            return answer({"problem": f"kind: expected request or event, found {kind!r}"}, status=400)
         self._exchange.step()
-        lines = self._exchange.ledger.after(int(after), kind=kind, account=request.query.get("account"))
+        lines = self._exchange.ledger.after(after, kind=kind, account=request.query.get("account"))
         return answer({"lines": lines})
 
     async def state(self, _request: web.Request) -> web.Response:
@@ -90,27 +110,30 @@ class Control:
 
     async def add_key(self, request: web.Request) -> web.Response:
         """Register a public key: {"public_key": PEM, "account": name?} → {"key_id"}."""
-        body = await _json(request)
         try:
-            key = read_public_key(str(body.get("public_key", "")).encode())
+            body = read_body(await request.read(), NewKey)
+            key = read_public_key(body.public_key.encode())
         except ValueError as exc:
-            return answer({"problem": str(exc)}, status=400)
-        account = self._exchange.world.account(str(body.get("account", OWNER)))
+            return problem(exc)
+        account = self._exchange.world.account(body.account)
         return answer({"key_id": self._exchange.keys.register(key, account.name), "account": account.name})
 
     async def set_standing(self, request: web.Request) -> web.Response:
         """Set what the exchange grants an account: {"tier": name?, "region_expires_s": Unix time or null?}."""
-        body, name = await _json(request), request.match_info["account"]
-        members, now_us = self._exchange.members, self._exchange.now_us()
-        if "tier" in body:
-            if body["tier"] not in TIERS:
-                return answer({"problem": f"tier: expected one of {', '.join(TIERS)}"}, status=400)
-            members.set_tier(name, body["tier"], now_us)
+        try:
+            body = read_body(await request.read(), Standing)
+            if body.tier is not None and body.tier not in TIERS:
+                raise ValueError(f"tier: expected one of {', '.join(TIERS)}")
+            if isinstance(body.region_expires_s, int):
+                seconds_us(body.region_expires_s, "region_expires_s")
+        except ValueError as exc:
+            return problem(exc)
+        members, name, now_us = self._exchange.members, request.match_info["account"], self._exchange.now_us()
+        if body.tier is not None:
+            members.set_tier(name, body.tier, now_us)
         member = members.of(name, now_us)
-        expires_s = body.get("region_expires_s", member.region_expires_s)
-        if expires_s is not None and type(expires_s) is not int:
-            return answer({"problem": "region_expires_s: expected whole seconds or null"}, status=400)
-        member.region_expires_s = expires_s
+        if body.region_expires_s is not msgspec.UNSET:
+            member.region_expires_s = body.region_expires_s
         return answer({"tier": member.budget.tier, "region_expires_s": member.region_expires_s})
 
     async def place_order(self, request: web.Request) -> web.Response:
@@ -144,8 +167,3 @@ class Control:
         if isinstance(result, Refusal):
             return answer(result.body(), status=result.status)
         return answer(orders_wire.cancelled(result, world.now_us))
-
-
-async def _json(request: web.Request) -> dict[str, Any]:
-    body = await request.json()
-    return body if isinstance(body, dict) else {}

@@ -254,6 +254,7 @@ class Life:
         """
         _ = PRICE_STRUCTURES[structure]
         market.terms = msgspec.structs.replace(market.terms, structure=structure)
+        market.book_version += 1  # the same orders lie other steps apart: rewards are counted anew
         self._announce(
             market,
             "price_level_structure_updated",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 from aiohttp import web
@@ -16,12 +16,11 @@ from feed.exchange.trading.ledger import Kind
 from feed.exchange.wire import money as money_wire
 from feed.exchange.wire import public as wire
 from feed.exchange.wire.answers import answer
+from feed.exchange.wire.control import problem, read_body, seconds_us
 from markets.core.units import DOLLAR_UD, parse_price
 
 if TYPE_CHECKING:
     from feed.exchange.server import LocalExchange
-
-T = TypeVar("T", bound=msgspec.Struct)
 
 
 class PauseRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -62,9 +61,18 @@ class StructureRequest(msgspec.Struct, forbid_unknown_fields=True):
     price_level_structure: str
 
 
+class StrikeFields(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """The strike of a market in the venue's words; only what is given changes."""
+
+    strike_type: str | msgspec.UnsetType = msgspec.UNSET
+    floor_strike: int | float | msgspec.UnsetType = msgspec.UNSET
+    cap_strike: int | float | msgspec.UnsetType = msgspec.UNSET
+    custom_strike: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
+
+
 class MetadataRequest(msgspec.Struct, forbid_unknown_fields=True):
     yes_sub_title: str | None = None
-    strike: dict[str, Any] = {}
+    strike: StrikeFields = msgspec.field(default_factory=StrikeFields)
 
 
 class CashRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -119,9 +127,9 @@ class LifeControl:
 
     async def _halt(self, request: web.Request, act: Callable[[Halt, Scope], None]) -> web.Response:
         try:
-            body = _decode(await request.read(), PauseRequest)
+            body = read_body(await request.read(), PauseRequest)
         except ValueError as exc:
-            return _problem(exc)
+            return problem(exc)
         world = self._exchange.step()
         if body.ticker is not None and (body.halt == "exchange" or body.ticker not in world.markets):
             return answer({"problem": f"ticker: a listed market, and halt trading; found {body.ticker}"}, status=400)
@@ -134,13 +142,14 @@ class LifeControl:
     async def plan(self, request: web.Request) -> web.Response:
         """Plan a maintenance window."""
         try:
-            body = _decode(await request.read(), MaintenanceRequest)
+            body = read_body(await request.read(), MaintenanceRequest)
+            start_us, end_us = seconds_us(body.start_ts, "start_ts"), seconds_us(body.end_ts, "end_ts")
         except ValueError as exc:
-            return _problem(exc)
+            return problem(exc)
         world = self._exchange.step()
-        if not world.now_us // 1_000_000 <= body.start_ts < body.end_ts:
+        if not world.now_us // 1_000_000 * 1_000_000 <= start_us < end_us:
             return answer({"problem": "start_ts: not past, and before end_ts"}, status=400)
-        world.plan(Window(body.start_ts * 1_000_000, body.end_ts * 1_000_000, body.halt))
+        world.plan(Window(start_us, end_us, body.halt))
         return answer({"windows": len(world.pauses.windows)})
 
     # --- markets --------------------------------------------------------------------------------------------------
@@ -156,7 +165,7 @@ class LifeControl:
             except WrongState as exc:
                 return answer({"problem": str(exc)}, status=409)
             except ValueError as exc:
-                return _problem(exc)
+                return problem(exc)
             self._exchange.flush()
             close_time = wire.rfc3339(market.terms.close_us)
             return answer(
@@ -175,31 +184,33 @@ class LifeControl:
         self._exchange.world.life.activate(market)
 
     def _move_close(self, market: Market, raw: bytes) -> None:
-        self._exchange.world.life.move_close(market, _decode(raw, MoveCloseRequest).close_ts * 1_000_000)
+        close_us = seconds_us(read_body(raw, MoveCloseRequest).close_ts, "close_ts")
+        self._exchange.world.life.move_close(market, close_us)
 
     def _determine(self, market: Market, raw: bytes) -> None:
-        body = _decode(raw, ResultRequest)
+        body = read_body(raw, ResultRequest)
         self._exchange.world.life.determine(market, body.result, body.value_cc())
 
     def _dispute(self, market: Market, _raw: bytes) -> None:
         self._exchange.world.life.dispute(market)
 
     def _amend(self, market: Market, raw: bytes) -> None:
-        body = _decode(raw, ResultRequest)
+        body = read_body(raw, ResultRequest)
         self._exchange.world.life.amend(market, body.result, body.value_cc())
 
     def _settle(self, market: Market, _raw: bytes) -> None:
         self._exchange.world.life.settle(market)
 
     def _restructure(self, market: Market, raw: bytes) -> None:
-        structure = _decode(raw, StructureRequest).price_level_structure
+        structure = read_body(raw, StructureRequest).price_level_structure
         if structure not in PRICE_STRUCTURES:
             raise ValueError(f"price_level_structure: no structure {structure!r}")
         self._exchange.world.life.restructure(market, structure)
 
     def _update_metadata(self, market: Market, raw: bytes) -> None:
-        body = _decode(raw, MetadataRequest)
-        self._exchange.world.life.update_metadata(market, yes_sub_title=body.yes_sub_title, strike=body.strike)
+        body = read_body(raw, MetadataRequest)
+        strike = msgspec.to_builtins(body.strike)
+        self._exchange.world.life.update_metadata(market, yes_sub_title=body.yes_sub_title, strike=strike)
 
     # --- money ----------------------------------------------------------------------------------------------------
 
@@ -212,10 +223,10 @@ class LifeControl:
 
     async def _cash(self, request: web.Request, kind: Kind) -> web.Response:
         try:
-            body = _decode(await request.read(), CashRequest)
+            body = read_body(await request.read(), CashRequest)
             amount_ud = body.amount_ud()
         except ValueError as exc:
-            return _problem(exc)
+            return problem(exc)
         world = self._exchange.step()
         account = world.account(request.match_info["name"])
         where = (body.exchange_index, body.subaccount)
@@ -229,19 +240,3 @@ class LifeControl:
             world.clearing.withdraw(account, amount_ud, where)
         self._exchange.flush()
         return answer(money_wire.balance_body(account, None, body.subaccount))
-
-
-def _decode(raw: bytes, kind: type[T]) -> T:
-    """Return a request body.
-
-    Raises:
-        ValueError: It is not of that form; the message names the field.
-    """
-    try:
-        return msgspec.json.decode(raw or b"{}", type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
-        raise ValueError(str(exc)) from exc
-
-
-def _problem(exc: ValueError) -> web.Response:
-    return answer({"problem": str(exc)}, status=400)

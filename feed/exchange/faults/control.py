@@ -8,6 +8,7 @@ from aiohttp.typedefs import Handler, Middleware
 from feed.exchange.faults.plan import FaultPlan
 from feed.exchange.faults.script import BadFaultScript, read_faults
 from feed.exchange.wire.answers import answer
+from feed.exchange.wire.control import number, problem
 from kalshimm.runtime.clock import Clock
 
 WHAT_MAX = 500
@@ -58,8 +59,10 @@ class FaultControl:
 
     async def applied(self, request: web.Request) -> web.Response:
         """Return faults applied, oldest first; `?after=N` those after number N, `?id=` those of one name."""
-        after, name = request.query.get("after", "0"), request.query.get("id", "")
-        if not after.isdigit():
-            return answer({"problem": f"after: expected a number, found {after!r}"}, status=400)
-        found = [a for a in self._plan.applied if a.number > int(after) and name in ("", a.id)]
+        try:
+            after = number(request.query.get("after", "0"), "after")
+        except ValueError as exc:
+            return problem(exc)
+        name = request.query.get("id", "")
+        found = [a for a in self._plan.applied if a.number > after and name in ("", a.id)]
         return answer({"applied": found})

@@ -9,9 +9,9 @@ GET  /credits    seconds, sums and credits by program    POST /fees/series     s
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from aiohttp import web
@@ -21,13 +21,14 @@ from feed.exchange.incentives.ledger import Statement
 from feed.exchange.rest.incentives import event_change_row, series_change_row
 from feed.exchange.wire import public as wire
 from feed.exchange.wire.answers import answer
+from feed.exchange.wire.control import moment_us, problem, read_body
 from markets.core.units import format_dollars, parse_count
 
 if TYPE_CHECKING:
     from feed.exchange.server import LocalExchange
 
-Body = TypeVar("Body")
-MICROSECOND = timedelta(microseconds=1)
+MULTIPLIER_MAX = 1_000
+PAID_AFTER_MAX_S = 31 * 86_400
 
 
 class NewProgram(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -103,24 +104,26 @@ class IncentiveControl:
     async def add_program(self, request: web.Request) -> web.Response:
         """Put a program on the list: it runs, ends and is paid by itself; answers its id."""
         try:
-            new = await _read(request, NewProgram)
+            new = read_body(await request.read(), NewProgram)
             program = self._program(new)
             self._exchange.step().incentives.enrol(program)
         except ValueError as exc:
-            return _problem(exc)
+            return problem(exc)
         return answer({"id": program.program_id}, status=201)
 
     def _program(self, new: NewProgram) -> Program:
         world = self._exchange.world
         if new.market_ticker not in world.markets:
             raise ValueError(f"market_ticker: no market {new.market_ticker!r} is listed")
-        end_us = _micros(new.end_date, "end_date")
+        if not 0 <= new.paid_after_s <= PAID_AFTER_MAX_S:
+            raise ValueError(f"paid_after_s: expected 0 to {PAID_AFTER_MAX_S}, found {new.paid_after_s}")
+        end_us = moment_us(new.end_date, "end_date")
         return Program(
             program_id=world.new_id(),
             market_id=world.markets[new.market_ticker].terms.market_id,
             market_ticker=new.market_ticker,
             description=new.incentive_description,
-            start_us=_micros(new.start_date, "start_date"),
+            start_us=moment_us(new.start_date, "start_date"),
             end_us=end_us,
             paid_us=end_us + new.paid_after_s * 1_000_000,
             period_reward_cc=new.period_reward,
@@ -144,48 +147,48 @@ class IncentiveControl:
 
     async def change_series(self, request: web.Request) -> web.Response:
         try:
-            new = await _read(request, NewSeriesFees)
+            new = read_body(await request.read(), NewSeriesFees)
             terms = FeeTerms(new.fee_type, _multiplier_bps(new.fee_multiplier, "fee_multiplier"))
             world = self._exchange.step()
             if new.series_ticker not in world.series:
                 raise ValueError(f"series_ticker: no series {new.series_ticker!r} is listed")
-            at_us = _micros(new.scheduled_ts, "scheduled_ts")
+            at_us = moment_us(new.scheduled_ts, "scheduled_ts")
             change = world.tariff.change_series(new.series_ticker, terms, at_us=at_us)
         except ValueError as exc:
-            return _problem(exc)
+            return problem(exc)
         self._exchange.step()
         return answer(series_change_row(change), status=201)
 
     async def change_event(self, request: web.Request) -> web.Response:
         try:
-            new = await _read(request, NewEventFees)
+            new = read_body(await request.read(), NewEventFees)
             world = self._exchange.step()
             if new.event_ticker not in world.events:
                 raise ValueError(f"event_ticker: no event {new.event_ticker!r} is listed")
-            at_us = _micros(new.scheduled_ts, "scheduled_ts")
+            at_us = moment_us(new.scheduled_ts, "scheduled_ts")
             change = world.tariff.change_event(new.event_ticker, _override(new), at_us=at_us)
         except ValueError as exc:
-            return _problem(exc)
+            return problem(exc)
         self._exchange.step()
         return answer(event_change_row(change), status=201)
 
     async def waive(self, request: web.Request) -> web.Response:
         try:
-            new = await _read(request, NewWaiver)
+            new = read_body(await request.read(), NewWaiver)
             market = self._exchange.step().markets.get(new.market_ticker)
             if market is None:
                 raise ValueError(f"market_ticker: no market {new.market_ticker!r} is listed")
-            until_us = _micros(new.fee_waiver_expiration_time, "fee_waiver_expiration_time")
+            until_us = moment_us(new.fee_waiver_expiration_time, "fee_waiver_expiration_time")
         except ValueError as exc:
-            return _problem(exc)
+            return problem(exc)
         market.terms = msgspec.structs.replace(market.terms, fee_waiver_until_us=until_us)
         return answer({"market_ticker": market.ticker, "fee_waiver_expiration_time": wire.rfc3339(until_us)})
 
     async def set_membership(self, request: web.Request) -> web.Response:
         try:
-            new = await _read(request, NewMembership)
+            new = read_body(await request.read(), NewMembership)
         except ValueError as exc:
-            return _problem(exc)
+            return problem(exc)
         self._exchange.step().account(new.account).is_direct_member = new.is_direct_member
         return answer({"account": new.account, "is_direct_member": new.is_direct_member})
 
@@ -213,20 +216,6 @@ def statement_body(statement: Statement, now_us: int, *, account: str) -> dict[s
     }
 
 
-async def _read(request: web.Request, kind: type[Body]) -> Body:
-    return msgspec.json.decode(await request.read(), type=kind)
-
-
-def _problem(exc: ValueError) -> web.Response:
-    return answer({"problem": str(exc)}, status=400)
-
-
-def _micros(moment: datetime, field: str) -> int:
-    if moment.tzinfo is None:
-        raise ValueError(f"{field}: expected a time with a zone, such as 2026-11-25T12:00:00Z")
-    return (moment - wire.EPOCH) // MICROSECOND
-
-
 def _count(text: str | None, field: str) -> int | None:
     try:
         return None if text is None else parse_count(text)
@@ -235,6 +224,8 @@ def _count(text: str | None, field: str) -> int | None:
 
 
 def _multiplier_bps(value: Decimal, field: str) -> int:
+    if not (value.is_finite() and 0 <= value <= MULTIPLIER_MAX):
+        raise ValueError(f"{field}: expected 0 to {MULTIPLIER_MAX}, found {value}")
     bps = value * 10_000
     if bps != bps.to_integral_value():
         raise ValueError(f"{field}: expected at most four decimals, found {value}")

@@ -213,6 +213,20 @@ def test_the_floor_the_cent_and_the_cap(reward_cc: int, cap_cc: int | None, paid
     assert cash(world.account("us")) - before == paid_ud
 
 
+def test_F8_another_grid_counts_other_steps_from_its_second_on() -> None:
+    world = a_world()
+    program = enrol(world)
+    quote(world, "us", "50.00")
+    place(world, "them", an_order("bid", "0.3900", "100.00"))
+    place(world, "them", an_order("ask", "0.6000", "50.00"))
+    world.advance(NOW_US + 20 * SECOND_US)
+    world.life.restructure(world.markets[CENT], "center_half_edge_half_cent")
+    finish(world, program)
+    # On bids half against half a cent below: d once, then twice; on asks half and half.
+    before, after = Fraction(50, 100), Fraction(50, 75)
+    assert raw_of(world, "us") == 20 * (before + Fraction(1, 2)) / 2 + 40 * (after + Fraction(1, 2)) / 2
+
+
 def test_nothing_is_paid_before_the_run_that_pays() -> None:
     world = a_world()
     program = enrol(world)
