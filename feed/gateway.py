@@ -21,11 +21,11 @@ from redis.exceptions import RedisError
 
 from feed import schema
 from feed.books import Books
-from feed.kalshi import channels, pacing, socket
+from feed.kalshi import channels, pacing
 from feed.kalshi.environments import Environment
-from feed.kalshi.errors import VenueError
 from feed.kalshi.session import MOST_TICKERS_A_COMMAND, Session
 from feed.kalshi.signing import Signer
+from feed.link import Link
 from feed.publisher import GONE_STREAM_S, Publisher
 from feed.relay import RELAY_EVERY_S, Relay
 from kalshimm.runtime import logs, streams
@@ -36,11 +36,7 @@ from kalshimm.runtime.worker import every, wait_or_stop
 
 logger = logging.getLogger(__name__)
 
-RECONNECT_FIRST_S = 0.5
-RECONNECT_MOST_S = 30.0
 RETRY_REDIS_S = 0.25
-STEADY_S = 10.0  # a connection that lasted this long was a good one: the next attempt comes soon
-ALERT_ATTEMPTS = 5
 REFUSED_FIRST_S = 2.0
 REFUSED_MOST_S = 300.0
 ANSWER_TICKS = 40  # of 250 ms: a command unanswered for longer has lost its answer
@@ -64,7 +60,7 @@ class Gateway:
         layer: BaseChannelLayer,
         adapter: str = "picows",
     ) -> None:
-        self._environment, self._signer, self._clock, self._adapter = environment, signer, clock, adapter
+        self._environment, self._clock = environment, clock
         self._redis = streams.connect(redis_url)
         self._publisher = Publisher(self._redis)
         self._relay = Relay(self._redis, layer)
@@ -75,11 +71,11 @@ class Gateway:
         self._pace = pacing.Pace()
         self._slowed_seen = 0
         self._is_swept = False
-        self._connection: socket.Connection | None = None
+        self._link = Link(
+            self, what="feed", alert="FEED_DOWN", environment=environment, signer=signer, clock=clock, adapter=adapter
+        )  # fmt: skip
         self._books: Books | None = None
         self._state, self._reason = "connecting", ""
-        self._last_frame = clock.monotonic()
-        self._connected_at: float | None = None
         self._dirty = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -87,7 +83,7 @@ class Gateway:
         await streams.generation(self._redis, schema.GENERATION)
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._stay_connected(stop), name="connection")
+                tasks.create_task(self._link.run(stop), name="link")
                 tasks.create_task(self._publish(stop), name="publish")
                 tasks.create_task(every(stop, schema.FEED_EVERY_S, self._follow_interest), name="interest")
                 tasks.create_task(every(stop, schema.FEED_EVERY_S, self._tick), name="tick")
@@ -106,98 +102,33 @@ class Gateway:
 
     # ---- the connection -----------------------------------------------------------------------------------------
 
-    async def _stay_connected(self, stop: asyncio.Event) -> None:
-        attempt = 0
-        while not stop.is_set():
-            reason = await self._one_connection(stop)
-            if stop.is_set():
-                return
-            was_steady = self._connected_at is not None and self._clock.monotonic() - self._connected_at >= STEADY_S
-            attempt = 1 if was_steady else attempt + 1
-            wait = delay_s(attempt, first_s=RECONNECT_FIRST_S, most_s=RECONNECT_MOST_S, jitter=random.random())
-            fields = {"action": "feed_lost"} | ({"alert": "FEED_DOWN"} if attempt >= ALERT_ATTEMPTS else {})
-            logger.warning("no feed: %s Attempt %d follows in %.1f s.", reason, attempt, wait, extra=fields)
-            await wait_or_stop(stop, wait)
-
-    async def _one_connection(self, stop: asyncio.Event) -> str:
-        """Connect and stay until the connection ends or `stop`; return why it ended."""
-        self._connected_at = None
-        connecting = asyncio.create_task(self._connect(), name="connect")
-        stopping = asyncio.create_task(stop.wait(), name="stop")
-        try:
-            await asyncio.wait({connecting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if not connecting.done():
-                return "stopped."
-            await connecting
-            reason = await self._until_closed(stop)
-        except VenueError as exc:
-            reason = str(exc)
-        finally:
-            connecting.cancel()
-            stopping.cancel()
-        self._disconnected(reason)
-        return reason
-
-    async def _connect(self) -> None:
-        self._state = "connecting"
-        headers: dict[str, str] = {}
-        if self._signer is not None:
-            wall_ms = self._clock.wall_us() // 1_000
-            headers = self._signer.headers("GET", self._environment.ws_url, wall_ms=wall_ms)
+    def link_opened(self) -> None:
         # 43 bits of milliseconds and 20 random ones: identities sort by time, and two gateways never share one.
         conn = (self._clock.wall_us() // 1_000) << 20 | secrets.randbits(20)
         self._books = Books(conn, Session())
-        self._last_frame = self._clock.monotonic()
-        self._connection = await socket.connect(self._adapter, self._environment.ws_url, headers, self)
-        self._connected_at = self._clock.monotonic()
         self._state, self._reason = "connected", ""
         self._refused.clear()
         self._refusals_seen.clear()
         self._slowed_seen = 0
         self._is_swept = False
-        logger.info("connected to %s", self._environment.ws_url, extra={"action": "feed_connected", "conn": conn})
+        logger.info("the feed's connection is %d", conn, extra={"action": "feed_connected", "conn": conn})
         # Whatever ended before, and however, the history between then and now is missing.
         self._books.began(self._clock.wall_us())
         self._subscribe()
         self._dirty.set()
 
-    async def _until_closed(self, stop: asyncio.Event) -> str:
-        """Wait for the end of the connection, the stop, or its silence; return why it ended."""
-        assert self._connection is not None
-        closed = asyncio.create_task(self._connection.wait_closed(), name="closed")
-        stopped = asyncio.create_task(stop.wait(), name="stopped")
-        try:
-            while not closed.done() and not stopped.done():
-                silent_s = self._clock.monotonic() - self._last_frame
-                left_s = schema.CONNECTION_SILENT_MAX_S - silent_s
-                if left_s <= 0:
-                    await self._connection.close()
-                    return f"silent for {silent_s:.0f} s, neither frame nor ping."
-                await asyncio.wait({closed, stopped}, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
-            if stopped.done():
-                await self._connection.close()
-                return "stopped."
-            return closed.result()
-        finally:
-            closed.cancel()
-            stopped.cancel()
-
-    def _disconnected(self, reason: str) -> None:
-        if self._books is not None and self._state == "connected":
-            self._books.disconnected(reason, self._clock.wall_us())
-            self._pulse.count("disconnects")
-        self._state, self._reason, self._connection = "disconnected", reason, None
-        self._gather()  # now: the next connection brings books of its own
-        self._dirty.set()
-
-    def on_frame(self, data: bytes | memoryview) -> None:
-        self._last_frame = self._clock.monotonic()
-        assert self._books is not None, "frames come only from a connection"
+    def link_received(self, data: bytes | memoryview) -> None:
+        assert self._books is not None, "frames come only from an open link"
         self._books.receive(data, self._clock.wall_us())
         self._dirty.set()
 
-    def on_ping(self) -> None:
-        self._last_frame = self._clock.monotonic()
+    def link_closed(self, reason: str) -> None:
+        if self._books is not None and self._state == "connected":
+            self._books.disconnected(reason, self._clock.wall_us())
+            self._pulse.count("disconnects")
+        self._state, self._reason = "disconnected", reason
+        self._gather()  # now: the next connection brings books of its own
+        self._dirty.set()
 
     # ---- interest -----------------------------------------------------------------------------------------------
 
@@ -234,7 +165,7 @@ class Gateway:
 
     def _subscribe(self) -> None:
         """Send what brings the confirmed subscriptions to the wanted markets; one command a channel at a time."""
-        if self._books is None or self._connection is None:
+        if self._books is None or not self._link.is_open:
             return
         books, session = self._books, self._books.session
         now_us, now = self._clock.wall_us(), self._clock.monotonic()
@@ -257,9 +188,7 @@ class Gateway:
         return pacing.allowed(self._pace, self._monotonic_us()) > 0
 
     def _send(self, commands: list[bytes]) -> None:
-        assert self._connection is not None, "commands go to a connection"
-        for command in commands:
-            self._connection.send(command)
+        self._link.send(commands)
         self._pace = pacing.sent(self._pace, len(commands), self._monotonic_us())
 
     def _monotonic_us(self) -> int:
@@ -334,7 +263,7 @@ class Gateway:
             return
         for sid, tickers in taken.snapshots_wanted:
             # What may not leave now is asked for again by the books' own tick.
-            if self._connection is not None and sid in self._books.session.subscriptions and self._may_send():
+            if self._link.is_open and sid in self._books.session.subscriptions and self._may_send():
                 self._send(self._books.session.get_snapshot(sid, tickers))
         self._publisher.add(self._books, taken)
         if taken.is_feed_changed:
@@ -361,7 +290,7 @@ class Gateway:
             conn=books.conn if books and self._state == "connected" else 0,
             state=self._state,
             generations=books.generations() if books and self._state == "connected" else {},
-            frame_age_ms=int((self._clock.monotonic() - self._last_frame) * 1_000),
+            frame_age_ms=int(self._link.silent_s * 1_000),
             lag_ms=books.last_lag_ms if books else None,
             written_us=self._clock.wall_us(),
             subscribed=sum(m.is_valid for m in books.markets.values()) if books else 0,
@@ -372,9 +301,9 @@ class Gateway:
         """Judge crossed books by the clock, and show readers that we live."""
         if self._books is not None:
             self._books.tick(self._clock.wall_us())
-            if self._books.session.give_up(ANSWER_TICKS) and self._connection is not None:
+            if self._books.session.give_up(ANSWER_TICKS) and self._link.is_open:
                 logger.error("a subscribe was never answered: connecting anew", extra={"action": "answer_lost"})
-                await self._connection.close()
+                await self._link.hang_up()
         # Through the queue like everything else: an older state must not overtake a newer one.
         self._publisher.add_feed(self._feed_state())
         self._dirty.set()

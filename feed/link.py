@@ -65,6 +65,15 @@ class Link:
         self._opened_at: float | None = None
         self._heard_at = clock.monotonic()
 
+    @property
+    def is_open(self) -> bool:
+        return self._connection is not None
+
+    @property
+    def silent_s(self) -> float:
+        """How long neither frame nor ping has come."""
+        return self._clock.monotonic() - self._heard_at
+
     def send(self, frames: list[bytes]) -> None:
         """Queue text frames; without a connection they are nobody's, as they would be on a broken one."""
         if self._connection is not None:
@@ -97,7 +106,8 @@ class Link:
 
     def on_frame(self, data: bytes | memoryview) -> None:
         self._heard_at = self._clock.monotonic()
-        self._owner.link_received(data)
+        if self._connection is not None:  # what comes before our first command belongs to no subscription
+            self._owner.link_received(data)
 
     def on_ping(self) -> None:
         self._heard_at = self._clock.monotonic()
@@ -136,11 +146,10 @@ class Link:
         closed = asyncio.create_task(self._connection.wait_closed(), name="closed")
         try:
             while not closed.done() and not stopping.done():
-                silent_s = self._clock.monotonic() - self._heard_at
-                left_s = CONNECTION_SILENT_MAX_S - silent_s
+                left_s = CONNECTION_SILENT_MAX_S - self.silent_s
                 if left_s <= 0:
                     await self._connection.close()
-                    return f"silent for {silent_s:.0f} s, neither frame nor ping."
+                    return f"silent for {self.silent_s:.0f} s, neither frame nor ping."
                 await asyncio.wait({closed, stopping}, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
             if stopping.done():
                 await self._connection.close()
