@@ -108,13 +108,15 @@ class Commander:
         if not isinstance(channel, str) or channel not in CHANNELS:
             raise CommandFailed(8)
         wanted = self._wanted(channel, params)
-        joins = self._world.switches.second_subscribe == "join"
-        existing = next((s for s in session.subscriptions.values() if s.channel == channel and joins), None)
-        if existing is not None:
-            return existing, self._join(existing, wanted, command_id)
-        self._check_limit(wanted or set(), None)
         use_yes_price = parameters.boolean(params, "use_yes_price")
         lists_tickers = not parameters.boolean(params, "skip_ticker_ack")
+        if self._world.switches.second_subscribe == "join":
+            # One sid has one price convention; asked for in the other, the channel gets a sid of its own.
+            alike = (s for s in session.subscriptions.values() if s.has_form(channel, use_yes_price=use_yes_price))
+            existing = next(alike, None)
+            if existing is not None:
+                return existing, self._join(existing, wanted, command_id)
+        self._check_limit(wanted or set(), None)
         copy = None if wanted is None else set(wanted)
         subscription = session.add(channel, copy, use_yes_price=use_yes_price, lists_tickers=lists_tickers)
         body = {"channel": channel, "sid": subscription.sid}
@@ -146,6 +148,10 @@ class Commander:
         new: set[str] = set()
         if subscription.tickers is not None and tickers is not None:
             new = self._add(subscription, tickers)
+        elif subscription.tickers is not None:
+            self._hub.forget(subscription)
+            subscription.tickers = None  # asked for without a filter: from now on all markets
+            self._hub.index(subscription)
         self._ok(subscription, command_id)
         return new
 
@@ -186,6 +192,8 @@ class Commander:
         action = params.get("action")
         if not action:
             raise CommandFailed(15)
+        if not isinstance(action, str):
+            raise CommandFailed(13)
         if action in INDEX_ACTIONS and subscription.channel in SILENT:
             name, code = INDEX_ACTIONS[action]
             if not params.get(name):

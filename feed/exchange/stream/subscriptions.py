@@ -48,6 +48,10 @@ class Subscription:
         self._has_seq = channel in SEQUENCED
         self._heads: dict[str, bytes] = {}
 
+    def has_form(self, channel: str, *, use_yes_price: bool) -> bool:
+        """Return whether it gives a channel in that price convention, which only books have."""
+        return self.channel == channel and (channel != "orderbook_delta" or self.use_yes_price == use_yes_price)
+
     def next_seq(self) -> int:
         self.last_seq += 1
         return self.last_seq

@@ -8,8 +8,12 @@ import msgspec
 import pytest
 from exchangewire import Wire, code, words
 from exchangeworld import CENT, NOW_US, TAPERED, a_world, an_order, place
+from hypothesis import given
+from hypothesis import strategies as st
 
 from feed.exchange.happenings import Private
+from feed.exchange.stream.channels import CHANNELS
+from feed.exchange.stream.commands import INDEX_ACTIONS, MARKET_ACTIONS
 from feed.exchange.stream.framing import text_frames
 from feed.exchange.stream.hub import Hub
 
@@ -27,6 +31,33 @@ def test_a_second_subscribe_may_get_a_sid_of_its_own() -> None:
     assert [f["type"] for f in frames] == ["subscribed", "orderbook_snapshot"]
     assert frames[0]["msg"]["sid"] == 2
     assert (frames[1]["sid"], frames[1]["seq"]) == (2, 1)
+
+
+def test_a_second_subscribe_without_a_filter_widens_the_first_to_all_markets() -> None:
+    wire = a_wire()
+    wire.subscribe("user_orders", market_tickers=[CENT])
+    place(wire.world, "us", an_order("bid", "0.4000", ticker=TAPERED))
+    assert wire.read() == []
+    (ok,) = wire.subscribe("user_orders")
+    assert (ok["type"], ok["msg"]) == ("ok", {"market_tickers": []})
+    place(wire.world, "us", an_order("bid", "0.4000", ticker=TAPERED))
+    assert words(wire.read()) == [("user_order", 1, None)]
+
+
+def test_a_second_subscribe_in_the_other_price_convention_gets_its_own_sid() -> None:
+    wire = a_wire()
+    place(wire.world, "other", an_order("ask", "0.7000"))
+    wire.subscribe("orderbook_delta", market_tickers=[CENT], use_yes_price=False)
+    subscribed, snapshot = wire.subscribe("orderbook_delta", market_tickers=[CENT], use_yes_price=True)
+    assert subscribed["msg"] == {"channel": "orderbook_delta", "sid": 2}
+    assert (snapshot["sid"], snapshot["msg"]["no_dollars_fp"][0][0]) == (2, "0.7000")
+
+
+@pytest.mark.parametrize("action", [["add_markets"], {"add": "markets"}, 7])
+def test_an_action_that_is_no_word_is_unsupported(action: Any) -> None:
+    wire = a_wire()
+    wire.subscribe("orderbook_delta", market_tickers=[CENT])
+    assert code(wire.update(action, sid=1, market_tickers=[CENT])) == 13
 
 
 @pytest.mark.parametrize(("takes_seq", "numbers"), [(True, [2, 3]), (False, [1, 2])])
@@ -169,3 +200,39 @@ def test_a_text_frame_says_its_length_as_the_protocol_wants_it(length: int) -> N
     assert piece[1] == (length if head == 2 else 126 if head == 4 else 127)
     assert piece[head : head + length] == payload
     assert piece[head + length :] == b"\x81\x04next"
+
+
+WORDS = st.sampled_from([*CHANNELS, *MARKET_ACTIONS, *INDEX_ACTIONS, CENT, TAPERED, "NOBODY", ""])
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 7) | st.just(10**30) | st.floats(allow_nan=False) | WORDS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=2),
+    max_leaves=5,
+)
+PARAMS = {
+    "channels": st.lists(WORDS, max_size=3), "market_tickers": st.lists(WORDS, max_size=3), "action": WORDS,
+    "market_ticker": WORDS, "market_ids": st.lists(WORDS, max_size=2), "sid": st.integers(0, 7),
+    "sids": st.lists(st.integers(0, 7), max_size=2), "use_yes_price": st.booleans(),
+    "send_initial_snapshot": st.booleans(), "skip_ticker_ack": st.booleans(), "shard_factor": st.integers(-1, 101),
+    "shard_key": st.integers(-1, 101), "index_ids": st.lists(WORDS, max_size=2),
+}  # fmt: skip
+COMMANDS = st.fixed_dictionaries(
+    {"cmd": st.sampled_from(["subscribe", "unsubscribe", "update_subscription", "list_subscriptions"]) | ANYTHING},
+    optional={
+        "id": st.integers(0, 99) | ANYTHING,
+        "params": st.fixed_dictionaries({}, optional={k: v | ANYTHING for k, v in PARAMS.items()}) | ANYTHING,
+    },
+)
+
+
+@given(commands=st.lists(COMMANDS, min_size=1, max_size=12), joins=st.booleans())
+def test_every_command_is_answered_whatever_it_says(commands: list[dict[str, Any]], joins: bool) -> None:
+    wire = a_wire(second_subscribe="join" if joins else "new_sid")
+    last: dict[int, int] = {}
+    for command in commands:
+        frames = wire.say(command)
+        assert frames
+        place(wire.world, "us", an_order("bid", "0.4000", "0.01"))
+        for frame in (*frames, *wire.read()):
+            if "seq" in frame:
+                assert frame["seq"] == last.get(frame["sid"], 0) + 1
+                last[frame["sid"]] = frame["seq"]
