@@ -108,3 +108,30 @@ def test_a_speed_nobody_can_play_at_is_refused_in_one_sentence(tmp_path: Path, m
     assert result.returncode == 2
     assert "--speed" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def read(url: str) -> Any:
+    with urllib.request.urlopen(url, timeout=DEADLINE_S) as answer:
+        return json.load(answer)
+
+
+def test_a_fault_script_and_a_recording_are_played_from_their_files(tmp_path: Path) -> None:
+    faults, recording = tmp_path / "faults.json", tmp_path / "recording.ndjson"
+    faults.write_text(json.dumps([{"do": "answer", "id": "first", "path": "/exchange/status", "status": 503}]))
+    message = {"market_ticker": "KXPLAYED-26-A", "market_id": "m", "yes_dollars_fp": [["0.4000", "10.00"]]}
+    recording.write_text(json.dumps({"type": "orderbook_snapshot", "sid": 1, "seq": 1, "msg": message}) + "\n")
+    with an_exchange(tmp_path, "--faults", str(faults), "--replay", str(recording)) as (_, ready):
+        with pytest.raises(urllib.error.HTTPError, match="503"):
+            read(f"{ready['rest']}/exchange/status")
+        assert read(f"{ready['rest']}/exchange/status")["exchange_active"]
+        assert [fault["id"] for fault in read(f"{ready['control']}/faults/applied")["applied"]] == ["first"]
+        assert [market["ticker"] for market in read(f"{ready['rest']}/markets")["markets"]] == ["KXPLAYED-26-A"]
+
+
+def test_a_fault_script_that_says_nothing_is_refused_in_one_sentence(tmp_path: Path, manage: Any) -> None:
+    faults = tmp_path / "faults.json"
+    faults.write_text('[{"do": "explode"}]')
+    result = manage("exchange", "--faults", str(faults), "--key-dir", str(tmp_path))
+    assert result.returncode == 1
+    assert "explode" in result.stderr
+    assert "Traceback" not in result.stderr
