@@ -21,8 +21,9 @@ On a frame to a client (`type` and `ticker` of the frame, `account`):
     swap                sent after the frame that follows it
     hold                sent `delay_ms` later; frames behind it pass
     slow                it and all behind it on this connection `delay_ms` later
-    garble              sent with `text` in place of it
-    inject              `text` sent before it
+    garble              sent with `text` in place of it, or with the bytes of `hex` (which need be no UTF-8)
+    inject              `text`, or the bytes of `hex`, sent before it
+    pad                 sent with spaces behind it, `bytes` long in all
     cut_frame           its first `bytes` bytes, then the connection is cut
     silence             from here on nothing is sent or answered, not even pings; TCP stays up
     no_pings            from here on no pings
@@ -57,6 +58,7 @@ import msgspec
 from kalshimm.errors import KalshimmError
 
 DELAY_MAX_MS = 600_000
+PAD_MAX = 100_000_000  # well above the 64 MiB that the venue's messages have at most
 ABNORMAL = 1006  # what a client calls a connection that ended without a close frame
 CLOSE_CODES = frozenset({*range(1_000, 1_004), ABNORMAL, *range(1_007, 1_015)})
 
@@ -181,12 +183,36 @@ class Slow(FrameFault, frozen=True, kw_only=True, tag="slow"):
         _check_delay(self.delay_ms)
 
 
-class Garble(FrameFault, frozen=True, kw_only=True, tag="garble"):
-    text: str
+class _Saying(FrameFault, frozen=True, kw_only=True):
+    text: str | None = None
+    hex: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.text is None) == (self.hex is None):
+            raise ValueError("text or hex: expected one of them")
+        _ = self.payload
+
+    @property
+    def payload(self) -> bytes:
+        return bytes.fromhex(self.hex) if self.hex is not None else (self.text or "").encode()
 
 
-class Inject(FrameFault, frozen=True, kw_only=True, tag="inject"):
-    text: str
+class Garble(_Saying, frozen=True, kw_only=True, tag="garble"):
+    pass
+
+
+class Inject(_Saying, frozen=True, kw_only=True, tag="inject"):
+    pass
+
+
+class Pad(FrameFault, frozen=True, kw_only=True, tag="pad"):
+    bytes: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.bytes <= PAD_MAX:
+            raise ValueError(f"bytes lies in 1..{PAD_MAX}")
 
 
 class CutFrame(FrameFault, frozen=True, kw_only=True, tag="cut_frame"):
@@ -254,7 +280,7 @@ class LagReads(Fault, frozen=True, kw_only=True, tag="lag_reads"):
 
 AnyFault = (
     Drop | ApplyThenDrop | ApplyThenDelay | Answer | ApplyThenAnswer | Cut | Delay
-    | Lose | Repeat | Swap | Hold | Slow | Garble | Inject | CutFrame | Silence | NoPings | Close | Fail
+    | Lose | Repeat | Swap | Hold | Slow | Garble | Inject | Pad | CutFrame | Silence | NoPings | Close | Fail
     | Refuse | Ignore | CloseAtOnce | LagReads
 )  # fmt: skip
 

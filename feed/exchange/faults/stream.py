@@ -22,6 +22,7 @@ from feed.exchange.faults.script import (
     Inject,
     Lose,
     NoPings,
+    Pad,
     Repeat,
     Silence,
     Slow,
@@ -130,9 +131,11 @@ class Line:
                 self._late_ms = fault.delay_ms
                 return self._pass(frame)
             case Garble():
-                return self._pass(fault.text.encode())
+                return self._pass(fault.payload)
             case Inject():
-                return [self._timed(fault.text.encode()), *self._pass(frame)]
+                return [self._timed(fault.payload), *self._pass(frame)]
+            case Pad():
+                return self._pass(frame.ljust(fault.bytes))
             case CutFrame():
                 return [CutAfter(frame, fault.bytes)]
             case Silence():

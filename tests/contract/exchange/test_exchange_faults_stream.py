@@ -94,6 +94,28 @@ async def test_B8_a_garbled_frame_is_no_json(venue: Venue) -> None:
             await socket.next()
 
 
+async def test_B8_a_frame_may_be_no_text_at_all(venue: Venue) -> None:
+    async with venue.socket() as socket:
+        await a_book(socket, A)
+        await arm(venue, do="garble", hex="ff7b7d")
+        await venue.order("bid", "0.1000")
+        with pytest.raises(websockets.ConnectionClosedError) as closed:
+            await socket.next()
+    assert closed.value.sent is not None
+    assert closed.value.sent.code == 1007  # what a client says to it
+
+
+async def test_B9_a_snapshot_may_be_larger_than_a_mebibyte(venue: Venue) -> None:
+    await venue.order("bid", "0.1000")
+    await arm(venue, do="pad", type="orderbook_snapshot", bytes=3 << 20)
+    async with venue.socket() as socket:
+        await socket.subscribe("orderbook_delta", market_tickers=[A], use_yes_price=False)
+        await socket.next()
+        frame = await socket.connection.recv()
+    assert len(frame) == 3 << 20
+    assert msgspec.json.decode(frame)["msg"]["yes_dollars_fp"] == [["0.1000", "10.00"]]
+
+
 async def test_B1_a_connection_is_closed_with_a_code(venue: Venue) -> None:
     async with venue.socket() as socket:
         await a_book(socket, A)

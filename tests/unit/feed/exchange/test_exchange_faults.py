@@ -40,6 +40,8 @@ ONE, TWO, THREE = delta(1), delta(2), delta(3)
         ({"do": "hold", "delay_ms": 500}, [SendLater(ONE, 500), Send(TWO), Send(THREE)]),
         ({"do": "slow", "delay_ms": 5, "skip": 1}, [Send(ONE), SendLater(TWO, 5), SendLater(THREE, 5)]),
         ({"do": "garble", "text": "{", "skip": 1}, [Send(ONE), Send(b"{"), Send(THREE)]),
+        ({"do": "garble", "hex": "ff7b", "skip": 1}, [Send(ONE), Send(b"\xff{"), Send(THREE)]),
+        ({"do": "pad", "bytes": 99, "skip": 1}, [Send(ONE), Send(TWO + b" " * (99 - len(TWO))), Send(THREE)]),
         ({"do": "inject", "text": "x", "skip": 2}, [Send(ONE), Send(TWO), Send(b"x"), Send(THREE)]),
         ({"do": "cut_frame", "bytes": 4, "skip": 1}, [Send(ONE), CutAfter(TWO, 4)]),
         ({"do": "close", "code": 1012, "skip": 1}, [Send(ONE), CloseWith(1012)]),
