@@ -14,7 +14,7 @@
     rest/        REST handlers; stream/  WebSocket sessions and the hub that feeds them
     auth         keys and signatures; keyfiles: the own clients' keys on disk
     access       which key, scope and bucket each request needs; budgets, members: what an account may spend
-    control, life_control, server    the outside
+    control, life_control, control_bodies, server    the outside
 
 All of it above `rest/` is pure: time is passed in, chance comes from seeds (`wire.answers` alone knows aiohttp's
 response). Nobody imports this package but its command and tests; it shares only units, grid, matching and the reader

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from feed.exchange.auth import read_public_key
 from feed.exchange.budgets import TIERS
+from feed.exchange.control_bodies import number, problem, read_body, seconds_us
 from feed.exchange.keyfiles import OWNER
 from feed.exchange.trading.accounts import Account
 from feed.exchange.trading.orders import Placed, Refusal
@@ -18,7 +19,6 @@ from feed.exchange.wire import private as private_wire
 from feed.exchange.wire import public as wire
 from feed.exchange.wire import requests
 from feed.exchange.wire.answers import answer
-from feed.exchange.wire.control import number, problem, read_body, seconds_us
 
 if TYPE_CHECKING:
     from feed.exchange.server import LocalExchange

@@ -9,6 +9,7 @@ import msgspec
 from aiohttp import web
 
 from feed.exchange.catalog import PRICE_STRUCTURES, SHARDS
+from feed.exchange.control_bodies import problem, read_body, seconds_us
 from feed.exchange.life import WrongState
 from feed.exchange.market import Market
 from feed.exchange.pauses import Halt, Scope, Window
@@ -16,7 +17,6 @@ from feed.exchange.trading.ledger import Kind
 from feed.exchange.wire import money as money_wire
 from feed.exchange.wire import public as wire
 from feed.exchange.wire.answers import answer
-from feed.exchange.wire.control import problem, read_body, seconds_us
 from markets.core.units import DOLLAR_UD, parse_price
 
 if TYPE_CHECKING:

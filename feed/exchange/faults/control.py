@@ -5,10 +5,10 @@ from __future__ import annotations
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from feed.exchange.control_bodies import number, problem
 from feed.exchange.faults.plan import FaultPlan
 from feed.exchange.faults.script import BadFaultScript, read_faults
 from feed.exchange.wire.answers import answer
-from feed.exchange.wire.control import number, problem
 from kalshimm.runtime.clock import Clock
 
 WHAT_MAX = 500

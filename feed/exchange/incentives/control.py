@@ -17,11 +17,11 @@ import msgspec
 from aiohttp import web
 
 from feed.exchange.catalog import LIQUIDITY, FeeTerms, Program
+from feed.exchange.control_bodies import moment_us, problem, read_body
 from feed.exchange.incentives.ledger import Statement
 from feed.exchange.rest.incentives import event_change_row, series_change_row
 from feed.exchange.wire import public as wire
 from feed.exchange.wire.answers import answer
-from feed.exchange.wire.control import moment_us, problem, read_body
 from markets.core.units import format_dollars, parse_count
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
@@ -80,8 +81,8 @@ class Sockets:
         self._open.add(socket)
         logger.info("client connected", extra={"action": "connected", "account": account})
         pong = asyncio.Event()
-        writing = self._write(socket, session, Way(line, writer, transport))
-        tasks = [asyncio.create_task(writing), asyncio.create_task(self._ping(socket, line, pong))]
+        works = (self._write(socket, session, Way(line, writer, transport)), self._ping(socket, line, pong))
+        tasks = [asyncio.create_task(_guarded(work, transport)) for work in works]
         try:
             await self._read(socket, session, line, pong)
         finally:
@@ -197,10 +198,17 @@ class Sockets:
             close.cancel()
 
 
+async def _guarded(work: Coroutine[Any, Any, None], transport: asyncio.Transport) -> None:
+    """Do one part of a connection; if it fails, end the connection: one that only reads must not live on."""
+    try:
+        await work
+    except Exception:
+        logger.exception("a connection's task failed", extra={"action": "connection_failed"})
+        transport.abort()
+
+
 async def _end(tasks: list[asyncio.Task[None]]) -> None:
-    """Cancel the tasks of a connection that is over, and say so if one had failed by itself."""
+    """Cancel the tasks of a connection that is over, and wait until they are."""
     for task in tasks:
         task.cancel()
-    for outcome in await asyncio.gather(*tasks, return_exceptions=True):
-        if isinstance(outcome, Exception):
-            logger.error("a connection's task failed", exc_info=outcome)
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -152,6 +152,21 @@ async def test_a_client_that_leaves_during_the_handshake_is_no_error(
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
+async def test_a_connection_that_can_send_no_more_ends_and_says_why(
+    venue: Venue, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with venue.socket() as socket:
+        await socket.settled(1)
+
+        def broken(*_: Any) -> bytes:
+            raise RuntimeError("a bug")
+
+        monkeypatch.setattr(exchange_socket, "text_frames", broken)
+        with pytest.raises(websockets.ConnectionClosedError):
+            await socket.settled(2)
+    assert "a bug" in caplog.text
+
+
 class _Mute:
     """A protocol that swallows its own pongs."""
 
