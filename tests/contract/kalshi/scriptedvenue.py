@@ -14,7 +14,9 @@ from feed.kalshi.transport import Connection
 
 OK = "200 OK"
 CREATED = "201 Created"
-BRIEF = Connection(answer_timeout_s=0.2, deadline_s=5.0, first_wait_s=0.001, most_wait_s=0.002)
+# Who waits for an answer that comes waits long enough for a busy machine; HASTY is for those that never do.
+BRIEF = Connection(answer_timeout_s=20.0, deadline_s=20.0, first_wait_s=0.001, most_wait_s=0.002)
+HASTY = Connection(answer_timeout_s=0.5, deadline_s=20.0, first_wait_s=0.001, most_wait_s=0.002)
 
 
 class Seen(msgspec.Struct, frozen=True):

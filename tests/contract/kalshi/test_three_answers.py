@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import aiohttp
 import pytest
-from scriptedvenue import BRIEF, CREATED, CUT, OK, SILENCE, ScriptedVenue, Step, answer, cut_short
+from scriptedvenue import BRIEF, CREATED, CUT, HASTY, OK, SILENCE, ScriptedVenue, Step, answer, cut_short
 
 from feed.kalshi.environments import Environment
 from feed.kalshi.errors import (
@@ -77,14 +77,14 @@ LOST: dict[str, Step] = {
 
 
 def client(environment: Environment, signer: Signer, **options: object) -> Rest:
-    return Rest(environment, signer, SystemClock(), connection=BRIEF, **options)
+    return Rest(environment, signer, SystemClock(), **({"connection": BRIEF} | options))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("what", WRITES)
 @pytest.mark.parametrize("how", LOST)
 async def test_C1_a_write_without_a_clear_answer_is_unknown_and_sent_once(signer: Signer, what: str, how: str) -> None:
-    venue = ScriptedVenue(LOST[how])
-    async with venue.running() as environment, client(environment, signer) as rest:
+    venue, connection = ScriptedVenue(LOST[how]), HASTY if LOST[how] is SILENCE else BRIEF
+    async with venue.running() as environment, client(environment, signer, connection=connection) as rest:
         with pytest.raises(OutcomeUnknown) as unknown:
             await WRITES[what](rest)
     assert len(venue.seen) == 1
@@ -213,13 +213,20 @@ async def test_every_write_names_its_shard_and_speaks_the_venues_words(signer: S
 async def test_C5_a_read_is_asked_again_until_it_is_answered(signer: Signer) -> None:
     balance = {"balance_dollars": "98.0186", "balance": 9_801}
     venue = ScriptedVenue(
-        CUT, SILENCE, answer("503 Service Unavailable"), answer("429 Too Many Requests", {"error": "too many"}),
+        CUT, answer("503 Service Unavailable"), answer("429 Too Many Requests", {"error": "too many"}),
         cut_short(OK, '{"balance'), answer(OK, text=HTML), answer(OK, balance),
     )  # fmt: skip
     async with venue.running() as environment, client(environment, signer) as rest:
         found = await rest.portfolio.balance()
     assert (found.balance_ud, found.balance_floor_ud) == (98_018_600, 98_010_000)
-    assert len(venue.seen) == 7
+    assert len(venue.seen) == 6
+
+
+async def test_C5_a_read_that_is_left_hanging_is_asked_again(signer: Signer) -> None:
+    venue = ScriptedVenue(SILENCE, answer(OK, {"balance_dollars": "98.0186", "balance": 9_801}))
+    async with venue.running() as environment, client(environment, signer, connection=HASTY) as rest:
+        assert (await rest.portfolio.balance()).balance_ud == 98_018_600
+    assert len(venue.seen) > 1
 
 
 async def test_C5_a_read_that_cannot_be_asked_is_not_an_answer(signer: Signer) -> None:
