@@ -32,7 +32,8 @@ On a frame to a client (`type` and `ticker` of the frame, `account`):
 
 On a command of a client (`cmd`, `account`):
 
-    refuse              answered with error `code` (26, 27, …; `market_tickers` at fault), not carried out
+    refuse              answered with error `code` (26, 27, …; `market_tickers` at fault), not carried out; with
+                        `rest` carried out for the other markets of its `market_tickers`
     ignore              neither carried out nor answered
 
 On a new connection (`account`):
@@ -251,6 +252,7 @@ class Refuse(CommandFault, frozen=True, kw_only=True, tag="refuse"):
 
     code: int
     market_tickers: list[str] = []
+    rest: bool = False
 
 
 class Ignore(CommandFault, frozen=True, kw_only=True, tag="ignore"):

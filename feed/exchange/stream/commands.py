@@ -60,6 +60,7 @@ class Commander:
         self._faults.note(fault, at_us=now_us, account=session.account, what=encode(command).decode()[:200])
         if isinstance(fault, Refuse):
             _reply_error(session, command_id, CommandFailed(fault.code, tickers=fault.market_tickers))
+            return not (fault.rest and _leave_out(command, fault.market_tickers))
         return True
 
     def _count(self, session: Session) -> None:
@@ -243,6 +244,16 @@ class Commander:
         if subscription.lists_tickers:
             message["msg"] = {"market_tickers": sorted(subscription.tickers or ())}
         subscription.session.reply(_with_id(message, command_id))
+
+
+def _leave_out(command: dict[str, Any], tickers: list[str]) -> bool:
+    """Take markets out of a command; return whether it names others."""
+    params = command.get("params")
+    named = params.get("market_tickers") if isinstance(params, dict) else None
+    if not isinstance(params, dict) or not isinstance(named, list):
+        return False
+    params["market_tickers"] = [ticker for ticker in named if ticker not in tickers]
+    return bool(params["market_tickers"])
 
 
 def _with_id(message: dict[str, Any], command_id: int) -> dict[str, Any]:

@@ -222,6 +222,17 @@ async def test_B13_a_command_is_refused_for_one_of_its_markets(venue: Venue) -> 
         await a_book(socket, A)  # the next one is carried out
 
 
+async def test_B13_one_market_is_refused_and_the_others_are_live(venue: Venue) -> None:
+    await arm(venue, do="refuse", cmd="subscribe", code=26, market_tickers=[B], rest=True, times=2)
+    async with venue.socket() as socket:
+        await socket.subscribe("orderbook_delta", market_tickers=[A, B], use_yes_price=False)
+        error, subscribed, snapshot = [await socket.next() for _ in range(3)]
+        assert (error["msg"]["code"], error["msg"]["market_tickers"]) == (26, [B])
+        assert (subscribed["type"], snapshot["msg"]["market_ticker"]) == ("subscribed", A)
+        await socket.subscribe("trade", market_tickers=[B], command_id=2)  # nothing is left of it
+        assert [frame["type"] for frame in await socket.settled(3)] == ["error", "ok"]
+
+
 @pytest.mark.parametrize("code", [18, 27])
 async def test_B13_any_command_may_be_refused_with_any_code(venue: Venue, code: int) -> None:
     await arm(venue, do="refuse", cmd="list_subscriptions", code=code)
