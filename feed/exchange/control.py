@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -10,6 +11,7 @@ from aiohttp import web
 from feed.exchange.auth import read_public_key
 from feed.exchange.budgets import TIERS
 from feed.exchange.control_bodies import number, problem, read_body, seconds_us
+from feed.exchange.faults.script import check_close_code
 from feed.exchange.keyfiles import OWNER
 from feed.exchange.trading.accounts import Account
 from feed.exchange.trading.orders import Placed, Refusal
@@ -40,6 +42,21 @@ class Standing(msgspec.Struct, forbid_unknown_fields=True):
     region_expires_s: int | msgspec.UnsetType | None = msgspec.UNSET
 
 
+class WhichClients(msgspec.Struct, forbid_unknown_fields=True):
+    """The connections of an account, or all."""
+
+    account: str = ""
+
+
+class CloseClients(WhichClients, forbid_unknown_fields=True):
+    """How they are closed; code 1006 cuts them."""
+
+    code: int = 1001
+
+    def __post_init__(self) -> None:
+        check_close_code(self.code)
+
+
 class Control:
     """Handlers of the control port."""
 
@@ -51,6 +68,8 @@ class Control:
             web.get("/ledger", self.ledger),
             web.get("/ledger/lines", self.ledger_lines),
             web.get("/state", self.state),
+            web.post("/clients/close", self.close_clients),
+            web.post("/clients/silence", self.silence_clients),
             web.post("/accounts/keys", self.add_key),
             web.put("/accounts/{account}/standing", self.set_standing),
             web.post("/orders", self.place_order),
@@ -107,6 +126,27 @@ class Control:
             for ticker, market in world.markets.items()
         }
         return answer({"now": wire.rfc3339(world.now_us), "clients": clients, "markets": markets})
+
+    async def close_clients(self, request: web.Request) -> web.Response:
+        """Close WebSockets now, as maintenance does; a fault script waits for a frame."""
+        try:
+            body = read_body(await request.read(), CloseClients)
+        except ValueError as exc:
+            return problem(exc)
+        clients = self._exchange.sockets.of(body.account)
+        await asyncio.gather(*(client.close(body.code) for client in clients))
+        return answer({"clients": len(clients)})
+
+    async def silence_clients(self, request: web.Request) -> web.Response:
+        """Send and answer nothing on the WebSockets that are open now, not even pings; TCP stays up."""
+        try:
+            body = read_body(await request.read(), WhichClients)
+        except ValueError as exc:
+            return problem(exc)
+        clients = self._exchange.sockets.of(body.account)
+        for client in clients:
+            client.line.is_silent = True
+        return answer({"clients": len(clients)})
 
     async def add_key(self, request: web.Request) -> web.Response:
         """Register a public key: {"public_key": PEM, "account": name?} → {"key_id"}."""

@@ -233,7 +233,7 @@ class Close(FrameFault, frozen=True, kw_only=True, tag="close"):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_close_code(self.code)
+        check_close_code(self.code)
 
 
 class Fail(FrameFault, frozen=True, kw_only=True, tag="fail"):
@@ -264,7 +264,7 @@ class CloseAtOnce(Fault, frozen=True, kw_only=True, tag="close_at_once"):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_close_code(self.code)
+        check_close_code(self.code)
 
 
 class LagReads(Fault, frozen=True, kw_only=True, tag="lag_reads"):
@@ -319,6 +319,7 @@ def _check_delay(delay_ms: int, name: str = "delay_ms") -> None:
         raise ValueError(f"{name} lies in 1..{DELAY_MAX_MS}")
 
 
-def _check_close_code(code: int) -> None:
+def check_close_code(code: int) -> None:
+    """Raise ValueError for a code no connection can be closed with; 1006 stands for a cut."""
     if code not in CLOSE_CODES and not 3_000 <= code <= 4_999:
         raise ValueError("code: one that may close a connection (RFC 6455 section 7.4), or 1006")

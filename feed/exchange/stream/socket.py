@@ -12,7 +12,6 @@ import logging
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 from aiohttp.abc import AbstractStreamWriter
 
@@ -38,12 +37,26 @@ MESSAGE_MAX = 64 * 1024 * 1024
 PIECE_BYTES = 256 * 1024  # written at once; what waits beyond counts against the subscription's buffer
 
 
-class Way(msgspec.Struct):
-    """How data leaves for one client: the faults on it, and the two ends of its socket."""
+class Client:
+    """One connection: its session, the faults on its way, and the two ends of its socket."""
 
-    line: Line
-    writer: AbstractStreamWriter
-    transport: asyncio.Transport
+    def __init__(
+        self, socket: web.WebSocketResponse, session: Session, line: Line, writer: AbstractStreamWriter,
+        transport: asyncio.Transport,
+    ) -> None:  # fmt: skip
+        self.socket = socket
+        self.session = session
+        self.line = line
+        self.writer = writer
+        self.transport = transport
+        self.has_frames = asyncio.Event()
+        self.has_ponged = asyncio.Event()
+
+    async def close(self, code: int) -> None:
+        if code == ABNORMAL:
+            self.transport.abort()
+        else:
+            await self.socket.close(code=code)
 
 
 class Sockets:
@@ -51,134 +64,125 @@ class Sockets:
 
     def __init__(self, exchange: LocalExchange) -> None:
         self._exchange = exchange
-        self._ready: dict[Session, asyncio.Event] = {}
-        self._open: set[web.WebSocketResponse] = set()
+        self._clients: dict[Session, Client] = {}
         self._later: set[asyncio.TimerHandle] = set()
+
+    def of(self, account: str = "") -> list[Client]:
+        """Return the clients of an account, or all."""
+        return [client for client in self._clients.values() if account in ("", client.session.account)]
 
     def wake(self, sessions: set[Session]) -> None:
         """Let the writers of sessions with waiting frames run."""
         for session in sessions:
-            event = self._ready.get(session)
-            if event is not None:
-                event.set()
+            client = self._clients.get(session)
+            if client is not None:
+                client.has_frames.set()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         key = request[KEY]  # the door has verified it
-        account = key.account
         socket = web.WebSocketResponse(max_msg_size=MESSAGE_MAX, compress=False, autoping=False, timeout=CLOSE_S)
         try:
             writer = await socket.prepare(request)
         except ConnectionError:
             return web.Response()  # the client has left meanwhile; it goes nowhere
-        if await self._is_closed_at_once(socket, request, account):
-            return socket
         transport = request.transport
         if transport is None:
             return socket  # the client left when the handshake was through
-        session = self._exchange.hub.open(account, key.subaccount)
-        line = Line(self._exchange.faults, account)
-        self._ready[session] = asyncio.Event()
-        self._open.add(socket)
-        logger.info("client connected", extra={"action": "connected", "account": account})
-        pong = asyncio.Event()
-        works = (self._write(socket, session, Way(line, writer, transport)), self._ping(socket, line, pong))
+        session = self._exchange.hub.open(key.account, key.subaccount)
+        client = Client(socket, session, Line(self._exchange.faults, key.account), writer, transport)
+        self._clients[session] = client
+        told = {"account": key.account}
+        logger.info("client connected", extra={"action": "connected", **told})
+        works = (self._write(client), self._ping(client))
         tasks = [asyncio.create_task(_guarded(work, transport)) for work in works]
         try:
-            await self._read(socket, session, line, pong)
+            await self._close_at_once(client)
+            await self._read(client)
         finally:
             await _end(tasks)
-            self._open.discard(socket)
-            del self._ready[session]
+            del self._clients[session]
             self._exchange.hub.close(session)
-            logger.info("client gone", extra={"action": "disconnected", "account": account})
+            logger.info("client gone", extra={"action": "disconnected", **told})
         return socket
 
-    async def _is_closed_at_once(self, socket: web.WebSocketResponse, request: web.Request, account: str) -> bool:
-        now_us = self._exchange.step().now_us
+    async def _close_at_once(self, client: Client) -> None:
+        now_us, account = self._exchange.step().now_us, client.session.account
         fault = self._exchange.faults.of_connection(account=account, now_us=now_us)
-        if fault is None:
-            return False
-        self._exchange.faults.note(fault, at_us=now_us, account=account, what="a new connection")
-        await self._close(socket, request.transport, fault.code)
-        return True
+        if fault is not None:
+            self._exchange.faults.note(fault, at_us=now_us, account=account, what="a new connection")
+            await client.close(fault.code)
 
-    async def _close(self, socket: web.WebSocketResponse, transport: asyncio.BaseTransport | None, code: int) -> None:
-        if code == ABNORMAL and isinstance(transport, asyncio.Transport):
-            transport.abort()
-        else:
-            await socket.close(code=code)
-
-    async def _read(self, socket: web.WebSocketResponse, session: Session, line: Line, pong: asyncio.Event) -> None:
-        async for message in socket:
-            if line.is_silent:
+    async def _read(self, client: Client) -> None:
+        async for message in client.socket:
+            if client.line.is_silent:
                 continue
             match message.type:
                 case WSMsgType.TEXT:
                     # What happened before the command must be on the wire before its answer.
                     self._exchange.step()
-                    self._exchange.commander.handle(session, message.data)
+                    self._exchange.commander.handle(client.session, message.data)
                     self._exchange.flush()
                 case WSMsgType.PING:
-                    await socket.pong(message.data)
+                    await client.socket.pong(message.data)
                 case WSMsgType.PONG:
-                    pong.set()
+                    client.has_ponged.set()
 
-    async def _write(self, socket: web.WebSocketResponse, session: Session, way: Way) -> None:
-        ready = self._ready[session]
+    async def _write(self, client: Client) -> None:
         try:
             while True:
-                await ready.wait()
-                ready.clear()
-                while frames := session.take(PIECE_BYTES):
-                    if socket.closed or way.transport.is_closing():
+                await client.has_frames.wait()
+                client.has_frames.clear()
+                while frames := client.session.take(PIECE_BYTES):
+                    if client.socket.closed or client.transport.is_closing():
                         return
-                    if way.line.is_plain:
-                        way.transport.write(text_frames(frames))
+                    if client.line.is_plain:
+                        client.transport.write(text_frames(frames))
                     else:
-                        await self._carry(socket, session, way, frames)
-                    await way.writer.drain()
+                        await self._carry(client, frames)
+                    await client.writer.drain()
         except ConnectionError:
             return  # the reader sees the same end and cleans up
 
-    async def _carry(self, socket: web.WebSocketResponse, session: Session, way: Way, frames: list[bytes]) -> None:
+    async def _carry(self, client: Client, frames: list[bytes]) -> None:
         """Send frames as the faults on their way have it."""
-        for step in way.line.carry(frames, now_us=self._exchange.world.now_us):
+        session, transport = client.session, client.transport
+        for step in client.line.carry(frames, now_us=self._exchange.world.now_us):
             match step:
                 case faulty.Send():
-                    way.transport.write(text_frames([step.frame]))
+                    transport.write(text_frames([step.frame]))
                 case faulty.SendLater():
-                    self._send_later(way, step)
+                    self._send_later(client, step)
                 case faulty.CutAfter():
-                    way.transport.write(text_frames([step.frame])[: step.count])
-                    way.transport.close()
+                    transport.write(text_frames([step.frame])[: step.count])
+                    transport.close()
                 case faulty.CloseWith():
-                    await self._close(socket, way.transport, step.code)
+                    await client.close(step.code)
                 case faulty.EndSubscription():
                     subscription = session.subscriptions.get(step.sid)
                     if subscription is not None:
                         session.kill(subscription, step.code, error_text(step.code))
 
-    def _send_later(self, way: Way, step: faulty.SendLater) -> None:
+    def _send_later(self, client: Client, step: faulty.SendLater) -> None:
         def send() -> None:
             self._later.discard(handle)
-            if not (way.line.is_silent or way.transport.is_closing()):
-                way.transport.write(text_frames([step.frame]))
+            if not (client.line.is_silent or client.transport.is_closing()):
+                client.transport.write(text_frames([step.frame]))
 
         handle = asyncio.get_running_loop().call_later(step.delay_ms / 1_000, send)
         self._later.add(handle)
 
-    async def _ping(self, socket: web.WebSocketResponse, line: Line, pong: asyncio.Event) -> None:
+    async def _ping(self, client: Client) -> None:
         timeout_s = self._exchange.world.switches.pong_timeout_s
         try:
             while True:
                 await asyncio.sleep(PING_EVERY_S)
-                if line.is_silent or not line.sends_pings:
+                if client.line.is_silent or not client.line.sends_pings:
                     continue
-                pong.clear()
-                await socket.ping(PING_PAYLOAD)
-                if timeout_s is not None and not await set_within(pong, timeout_s):
+                client.has_ponged.clear()
+                await client.socket.ping(PING_PAYLOAD)
+                if timeout_s is not None and not await set_within(client.has_ponged, timeout_s):
                     logger.warning("client leaves pings unanswered", extra={"action": "pong_missing"})
-                    await socket.close(code=WSCloseCode.POLICY_VIOLATION, message=b"pong timeout")
+                    await client.socket.close(code=WSCloseCode.POLICY_VIOLATION, message=b"pong timeout")
                     return
         except ConnectionError:
             return  # the reader sees the same end and cleans up
@@ -188,8 +192,8 @@ class Sockets:
         for handle in self._later:
             handle.cancel()
         closing = [
-            asyncio.ensure_future(socket.close(code=WSCloseCode.GOING_AWAY, message=b"exchange stops"))
-            for socket in self._open
+            asyncio.ensure_future(client.socket.close(code=WSCloseCode.GOING_AWAY, message=b"exchange stops"))
+            for client in self.of()
         ]
         if not closing:
             return

@@ -28,6 +28,8 @@ FAR_S = 99_999_999_999_999
         ("PUT", "/accounts/owner/standing", {"tier": ["basic"]}, "tier"),
         ("PUT", "/accounts/owner/standing", {"tier": "golden"}, "tier"),
         ("PUT", "/accounts/owner/standing", {"region_expires_s": FAR_S}, "region_expires_s"),
+        ("POST", "/clients/close", {"code": 1005}, "code"),
+        ("POST", "/clients/silence", {"code": 1001}, "code"),
         ("POST", "/maintenance", {"start_ts": FAR_S, "end_ts": FAR_S + 1}, "start_ts"),
         ("POST", f"{A}/move_close", {"close_ts": FAR_S}, "close_ts"),
         ("POST", f"{A}/move_close", {"close_ts": -1}, "close_ts"),

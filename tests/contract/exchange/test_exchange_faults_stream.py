@@ -140,6 +140,33 @@ async def test_B1_code_1006_is_a_connection_cut_without_a_word(venue: Venue, fau
     assert await applied(venue) == [fault["do"]]
 
 
+@pytest.mark.parametrize(("code", "seen"), [(1001, 1001), (1006, None)])
+async def test_F3_connections_on_which_nothing_happens_are_closed_by_hand(
+    venue: Venue, code: int, seen: int | None
+) -> None:
+    async with venue.socket() as socket, venue.socket() as other:
+        await socket.settled(1)
+        await other.settled(1)
+        assert (await venue.control("POST", "/clients/close", json={"account": "nobody"})).body == {"clients": 0}
+        assert (await venue.control("POST", "/clients/close", json={"code": code})).body == {"clients": 2}
+        for connection in (socket, other):
+            with pytest.raises(websockets.ConnectionClosed) as closed:
+                await connection.next()
+            assert (closed.value.rcvd.code if closed.value.rcvd else None) == seen
+
+
+async def test_B3_connections_on_which_nothing_happens_are_silenced_by_hand(venue: Venue) -> None:
+    async with venue.socket() as socket:
+        await socket.settled(1)
+        assert (await venue.control("POST", "/clients/silence", json={})).body == {"clients": 1}
+        await socket.say({"id": 5, "cmd": "list_subscriptions"})
+        async with venue.socket() as later:
+            await later.settled(1)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(socket.connection.recv(), 0.05)
+        assert socket.connection.close_code is None
+
+
 async def test_B2_a_connection_ends_after_half_of_the_snapshots(venue: Venue) -> None:
     await arm(venue, do="close", code=1001, type="orderbook_snapshot", skip=1)
     async with venue.socket() as socket:
