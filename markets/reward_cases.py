@@ -93,6 +93,8 @@ def recompute(raw: bytes) -> bytes:
         document = msgspec.json.Decoder(float_hook=Decimal).decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise BadCases("document", f"not JSON ({exc})") from exc
+    except (RecursionError, ArithmeticError) as exc:
+        raise BadCases("document", f"nested or with numbers beyond reading ({type(exc).__name__})") from exc
     if not isinstance(document, dict) or not isinstance(document.get("cases"), list):
         raise BadCases("document", "expected an object with a list `cases`")
     version = document.get("rule_version", RULE.version)

@@ -27,6 +27,7 @@ from feed.kalshi.errors import (
     Retired,
     Unauthorized,
 )
+from feed.kalshi.wire.bodies import decode
 
 TEXT_SHOWN = 200  # characters of a body that is no JSON
 
@@ -62,8 +63,8 @@ FAILURES = ("internal", "unavailable", "timeout", "timed_out")  # in a code: it 
 def refusal(status: int | None, body: bytes) -> RequestRefused:
     """Return the typed refusal of an answer."""
     try:
-        error: Any = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        error = decode(body)
+    except (ValueError, msgspec.DecodeError):
         return refusal_of(status, body[:TEXT_SHOWN].decode(errors="replace"))
     return refusal_of(status, error)
 

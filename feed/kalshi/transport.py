@@ -156,6 +156,6 @@ def _dated(headers: Mapping[str, str], sent_us: int, received_us: int) -> Dated 
         return None
     try:
         made = email.utils.parsedate_to_datetime(headers["Date"])
-    except ValueError:
+        return Dated(int(made.timestamp()), sent_us, received_us)
+    except (ValueError, OverflowError):
         return None
-    return Dated(int(made.timestamp()), sent_us, received_us)

@@ -25,7 +25,7 @@ from feed.kalshi.wire.kinds import Kind, shown
 
 T = TypeVar("T", bound="Body")
 
-decode = msgspec.json.Decoder(float_hook=Decimal).decode  # no float, whatever the venue sends
+_decode = msgspec.json.Decoder(float_hook=Decimal).decode  # no float, whatever the venue sends
 encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
@@ -53,6 +53,18 @@ class _Field(NamedTuple):
     name: str
     required: bool
     codec: _Codec
+
+
+def decode(raw: bytes) -> Any:
+    """Return the JSON of an answer.
+
+    Raises:
+        ValueError: It is none, or is nested or has numbers beyond what can be read.
+    """
+    try:
+        return _decode(raw)
+    except (RecursionError, ArithmeticError) as exc:
+        raise ValueError(f"JSON beyond reading ({type(exc).__name__})") from exc
 
 
 def read(kind: type[T], data: object) -> T:

@@ -72,6 +72,9 @@ LOST: dict[str, Step] = {
     "half a JSON": answer(CREATED, text='{"order_id":"o-'),
     "html": answer(OK, text=HTML),
     "another shape": answer(OK, ["order_id"]),
+    "nested without end": answer(OK, text="[" * 100_000),
+    "a number beyond numbers": answer(CREATED, text='{"order_id":"o-1","odd":1e99999999999999999999}'),
+    "a date beyond dates": answer(OK, text="{", headers=f"Date: Mon, 01 Jan {10**20} 00:00:00 GMT\r\n"),
     "redirect": answer("307 Temporary Redirect", headers="Location: /elsewhere\r\n"),
 }
 

@@ -257,7 +257,13 @@ def test_a_malformed_order_is_named_with_its_field(order: Json) -> None:
         computed(a_case(our_orders=[a_case()["our_orders"][0] | order]))
 
 
-@pytest.mark.parametrize("raw", [b"", b"[]", b'{"cases": 1}', b'{"cases": [NaN]}', b"\xff", b'{"cases": [3]}'])
+NO_DOCUMENTS = [
+    b"", b"[]", b'{"cases": 1}', b'{"cases": [NaN]}', b"\xff", b'{"cases": [3]}', b"[" * 100_000,
+    b'{"cases": [], "odd": 1e99999999999999999999}',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("raw", NO_DOCUMENTS)
 def test_what_is_no_document_of_cases_is_refused(raw: bytes) -> None:
     with pytest.raises(BadCases):
         recompute(raw)

@@ -16,6 +16,7 @@ from feed.kalshi.refusals import refusal
         (400, b'{"msg":"Parameter validation failed"}', InvalidRequest, "", "Parameter validation failed"),
         (429, b'{"error":"too many requests"}', RateLimited, "", "too many requests"),
         (404, b"<html>nothing here</html>", NotFound, "", "nothing here"),
+        (400, b"[" * 100_000, InvalidRequest, "", "[[["),
     ],
 )  # fmt: skip
 def test_every_shape_of_error_body_is_understood(
