@@ -22,6 +22,7 @@ QUEUE_RECORDS = 5_000
 # Libraries that tell of every request, frame or task; from them only trouble is of interest.
 NOISY = (
     *("asyncio", "daphne", "django.channels", "aiohttp.access", "kombu", "amqp", "picows"),
+    "websockets",  # at DEBUG it writes down the headers of a handshake, the signature among them
     *("celery.beat", "celery.worker.strategy", "celery.app.trace"),
 )
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}

@@ -11,6 +11,7 @@ from kalshimm.runtime.logs import (
     LogEntry,
     QueueHandler,
     _encode,
+    configure,
     decode_log,
     to_record,
 )
@@ -57,3 +58,12 @@ def test_records_that_could_not_be_sent_keep_their_order() -> None:
     handler.emit(a_record("second %s"))
     handler.put_back(taken)
     assert [r.message for r in handler.take()] == ["first M-1", "second M-1"]
+
+
+def test_a_library_that_would_write_down_signatures_is_never_let_speak(monkeypatch: pytest.MonkeyPatch) -> None:
+    root, websockets = logging.getLogger(), logging.getLogger("websockets")
+    for logger in (root, websockets):
+        monkeypatch.setattr(logger, "level", logger.level)
+    monkeypatch.setattr(root, "handlers", [])
+    configure(debug=True)
+    assert not logging.getLogger("websockets.client").isEnabledFor(logging.DEBUG)
