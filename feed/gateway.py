@@ -302,7 +302,7 @@ class Gateway:
         if self._books is not None:
             self._books.tick(self._clock.wall_us())
             if self._books.session.give_up(ANSWER_TICKS) and self._link.is_open:
-                logger.error("a subscribe was never answered: connecting anew", extra={"action": "answer_lost"})
+                logger.error("what is subscribed is in doubt: connecting anew", extra={"action": "answer_lost"})
                 await self._link.hang_up()
         # Through the queue like everything else: an older state must not overtake a newer one.
         self._publisher.add_feed(self._feed_state())

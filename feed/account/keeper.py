@@ -84,6 +84,7 @@ class Keeper:
         )  # fmt: skip
         self._session = Session()
         self._again: dict[str, float] = {}  # channel → monotonic time of its next subscribe
+        self._ended: dict[str, float] = {}  # channel → monotonic time at which the venue last ended it
         self._due: dict[str, float] = dict.fromkeys(self._polls.reads, 0.0)
         self._due["missing"] = float("inf")  # only when something is missing
         self._failing: dict[str, tuple[int, str]] = {}
@@ -130,13 +131,13 @@ class Keeper:
             case events.Confirmed():
                 self._confirmed(now_us)
             case events.Removed():
-                self._channel_down(f"{event.channel} ended: {event.reason}")
-                self._link.send(self._session.subscribe(event.channel))
+                self._removed(event)
             case events.Refused():
                 self._refused(event)
             case events.Gap() | events.Malformed():
                 self.counters["malformed"] += isinstance(event, events.Malformed)
-                logger.warning("the private channel has a hole: %s", event, extra={"action": "account_hole"})
+                hole = event.reason if isinstance(event, events.Malformed) else event  # a frame may be of megabytes
+                logger.warning("the private channel has a hole: %s", hole, extra={"action": "account_hole"})
                 self._ask_now(AFTER_A_HOLE)
 
     def _confirmed(self, now_us: int) -> None:
@@ -151,6 +152,14 @@ class Keeper:
         self._is_live = False
         self.view.channel_closed()
         self._show_health(reason)
+
+    def _removed(self, event: events.Removed) -> None:
+        """Subscribe again at the next look; a channel that ends again and again has to wait longer."""
+        self._channel_down(f"{event.channel} ended: {event.reason}")
+        now = self._clock.monotonic()
+        is_again = now - self._ended.get(event.channel, -REFUSED_AGAIN_S) < REFUSED_AGAIN_S
+        self._ended[event.channel] = now
+        self._again[event.channel] = now + (SLOWER_AGAIN_S if is_again else 0.0)
 
     def _refused(self, event: events.Refused) -> None:
         if event.action != "subscribe":
@@ -237,12 +246,13 @@ class Keeper:
             logger.error(message, count, first.kind, first.subject, first.detail, extra=fields)
             self._dirty.set()
         self._look_at_doubts(now)
+        if self._session.give_up(ANSWER_LOOKS):
+            logger.error("what is subscribed is in doubt: connecting anew", extra={"action": "answer_lost"})
+            await self._link.hang_up()
+            return
         for channel in [channel for channel, at in self._again.items() if at <= now]:
             del self._again[channel]
             self._link.send(self._session.subscribe(channel))
-        if self._session.give_up(ANSWER_LOOKS):
-            logger.error("a subscribe was never answered: connecting anew", extra={"action": "answer_lost"})
-            await self._link.hang_up()
 
     def _look_at_doubts(self, now: float) -> None:
         wanted = self.view.wanted()

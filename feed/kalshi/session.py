@@ -66,6 +66,7 @@ class Session:
         self.strays = 0
         self._adopt = adopt
         self._awaited = Awaited()
+        self._is_in_doubt = False  # something died and the venue did not say what
 
     # ---- commands -----------------------------------------------------------------------------------------------
 
@@ -115,10 +116,10 @@ class Session:
     def give_up(self, age: int) -> bool:
         """Forget updates that `age` calls of this have not seen answered: their answers are lost.
 
-        Return whether a subscribe is among the unanswered. That one must not be sent again (a late answer would be a
-        second subscription): the connection is no good.
+        Return whether the connection is no good: a subscribe is among the unanswered, which must not be sent again (a
+        late answer would be a second subscription), or a subscription has died that the venue did not name.
         """
-        return self._awaited.give_up(age)
+        return self._awaited.give_up(age) or self._is_in_doubt
 
     def of_channel(self, channel: str) -> Subscription | None:
         return next((s for s in self.subscriptions.values() if s.channel == channel), None)
@@ -138,7 +139,7 @@ class Session:
         """Return what one text frame means. Never raises for anything the venue may send."""
         try:
             frame = frames.decode_frame(data)
-        except msgspec.MsgspecError as exc:
+        except (msgspec.MsgspecError, RecursionError) as exc:
             with_texts = _with_texts(data)
             if with_texts is None:
                 return self._undecodable(bytes(data), str(exc))
@@ -331,7 +332,10 @@ class Session:
         remedy = commanderrors.remedy(msg.code)
         refused = Refused(action, msg.code, msg.msg, sid, channel, tuple(tickers), is_whole, remedy)
         if msg.code in commanderrors.TERMINAL:
-            return (refused, *self._drop(sid, f"error {msg.code}: {msg.msg}"))
+            # One that names nothing may mean any of them: none counts any more.
+            self._is_in_doubt |= not sid and pending is None
+            dead = list(self.subscriptions) if self._is_in_doubt else [sid]
+            return (refused, *(gone for one in dead for gone in self._drop(one, f"error {msg.code}: {msg.msg}")))
         if known is not None and frame.seq is not None:
             verdict = self._sequence(frame.sid, frame.seq, known.channel)
             return (refused,) if isinstance(verdict, bool) else (verdict, refused)
@@ -341,7 +345,7 @@ class Session:
         """A frame of no known shape: a new type is ignored, damage is kept; either may carry a sequence number."""
         try:
             envelope = frames.decode_envelope(data)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return (Malformed("", reason, data),)
         before: tuple[Event, ...] = ()
         if envelope.seq is not None and envelope.sid in self.subscriptions:

@@ -19,7 +19,7 @@ from feed import schema
 from feed.account.polls import Periods
 from feed.desk import Desk
 from feed.exchange.catalog import Event, Series, Terms
-from feed.exchange.faults.script import Answer
+from feed.exchange.faults.script import Answer, Fail, FrameFault, Inject
 from feed.exchange.happenings import Happening, Private
 from feed.exchange.server import LocalExchange, Ready, serve
 from feed.exchange.trading.accounts import Order
@@ -374,6 +374,23 @@ async def test_B1_what_happened_during_a_cut_is_read_afterwards(quick: Stage) ->
     await trade(quick)
     await quick.until(quick.equals_ledger, "stream and ledger are equal")
     await quick.until(quick.is_live, "live again")
+
+
+NAMELESS_END = '{"type":"error","msg":{"code":25,"msg":"Subscription buffer overflow"}}'
+
+
+@pytest.mark.parametrize(
+    "fault", [Fail(type="user_order", code=10), Fail(type="fill", code=25), Inject(type="fill", text=NAMELESS_END)]
+)
+async def test_B10_a_private_channel_that_ends_is_subscribed_anew_and_read_up(quick: Stage, fault: FrameFault) -> None:
+    quick.exchange.faults.add([fault], now_us=quick.exchange.world.now_us)
+    await trade(quick)
+    await quick.until(quick.equals_ledger, "stream and ledger are equal")
+    await quick.until(quick.is_live, "live again")
+    assert quick.exchange.faults.applied, "the channel ended"
+    quick.exchange.faults.remove()
+    placed = await quick.place(Side.YES, 3_000, 100)
+    await quick.until(lambda: placed.order_id in quick.truth.orders, "told")
 
 
 async def test_F7_a_settled_market_pays_and_leaves_the_positions(quick: Stage) -> None:

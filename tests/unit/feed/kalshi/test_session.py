@@ -188,8 +188,12 @@ def test_B8_a_malformed_book_frame_names_its_market_and_keeps_the_sequence(bad: 
 
 
 @pytest.mark.parametrize(
-    "bad", [b"", b"{", b"[]", b"null", b'{"type":', b"\xff\xfe", b'{"type":"orderbook_delta","sid":"x"}']
-)
+    "bad",
+    [
+        b"", b"{", b"[]", b"null", b'{"type":', b"\xff\xfe", b'{"type":"orderbook_delta","sid":"x"}', b"[" * 100_000,
+        b'{"type":"ok","sid":1,"msg":' + b"[" * 100_000,
+    ],
+)  # fmt: skip
 def test_B8_what_is_no_frame_is_kept_and_never_raises(bad: bytes) -> None:
     (event,) = a_session().receive(bad)
     assert isinstance(event, wire.Malformed)
@@ -241,6 +245,25 @@ def test_B10_a_buffer_overflow_ends_the_subscription() -> None:
     events = session.receive(frame("error", seq=2, code=25, msg="subscription buffer overflow"))
     assert kinds(events) == ["Refused", "Removed"]
     assert session.of_channel(BOOK_CHANNEL) is None
+
+
+def test_B10_an_end_that_names_no_subscription_ends_all_of_them_and_the_connection() -> None:
+    session = a_session("M-1", "M-2")
+    session.receive(snapshot(1))
+    assert not session.give_up(9)
+    events = session.receive(b'{"type":"error","msg":{"code":25,"msg":"subscription buffer overflow"}}')
+    assert kinds(events) == ["Refused", "Removed"]
+    assert isinstance(events[1], wire.Removed)
+    assert events[1].markets == {"M-1", "M-2"}
+    assert session.give_up(9)
+
+
+def test_B10_a_refused_command_ends_no_other_subscription() -> None:
+    session = a_session()
+    session.subscribe("trade", ["M-1"])
+    assert kinds(session.receive(b'{"id":2,"type":"error","msg":{"code":10,"msg":"channel error"}}')) == ["Refused"]
+    assert session.of_channel(BOOK_CHANNEL) is not None
+    assert not session.give_up(9)
 
 
 def test_B13_a_refusal_names_what_was_meant() -> None:

@@ -1,0 +1,69 @@
+"""What the keeper of an account does with the ends of its channels."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import pytest
+import redis.asyncio as redis_async
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from feed.account.keeper import SLOWER_AGAIN_S, Keeper
+from feed.kalshi.environments import resolve
+from feed.kalshi.signing import Signer
+from feed.link import Link
+from kalshimm.runtime.clock import ManualClock
+
+
+class Desk:
+    """A keeper whose commands are answered at once."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.clock, self.subscribed, self.sids = ManualClock(), list[str](), itertools.count(1)
+        monkeypatch.setattr(Link, "send", lambda _link, frames: self._answer(frames))
+        signer = Signer("local", "key", Ed25519PrivateKey.generate())
+        environment = resolve("local", "http://127.0.0.1:1/trade-api/v2", "ws://127.0.0.1:1/trade-api/ws/v2")
+        self.keeper = Keeper(
+            "local", environment=environment, signer=signer, client=redis_async.Redis(), clock=self.clock
+        )  # fmt: skip
+        self.keeper.link_opened()
+
+    def _answer(self, frames: list[bytes]) -> None:
+        for command in map(json.loads, frames):
+            (channel,) = command["params"]["channels"]
+            self.subscribed.append(channel)
+            msg = {"channel": channel, "sid": next(self.sids)}
+            self.keeper.link_received(json.dumps({"id": command["id"], "type": "subscribed", "msg": msg}).encode())
+
+    def end(self, channel: str) -> None:
+        """End the newest subscription of a channel."""
+        sid = max(number for number, of in enumerate(self.subscribed, 1) if of == channel)
+        error = {"type": "error", "sid": sid, "msg": {"code": 10, "msg": "Channel error"}}
+        self.keeper.link_received(json.dumps(error).encode())
+
+    async def look(self, *, after_s: float) -> None:
+        self.clock.advance_us(round(after_s * 1_000_000))
+        await self.keeper._look()
+
+
+async def test_B10_a_channel_that_ends_is_subscribed_anew_at_the_next_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(monkeypatch)
+    assert desk.keeper.health.state == "live"
+    desk.end("fill")
+    assert desk.keeper.health.state == "polling"
+    await desk.look(after_s=0.25)
+    assert desk.subscribed[4:] == ["fill"]
+    assert desk.keeper.health.state == "live"
+
+
+async def test_B10_a_channel_that_ends_again_and_again_is_not_asked_for_without_pause(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    desk = Desk(monkeypatch)
+    for _ in range(2):
+        desk.end("fill")
+        await desk.look(after_s=0.25)
+    assert desk.subscribed[4:] == ["fill"], "once at the next look, not again before a while"
+    await desk.look(after_s=SLOWER_AGAIN_S)
+    assert desk.subscribed[4:] == ["fill", "fill"]
