@@ -91,7 +91,7 @@ class Replay:
             frame = next(self._frames, None)
             decoded = decode_frame(frame.frame) if frame is not None and frame.frame else None
             at_us = decoded.msg.at_us if decoded else None
-        except (BadRecording, msgspec.MsgspecError, ValueError) as exc:
+        except (BadRecording, ValueError) as exc:
             self._break_off(exc)
             return
         if frame is None:
