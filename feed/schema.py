@@ -397,7 +397,7 @@ class AccountGroup(msgspec.Struct, frozen=True, array_like=True, tag=5):
 
 
 class AccountSettlement(msgspec.Struct, frozen=True, array_like=True, tag=6):
-    """What a market paid, once by ticker and time. `value_cc` is the worth of one YES contract."""
+    """What a market paid a subaccount, each row once. `value_cc` is the worth of one YES contract."""
 
     ticker: str
     result: str

@@ -69,7 +69,7 @@ class AccountView:
         self.queue: AccountQueue | None = None
         self.balance: AccountBalance | None = None
         self.groups: dict[str, AccountGroup] = {}
-        self.settlements: dict[tuple[str, int], AccountSettlement] = {}
+        self.settlements: set[AccountSettlement] = set()
         self._suspects = Suspects()
         self._missing: set[str] = set()
         self._updates: list[AccountUpdate] = []
@@ -208,12 +208,14 @@ class AccountView:
             self._publish_position(self.positions.missed(ticker, subaccount, as_of_us))
 
     def on_settlements(self, settlements: Iterable[AccountSettlement]) -> None:
-        """Take in settlements, each once; a settled market holds no position any more."""
+        """Take in settlements, each once; a settled market holds no position any more.
+
+        Rows do not name their subaccount: two of them may differ in nothing but what was held.
+        """
         for settlement in settlements:
-            key = (settlement.ticker, settlement.settled_us)
-            if key in self.settlements:
+            if settlement in self.settlements:
                 continue
-            self.settlements[key] = settlement
+            self.settlements.add(settlement)
             self._updates.append(settlement)
             for position in self.positions.settled(settlement.ticker, settlement.settled_us):
                 self._publish_position(position)

@@ -64,6 +64,7 @@ class Offset(msgspec.Struct, frozen=True):
 
     @property
     def must_stop(self) -> bool:
+        """Whether no live order may leave any more: for whoever sends them (faults.md, E1)."""
         return self.may_reach(STOP_US)
 
 

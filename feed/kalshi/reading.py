@@ -25,8 +25,8 @@ def snapshot(frame: frames.Snapshot, *, use_yes_price: bool) -> events.BookSnaps
         frame.sid,
         frame.seq or 0,
         frame.msg.market_ticker,
-        levels(Side.YES, frame.msg.yes_dollars_fp, use_yes_price=use_yes_price),
-        levels(Side.NO, frame.msg.no_dollars_fp, use_yes_price=use_yes_price),
+        levels(Side.YES, frame.msg.yes_dollars_fp or (), use_yes_price=use_yes_price),
+        levels(Side.NO, frame.msg.no_dollars_fp or (), use_yes_price=use_yes_price),
         frame.sending_ts_ms,
     )
 

@@ -324,18 +324,18 @@ class Session:
         msg = frame.msg
         known = self.subscriptions.get(frame.sid)
         channel = pending.channel if pending else known.channel if known else ""
-        named = (*msg.market_tickers, *([msg.market_ticker] if msg.market_ticker else []))
+        named = (*(msg.market_tickers or ()), *([msg.market_ticker] if msg.market_ticker else []))
         tickers = named or (pending.tickers if pending else ())
         sid = frame.sid or (pending.sid if pending else 0)
         action = pending.action if pending else ""
         is_whole = pending is None or set(tickers) >= set(pending.tickers)
         remedy = commanderrors.remedy(msg.code)
-        refused = Refused(action, msg.code, msg.msg, sid, channel, tuple(tickers), is_whole, remedy)
+        refused = Refused(action, msg.code, msg.msg or "", sid, channel, tuple(tickers), is_whole, remedy)
         if msg.code in commanderrors.TERMINAL:
             # One that names nothing may mean any of them: none counts any more.
             self._is_in_doubt |= not sid and pending is None
             dead = list(self.subscriptions) if self._is_in_doubt else [sid]
-            return (refused, *(gone for one in dead for gone in self._drop(one, f"error {msg.code}: {msg.msg}")))
+            return (refused, *(gone for one in dead for gone in self._drop(one, f"error {msg.code}: {msg.msg or '?'}")))
         if known is not None and frame.seq is not None:
             verdict = self._sequence(frame.sid, frame.seq, known.channel)
             return (refused,) if isinstance(verdict, bool) else (verdict, refused)

@@ -19,11 +19,11 @@ Sequence = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 
 
 class SnapshotMsg(msgspec.Struct, frozen=True):
-    """A side without levels has its key left out."""
+    """A side without levels has its key left out; null would mean the same."""
 
     market_ticker: MarketTicker
-    yes_dollars_fp: list[Level] = []
-    no_dollars_fp: list[Level] = []
+    yes_dollars_fp: list[Level] | None = None
+    no_dollars_fp: list[Level] | None = None
 
 
 class DeltaMsg(msgspec.Struct, frozen=True):
@@ -66,10 +66,12 @@ class SubscribedMsg(msgspec.Struct, frozen=True):
 
 
 class ErrorMsg(msgspec.Struct, frozen=True):
+    """Only the code is needed: an end of a subscription must not be missed for want of words."""
+
     code: int
-    msg: str = ""
+    msg: str | None = None
     market_ticker: str | None = None
-    market_tickers: list[str] = []
+    market_tickers: list[str] | None = None
 
 
 class Frame(msgspec.Struct, frozen=True, tag_field="type"):

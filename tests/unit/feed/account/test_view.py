@@ -197,6 +197,14 @@ def test_F7_a_settled_market_leaves_the_positions_and_is_told_once(view: Account
     assert shown(view) == {"M-1": 0}, "an older list brings nothing back"
 
 
+def test_F7_two_subaccounts_that_a_market_pays_at_one_moment_are_both_told(view: AccountView) -> None:
+    first = schema.AccountSettlement("M-1", "yes", 300, 1_260_000, 0, 0, 3_000_000, 0, 10_000, START_US)
+    second = msgspec.structs.replace(first, yes_cx=200, yes_cost_ud=840_000, revenue_ud=2_000_000)
+    view.on_settlements([first, second])
+    view.on_settlements([second, first])
+    assert view.take() == [first, second]
+
+
 # ---- differences ----------------------------------------------------------------------------------------------------
 
 

@@ -258,6 +258,18 @@ def test_B10_an_end_that_names_no_subscription_ends_all_of_them_and_the_connecti
     assert session.give_up(9)
 
 
+def test_B10_an_end_is_understood_without_its_words() -> None:
+    session = a_session()
+    events = session.receive(b'{"type":"error","sid":1,"msg":{"code":10,"msg":null,"market_tickers":null}}')
+    assert kinds(events) == ["Refused", "Removed"]
+
+
+def test_a_side_that_is_null_is_empty() -> None:
+    (event,) = a_session().receive(snapshot(1, yes_dollars_fp=None, no_dollars_fp=[["0.55", "1.00"]]))
+    assert isinstance(event, wire.BookSnapshot)
+    assert (event.yes, event.no) == ([], [(5_500, 100)])
+
+
 def test_B10_a_refused_command_ends_no_other_subscription() -> None:
     session = a_session()
     session.subscribe("trade", ["M-1"])
