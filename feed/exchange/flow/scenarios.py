@@ -121,11 +121,11 @@ SCENARIOS = {
     ),
     "brisk": Scenario("The demo at twice its rates, rolling each 15 s.", _brisk, speed=2.0),
     "quiet": Scenario(
-        "48 weather markets with wide spreads, 1.5 changes a second in all: most sleep for minutes.", _quiet
+        "48 weather markets with wide spreads, one change a second in all: most sleep for minutes.", _quiet
     ),
     "busy": Scenario(
-        "24 game and 48 weather markets, 140 a second in all, a quarter of it in the busiest; rival makers fight for "
-        "the touch, sweepers take several levels.",
+        "24 game and 48 weather markets, 110 a second in all, a quarter of it in the four busiest; rival makers fight "
+        "for the touch, sweepers take several levels.",
         _busy,
     ),
     "news": Scenario(
@@ -137,7 +137,7 @@ SCENARIOS = {
         "The venue's worst minute without an end: 500 markets, 3,000 a second and more, news each 3 s, sweeps.", _storm
     ),
     "incentives": Scenario(
-        "36 markets at 40 a second where five rivals a market chase programs: liquidity for days and for a minute, "
+        "36 markets at 35 a second where five rivals a market chase programs: liquidity for days and for a minute, "
         "volume, capped, without a target; a new short one each 10 s.",
         _incentives,
     ),
