@@ -77,6 +77,11 @@ class Subscription:
 
     def answer(self, kind: str, tail: bytes, *, command_id: int, takes_seq: bool = True) -> None:
         """Queue a data message that answers a command and carries its id."""
+        if self.is_dead:
+            return
+        if self.waiting >= BUFFER_FRAMES:
+            self.session.kill(self, 25, "Subscription buffer overflow")
+            return
         seq = self.next_seq() if takes_seq else self.last_seq
         named = {"id": command_id} if command_id else {}
         head = encode({**named, "type": kind, "sid": self.sid, "seq": seq})

@@ -202,6 +202,17 @@ def test_a_reader_too_slow_loses_the_subscription(wire: Wire, monkeypatch: pytes
     assert wire.read() == []
 
 
+def test_snapshots_asked_for_and_not_read_end_the_subscription_too(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subscriptions, "BUFFER_FRAMES", 3)
+    wire.subscribe("orderbook_delta", market_tickers=[CENT])
+    wire.hub.publish(wire.world.take(), wall_ms=1)
+    subscription = wire.session.subscriptions[1]
+    for _ in range(5):
+        wire.hub.answer_snapshot(subscription, CENT, command_id=7)
+    (error,) = wire.read()
+    assert (error["type"], error["sid"], error["msg"]["code"]) == ("error", 1, 25)
+
+
 def test_a_closed_market_sends_one_more_snapshot_without_ladders(wire: Wire) -> None:
     place(wire.world, "other", an_order("bid", "0.4000"))
     wire.subscribe("orderbook_delta", "market_lifecycle_v2", market_tickers=[CENT])
