@@ -336,8 +336,10 @@ class AccountOrder(msgspec.Struct, frozen=True, array_like=True, tag=0):
 
 
 class AccountFill(msgspec.Struct, frozen=True, array_like=True, tag=1):
-    """One fill of the account, told once by (order id, trade id). `fee_ud` None is unknown, not zero.
+    """One fill of the account. `fee_ud` None is unknown, not zero.
 
+    Readers know it by (order id, trade id), for it is told again once its order names it, after a restart of the desk
+    and when a store's answer to its entry was lost.
     `client_order_id` is empty, and `is_external` None, where only a poll has told and the order is not known.
     """
 
@@ -397,7 +399,7 @@ class AccountGroup(msgspec.Struct, frozen=True, array_like=True, tag=5):
 
 
 class AccountSettlement(msgspec.Struct, frozen=True, array_like=True, tag=6):
-    """What a market paid a subaccount, each row once. `value_cc` is the worth of one YES contract."""
+    """What a market paid a subaccount; told again as fills are. `value_cc` is the worth of one YES contract."""
 
     ticker: str
     result: str

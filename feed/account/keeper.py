@@ -91,6 +91,7 @@ class Keeper:
         self._doubts = 0
         self._doubt_since: float | None = None
         self._doubt_next = 0.0
+        self._hole_next = 0.0
         self._is_live = False
         self._hurry, self._dirty = asyncio.Event(), asyncio.Event()
 
@@ -138,7 +139,7 @@ class Keeper:
                 self.counters["malformed"] += isinstance(event, events.Malformed)
                 hole = event.reason if isinstance(event, events.Malformed) else event  # a frame may be of megabytes
                 logger.warning("the private channel has a hole: %s", hole, extra={"action": "account_hole"})
-                self._ask_now(AFTER_A_HOLE)
+                self._ask_after_a_hole()
 
     def _confirmed(self, now_us: int) -> None:
         if all(self._session.of_channel(channel) is not None for channel in channels.PRIVATE_CHANNELS):
@@ -174,6 +175,17 @@ class Keeper:
     def _ask_now(self, names: Iterable[str]) -> None:
         for name in names:
             self._due[name] = 0.0
+        self._hurry.set()
+
+    def _ask_after_a_hole(self) -> None:
+        """Ask at once, but not for each of many holes: reads are paid by everybody on the account."""
+        now = self._clock.monotonic()
+        if now >= self._hole_next:
+            self._hole_next = now + DOUBT_S
+            self._ask_now(AFTER_A_HOLE)
+            return
+        for name in AFTER_A_HOLE:
+            self._due[name] = min(self._due[name], self._hole_next)
         self._hurry.set()
 
     async def _poll(self, stop: asyncio.Event) -> None:

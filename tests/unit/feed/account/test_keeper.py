@@ -42,6 +42,17 @@ class Desk:
         error = {"type": "error", "sid": sid, "msg": {"code": 10, "msg": "Channel error"}}
         self.keeper.link_received(json.dumps(error).encode())
 
+    def damage(self) -> None:
+        """Tell of a fill that cannot be read."""
+        self.keeper.link_received(b'{"type":"fill","sid":1,"msg":{}}')
+
+    def take_due(self) -> bool:
+        """Whether the fills are to be read now; they are then as if read."""
+        is_due = self.keeper._due["fills"] <= self.clock.monotonic()
+        if is_due:
+            self.keeper._due["fills"] = float("inf")
+        return is_due
+
     async def look(self, *, after_s: float) -> None:
         self.clock.advance_us(round(after_s * 1_000_000))
         await self.keeper._look()
@@ -67,3 +78,17 @@ async def test_B10_a_channel_that_ends_again_and_again_is_not_asked_for_without_
     assert desk.subscribed[4:] == ["fill"], "once at the next look, not again before a while"
     await desk.look(after_s=SLOWER_AGAIN_S)
     assert desk.subscribed[4:] == ["fill", "fill"]
+
+
+async def test_many_holes_are_asked_about_at_once_and_then_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(monkeypatch)
+    desk.take_due()
+    due = []
+    for _ in range(30):
+        desk.damage()
+        due.append(desk.take_due())
+        desk.clock.advance_us(100_000)
+    assert due[0]
+    assert sum(due) == 3, "in three seconds"
+    desk.damage()
+    assert desk.take_due()
