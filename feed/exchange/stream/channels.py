@@ -18,11 +18,12 @@ PRIVATE_TYPES = {
 }
 # All markets, whatever the command names.
 UNFILTERED = frozenset({"market_lifecycle_v2", "order_group_updates"})
+# Feeds of outside numbers, by the parameter that names what is wanted of them.
+INDEX_CHANNELS = {
+    "cfbenchmarks_value": "index_ids",
+    "cfbenchmarks_value_5hz": "index_ids",
+    "pyth_value": "underlying_tickers",
+}
 # Of parts of the venue that are not here: they subscribe and stay silent.
-SILENT = frozenset(
-    {
-        *("multivariate_market_lifecycle", "communications"),
-        *("cfbenchmarks_value", "cfbenchmarks_value_5hz", "pyth_value"),
-    }
-)
+SILENT = frozenset({"multivariate_market_lifecycle", "communications", *INDEX_CHANNELS})
 CHANNELS = MARKET_CHANNELS | PRIVATE_TYPES.keys() | UNFILTERED | SILENT

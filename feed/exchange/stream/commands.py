@@ -14,7 +14,7 @@ from feed.exchange.faults.plan import FaultPlan
 from feed.exchange.faults.script import Refuse
 from feed.exchange.stream import parameters
 from feed.exchange.stream.bodies import encode
-from feed.exchange.stream.channels import CHANNELS, SILENT, UNFILTERED
+from feed.exchange.stream.channels import CHANNELS, INDEX_CHANNELS, SILENT, UNFILTERED
 from feed.exchange.stream.hub import Hub
 from feed.exchange.stream.parameters import CommandFailed
 from feed.exchange.stream.subscriptions import Session, Subscription
@@ -22,12 +22,17 @@ from feed.exchange.wire import public as wire
 from feed.exchange.world import World
 
 MARKET_ACTIONS = frozenset({"add_markets", "delete_markets", "get_snapshot"})
-# Actions of the index channels, with the error for one that names nothing.
+# Actions of the index channels: the parameter each needs, and the error for one that names nothing.
 INDEX_ACTIONS = {
     "subscribe_indices": ("index_ids", 24),
     "unsubscribe_indices": ("index_ids", 24),
     "subscribe_underlyings": ("underlying_tickers", 28),
     "unsubscribe_underlyings": ("underlying_tickers", 28),
+}
+# Actions that ask what an index channel has, and the type of the answer; here it has nothing.
+LISTING_ACTIONS = {
+    "indexlist": ("index_ids", "cfbenchmarks_value_indexlist"),
+    "underlying_list": ("underlying_tickers", "pyth_value_underlying_list"),
 }
 
 
@@ -195,11 +200,15 @@ class Commander:
             raise CommandFailed(15)
         if not isinstance(action, str):
             raise CommandFailed(13)
-        if action in INDEX_ACTIONS and subscription.channel in SILENT:
-            name, code = INDEX_ACTIONS[action]
-            if not params.get(name):
-                raise CommandFailed(code)
+        named = INDEX_CHANNELS.get(subscription.channel)
+        if action in INDEX_ACTIONS and INDEX_ACTIONS[action][0] == named:
+            if not params.get(named):
+                raise CommandFailed(INDEX_ACTIONS[action][1])
             self._ok(subscription, command_id)
+            return
+        if action in LISTING_ACTIONS and LISTING_ACTIONS[action][0] == named:
+            tail = self._hub.tail(encode({named: []}))
+            subscription.answer(LISTING_ACTIONS[action][1], tail, command_id=command_id)
             return
         if action not in MARKET_ACTIONS:
             raise CommandFailed(13)

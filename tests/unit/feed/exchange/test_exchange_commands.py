@@ -124,6 +124,18 @@ def test_index_channels_want_their_names() -> None:
     wire.subscribe("cfbenchmarks_value", "pyth_value")
     assert code(wire.update("subscribe_indices", sid=1)) == 24
     assert code(wire.update("subscribe_underlyings", sid=2)) == 28
+    assert code(wire.update("subscribe_underlyings", sid=1, underlying_tickers=["X"])) == 13
+    assert words(wire.update("subscribe_indices", sid=1, index_ids=["BRTI"])) == [("ok", 1, 3)]
+
+
+def test_index_channels_tell_that_they_have_nothing() -> None:
+    wire = a_wire()
+    wire.subscribe("cfbenchmarks_value", "pyth_value", "communications")
+    (indices,) = wire.update("indexlist", 7, sid=1)
+    assert (indices["id"], indices["type"], indices["msg"]) == (7, "cfbenchmarks_value_indexlist", {"index_ids": []})
+    (underlyings,) = wire.update("underlying_list", 8, sid=2)
+    assert (underlyings["type"], underlyings["msg"]) == ("pyth_value_underlying_list", {"underlying_tickers": []})
+    assert code(wire.update("indexlist", sid=3)) == 13
 
 
 def test_group_updates_reach_their_owner_in_sequence() -> None:
