@@ -91,7 +91,7 @@ class AccountPages:
 
     async def register(self, request: web.Request, account: Account) -> web.Response:
         operation = "CreateApiKey"
-        wanted = read_body(await request.read(), request.content_type, RegisteredKey)
+        wanted = read_body(await request.read(), request.content_type, RegisteredKey, operation)
         self._check(operation, wanted, account)
         if not wanted.public_key:
             raise failed(operation, "public_key", "required")
@@ -109,7 +109,7 @@ class AccountPages:
 
     async def generate(self, request: web.Request, account: Account) -> web.Response:
         operation = "GenerateApiKey"
-        wanted = read_body(await request.read(), request.content_type, GeneratedKey)
+        wanted = read_body(await request.read(), request.content_type, GeneratedKey, operation)
         self._check(operation, wanted, account)
         if wanted.key_type not in ("rsa", "ed25519"):
             raise failed(operation, "key_type", "oneof")

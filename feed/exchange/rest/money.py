@@ -17,6 +17,7 @@ from feed.exchange.trading.orders import INSUFFICIENT_BALANCE, Refusal
 from feed.exchange.trading.transfers import Allocation, Transfer
 from feed.exchange.wire import money as wire
 from feed.exchange.wire.answers import BadParameter, Query, answer, nested, newest_first, not_found, page
+from feed.exchange.wire.bodies import read_body
 
 if TYPE_CHECKING:
     from feed.exchange.server import LocalExchange
@@ -105,7 +106,7 @@ class Money:
     # --- subaccounts ----------------------------------------------------------------------------------------------
 
     async def open_subaccount(self, request: web.Request, account: Account) -> web.Response:
-        body = wire.read_body(await request.read(), wire.CreateSubaccountRequest, "CreateSubaccount")
+        body = read_body(await request.read(), request.content_type, wire.CreateSubaccountRequest, "CreateSubaccount")
         _check_shard(body.exchange_index, "CreateSubaccount")
         opened = account.open_subaccount(body.exchange_index)
         if opened is None:
@@ -116,7 +117,9 @@ class Money:
         return answer({"netting_configs": wire.netting_configs(account)})
 
     async def set_netting(self, request: web.Request, account: Account) -> web.Response:
-        body = wire.read_body(await request.read(), wire.UpdateSubaccountNettingRequest, "UpdateSubaccountNetting")
+        body = read_body(
+            await request.read(), request.content_type, wire.UpdateSubaccountNettingRequest, "UpdateSubaccountNetting"
+        )
         if body.subaccount_number not in account.subaccounts:
             return not_found()
         clearing = self._exchange.world.clearing
@@ -129,7 +132,7 @@ class Money:
 
     async def transfer(self, request: web.Request, account: Account) -> web.Response:
         operation = "ApplySubaccountTransfer"
-        body = wire.read_body(await request.read(), wire.ApplySubaccountTransferRequest, operation)
+        body = read_body(await request.read(), request.content_type, wire.ApplySubaccountTransferRequest, operation)
         _check_shard(body.exchange_index, operation)
         made = self._request(
             account,
@@ -142,7 +145,9 @@ class Money:
 
     async def transfer_between_shards(self, request: web.Request, account: Account) -> web.Response:
         operation = "IntraExchangeInstanceTransfer"
-        body = wire.read_body(await request.read(), wire.IntraExchangeInstanceTransferRequest, operation)
+        body = read_body(
+            await request.read(), request.content_type, wire.IntraExchangeInstanceTransferRequest, operation
+        )
         if (body.source, body.destination) != (wire.EVENT_CONTRACT, wire.EVENT_CONTRACT):
             return nested(403, "forbidden", "this account has no margined instance")
         for shard in (body.source_exchange_shard, body.destination_exchange_shard):
@@ -185,7 +190,7 @@ class Money:
 
     async def set_allocation(self, request: web.Request, account: Account) -> web.Response:
         operation = "SetTargetBalanceAllocation"
-        body = wire.read_body(await request.read(), wire.SetTargetBalanceAllocationRequest, operation)
+        body = read_body(await request.read(), request.content_type, wire.SetTargetBalanceAllocationRequest, operation)
         percents: dict[int, int] = {}
         for row in body.allocations:
             _check_shard(row.exchange_index, operation)

@@ -11,16 +11,22 @@ from feed.exchange.wire.answers import BadBody, BadParameter
 T = TypeVar("T")
 
 
-def read_body(raw: bytes, content_type: str, form: type[T]) -> T:
-    """Return the body of a request as a struct; fields the struct does not have are ignored.
+def read_body(raw: bytes, content_type: str, form: type[T], operation: str) -> T:
+    """Return the body of a request as a struct, an empty one as an empty object; unknown fields are ignored.
 
     Raises:
         BadBody: Another content type, no JSON, or a field of another JSON type.
+        BadParameter: A field is missing or holds a word the venue does not know.
     """
-    if content_type != "application/json":
+    if raw and content_type != "application/json":
         raise BadBody("invalid content type: expected application/json")
     try:
-        return msgspec.json.decode(raw, type=form)
+        return msgspec.json.decode(raw or b"{}", type=form)
+    except msgspec.ValidationError as exc:
+        text = str(exc)
+        if "missing required field" in text or "Invalid enum value" in text:
+            raise BadParameter(operation, text) from exc
+        raise BadBody(f"json: cannot unmarshal into Go struct {form.__name__}: {text}") from exc
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise BadBody(f"invalid request body: {exc}") from exc
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import msgspec
 
@@ -10,7 +10,6 @@ from feed.exchange.trading.accounts import PRIMARY, Account
 from feed.exchange.trading.clearing import Settlement
 from feed.exchange.trading.ledger import Entry
 from feed.exchange.trading.transfers import Allocation, Transfer
-from feed.exchange.wire.answers import BadBody, BadParameter
 from feed.exchange.wire.public import money, rfc3339, seconds
 from markets.core.units import format_count
 
@@ -18,7 +17,6 @@ CENT_UD = 10_000
 EVENT_CONTRACT = "event_contract"
 
 Instance = Literal["event_contract", "margined"]
-T = TypeVar("T", bound=msgspec.Struct)
 
 
 class CreateSubaccountRequest(msgspec.Struct):
@@ -57,24 +55,6 @@ class TargetBalanceAllocationInput(msgspec.Struct):
 class SetTargetBalanceAllocationRequest(msgspec.Struct):
     allocations: list[TargetBalanceAllocationInput]
     resting_margin_reservation: Literal["sum", "max", "none"] = "sum"
-
-
-def read_body(raw: bytes, kind: type[T], operation: str) -> T:
-    """Return a request body of the given form.
-
-    Raises:
-        BadBody: Not JSON, or a field of the wrong JSON type.
-        BadParameter: A field is missing or holds a word the venue does not know.
-    """
-    try:
-        return msgspec.json.decode(raw or b"{}", type=kind)
-    except msgspec.ValidationError as exc:
-        text = str(exc)
-        if "missing required field" in text or "Invalid enum value" in text:
-            raise BadParameter(operation, text) from exc
-        raise BadBody(f"json: cannot unmarshal into Go struct {kind.__name__}: {text}") from exc
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
-        raise BadBody(f"invalid request body: {exc}") from exc
 
 
 def cents(value_ud: int) -> int:
