@@ -63,6 +63,7 @@ class Polls:
         self._fills_from_us: int | None = None
         self._settlements_from_us: int | None = None
         self._has_history = False
+        self._subaccounts: frozenset[int] | None = None
         self.reads: dict[str, Callable[[int], Awaitable[None]]] = {
             "orders": self._orders,
             "fills": self._fills,
@@ -116,10 +117,20 @@ class Polls:
         self._settlements_from_us = max(from_us, as_of_us - SETTLEMENT_OVERLAP_US)
 
     async def _positions(self, as_of_us: int) -> None:
-        for subaccount in sorted({PRIMARY} | self._view.positions.subaccounts()):
+        if self._subaccounts is None:
+            self._subaccounts = await self._numbered()
+        for subaccount in sorted({PRIMARY} | self._subaccounts | self._view.positions.subaccounts()):
             listed = await self._rest.portfolio.positions(subaccount=subaccount).all()
             rows = [reading.read_position(row, subaccount) for row in listed.items]
             self._view.on_positions(rows, subaccount, _proven_us(listed, as_of_us))
+
+    async def _numbered(self) -> frozenset[int]:
+        """Return the account's subaccounts: a position may be older than every fill that we read."""
+        try:
+            listed = await self._rest.funds.subaccount_balances()
+        except Forbidden:
+            return self._subaccounts or frozenset()
+        return frozenset(row.subaccount for row in listed.items)
 
     async def _queue(self, as_of_us: int) -> None:
         if not any(order.remaining_cx for order in self._view.orders.values()):
@@ -150,6 +161,7 @@ class Polls:
         priced = await self._rest.account.endpoint_costs()
         status = await self._rest.exchange.status()
         expires_us = await self._attestation_us()
+        self._subaccounts = await self._numbered()
         limits = Limits(
             read=Rate(told.read.refill_rate, told.read.bucket_capacity),
             write=Rate(told.write.refill_rate, told.write.bucket_capacity),
