@@ -66,7 +66,7 @@ class Session:
         self.strays = 0
         self._adopt = adopt
         self._awaited = Awaited()
-        self._is_in_doubt = False  # something died and the venue did not say what
+        self._is_in_doubt = False  # something is there, or no more, and the venue did not say what
 
     # ---- commands -----------------------------------------------------------------------------------------------
 
@@ -116,8 +116,9 @@ class Session:
     def give_up(self, age: int) -> bool:
         """Forget updates that `age` calls of this have not seen answered: their answers are lost.
 
-        Return whether the connection is no good: a subscribe is among the unanswered, which must not be sent again (a
-        late answer would be a second subscription), or a subscription has died that the venue did not name.
+        Return whether the connection is no good: a subscribe is among the unanswered, or timed out at the venue, and
+        must not be sent again (the first may yet be done, and be a second subscription); or a subscription has died
+        that the venue did not name.
         """
         return self._awaited.give_up(age) or self._is_in_doubt
 
@@ -330,6 +331,8 @@ class Session:
         action = pending.action if pending else ""
         is_whole = pending is None or set(tickers) >= set(pending.tickers)
         remedy = commanderrors.remedy(msg.code)
+        if remedy is commanderrors.Remedy.ASK_AGAIN and action == "subscribe":
+            self._is_in_doubt = True
         refused = Refused(action, msg.code, msg.msg or "", sid, channel, tuple(tickers), is_whole, remedy)
         if msg.code in commanderrors.TERMINAL:
             # One that names nothing may mean any of them: none counts any more.

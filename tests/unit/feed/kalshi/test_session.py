@@ -278,6 +278,15 @@ def test_B10_a_refused_command_ends_no_other_subscription() -> None:
     assert not session.give_up(9)
 
 
+@pytest.mark.parametrize(("code", "is_in_doubt"), [(18, True), (9, False), (27, False)])
+def test_B13_a_subscribe_that_timed_out_at_the_venue_is_not_sent_again(code: int, is_in_doubt: bool) -> None:
+    session = a_session()
+    session.subscribe("trade", ["M-1"])
+    error = {"id": 2, "type": "error", "msg": {"code": code, "msg": "no"}}
+    assert kinds(session.receive(json.dumps(error).encode())) == ["Refused"]
+    assert session.give_up(9) is is_in_doubt
+
+
 def test_B13_a_refusal_names_what_was_meant() -> None:
     session = a_session()
     session.add_markets(1, ["M-2"])
