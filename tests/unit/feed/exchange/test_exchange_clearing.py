@@ -430,15 +430,29 @@ def explained_ud(account: Account, where: Balance) -> int:
     return total + sum(s.revenue_ud for s in account.settlements if (s.exchange_index, s.subaccount) == where)
 
 
-@settings(max_examples=60, deadline=None)
-@given(
-    st.lists(step, max_size=60),
-    st.sampled_from(["sum", "max", "none"]),
-    st.booleans(),
-)
+RESERVATIONS = st.sampled_from(["sum", "max", "none"])
+
+
+@settings(max_examples=60)
+@given(st.lists(step, max_size=60), RESERVATIONS, st.booleans())
 def test_money_and_contracts_are_conserved_until_everything_is_settled(
     steps: list[tuple[str, int, int, int]], reservation: str, netting: bool
 ) -> None:
+    live_through(steps, reservation, netting)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1_200)
+@settings(max_examples=400)
+@given(st.lists(step, min_size=50, max_size=300), RESERVATIONS, st.booleans())
+def test_money_and_contracts_are_conserved_through_long_histories(
+    steps: list[tuple[str, int, int, int]], reservation: str, netting: bool
+) -> None:
+    live_through(steps, reservation, netting)
+
+
+def live_through(steps: list[tuple[str, int, int, int]], reservation: str, netting: bool) -> None:
+    """Hold the accounts right after every step, then settle every market and find nothing left over."""
     world = a_money_world(resting_collateral=reservation, netting=netting)
     history = History(world)
     for what in steps:
