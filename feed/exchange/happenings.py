@@ -74,4 +74,15 @@ class Private(msgspec.Struct, frozen=True):
     subaccount: int = 0
 
 
-Happening = BookChanged | BookCleared | Traded | TickerChanged | Announced | Private
+class Halted(msgspec.Struct, frozen=True):
+    """A pause of trading, or of everything, begins or ends; no channel of the venue tells of it.
+
+    `scope`: a shard, a market, or None for everywhere.
+    """
+
+    halt: str
+    scope: int | str | None
+    is_on: bool
+
+
+Happening = BookChanged | BookCleared | Traded | TickerChanged | Announced | Private | Halted

@@ -1,8 +1,8 @@
 """What happened at this exchange, line by line with its own time: the evidence by which tests judge.
 
 Two kinds of line share one numbering: each REST request that reached us (also those a fault left unapplied or
-unanswered), and each thing that an account or the life-cycle channel was told, told or not told. What accounts have
-now is the control port's `/ledger`; how they came to it is here.
+unanswered), and each thing that happened: what an account or the life-cycle channel was told, told or not told, and
+every pause. What accounts have now is the control port's `/ledger`; how they came to it is here.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from feed.exchange.happenings import Announced, Happening, Private
+from feed.exchange.happenings import Announced, Halted, Happening, Private
 from kalshimm.runtime.clock import Clock
 
 UNANSWERED = 0
+HALTS = "halt"  # what stands for a channel at lines that no client was told: pauses, by hand or by plan
 
 
 class RequestLine(msgspec.Struct, frozen=True, tag="request", tag_field="line"):
@@ -33,7 +34,7 @@ class RequestLine(msgspec.Struct, frozen=True, tag="request", tag_field="line"):
 
 
 class EventLine(msgspec.Struct, frozen=True, tag="event", tag_field="line"):
-    """One message of a private channel (`account`'s) or of the life-cycle channel, in the venue's wire form."""
+    """One message of a private channel (`account`'s) or of the life-cycle channel, in wire form; or a halt."""
 
     number: int
     at_us: int
@@ -60,6 +61,9 @@ class Ledger:
                     self._add_event(happening.account, happening.channel, happening.body, at_us)
                 case Announced():
                     self._add_event("", happening.type, happening.body, at_us)
+                case Halted():
+                    body = {"halt": happening.halt, "scope": happening.scope, "is_on": happening.is_on}
+                    self._add_event("", HALTS, body, at_us)
 
     def _add_event(self, account: str, channel: str, body: dict[str, Any], at_us: int) -> None:
         self.lines.append(EventLine(len(self.lines) + 1, at_us, account, channel, body))

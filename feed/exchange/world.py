@@ -16,7 +16,7 @@ import msgspec
 
 from feed.exchange.catalog import Event, Program, Series, Terms
 from feed.exchange.flow.displayed import Displayed
-from feed.exchange.happenings import Announced, Happening, Private, TickerChanged
+from feed.exchange.happenings import Announced, Halted, Happening, Private, TickerChanged
 from feed.exchange.incentives.ledger import Incentives
 from feed.exchange.life import Judge, Life
 from feed.exchange.market import FINALIZED, Market
@@ -221,10 +221,12 @@ class World:
             exchange_index=scope if isinstance(scope, int) else None, ticker=scope if isinstance(scope, str) else None
         )
         self.pauses.set(halt, scope)
+        self.emit(Halted(halt, scope, is_on=True))
 
     def resume(self, halt: Halt, scope: Scope = None) -> None:
         """End a halt; orders that should have expired during an exchange pause do so now."""
         self.pauses.lift(halt, scope)
+        self.emit(Halted(halt, scope, is_on=False))
         for account in self.accounts.values():
             for order in account.resting():
                 if order.expires_us is not None and order.expires_us <= self.now_us:

@@ -59,3 +59,21 @@ async def test_the_cash_book_names_why_cash_changed(venue: Venue) -> None:
     await venue.order("bid", "0.5200")
     owner = (await venue.control("GET", "/ledger?account=owner")).body["owner"]
     assert {entry["kind"] for entry in owner["cash_book"]} == {"opening", "fill", "fee"}
+
+
+async def test_F3_pauses_stand_there_when_they_begin_and_end_by_hand_or_by_plan(venue: Venue) -> None:
+    await venue.control("POST", "/pauses", json={"halt": "exchange", "exchange_index": 2})
+    await venue.control("DELETE", "/pauses", json={"halt": "exchange", "exchange_index": 2})
+    now_s = venue.clock.wall_us() // 1_000_000
+    await venue.control("POST", "/maintenance", json={"start_ts": now_s + 10, "end_ts": now_s + 20})
+    for _ in range(2):
+        venue.clock.advance_us(10_000_000)
+        venue.exchange.step()
+    halts = [(line["body"], line["at_us"] // 1_000_000 - now_s) for line in await lines(venue, "?kind=event")
+             if line["channel"] == "halt"]  # fmt: skip
+    assert halts == [
+        ({"halt": "exchange", "scope": 2, "is_on": True}, 0),
+        ({"halt": "exchange", "scope": 2, "is_on": False}, 0),
+        ({"halt": "trading", "scope": None, "is_on": True}, 10),
+        ({"halt": "trading", "scope": None, "is_on": False}, 20),
+    ]
