@@ -7,19 +7,20 @@ import logging
 import random
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import aiohttp
 import pytest
 import redis
+from msgspec.structs import replace
 
 from feed import schema
 from feed.account.polls import Periods
 from feed.desk import Desk
 from feed.exchange.catalog import Event, Series, Terms
-from feed.exchange.faults.script import Answer, Fail, FrameFault, Inject
+from feed.exchange.faults.script import Answer, Fail, Inject
 from feed.exchange.happenings import Happening, Private
 from feed.exchange.server import LocalExchange, Ready, serve
 from feed.exchange.trading.accounts import Order
@@ -28,7 +29,7 @@ from feed.kalshi.environments import resolve
 from feed.kalshi.errors import RequestRefused
 from feed.kalshi.rest import Rest
 from feed.kalshi.signing import Signer
-from feed.kalshi.wire.orders import AmendOrder, CancelOrder, Placed, PlaceOrder
+from feed.kalshi.wire.orders import AmendOrder, CancelOrder, DecreaseOrder, Placed, PlaceOrder
 from kalshimm.runtime.clock import SystemClock
 from kalshimm.runtime.heartbeat import Beat, beat_key, decode_beat
 from markets.core.units import Side, format_count, format_price
@@ -89,6 +90,26 @@ class Truth:
         return {(fill.order_id, fill.trade_id) for fill in self.fills}
 
 
+def an_order(side: Side, yes_price_cc: int, count_cx: int, *, prefix: str = "ours-") -> PlaceOrder:
+    return PlaceOrder(
+        ticker=TICKER,
+        client_order_id=f"{prefix}{uuid.uuid4()}",
+        side=side,
+        count_cx=count_cx,
+        yes_price_cc=yes_price_cc,
+        exchange_index=0,
+    )
+
+
+def a_cancel(order_id: str) -> CancelOrder:
+    return CancelOrder(order_id=order_id, market_ticker=TICKER, exchange_index=0)
+
+
+def facts(fills: Iterable[Any]) -> set[tuple[object, ...]]:
+    """What the ledger and the stream must say alike of each fill."""
+    return {(f.order_id, f.trade_id, f.side, f.yes_price_cc, f.count_cx, f.is_taker, f.fee_ud) for f in fills}
+
+
 class Stage:
     """An exchange with one market, the desk beside it, the owner's own client and somebody outside."""
 
@@ -101,19 +122,10 @@ class Stage:
         return Truth(self.redis)
 
     async def place(self, side: Side, yes_price_cc: int, count_cx: int, *, prefix: str = "ours-") -> Placed:
-        return await self.rest.orders.place(
-            PlaceOrder(
-                ticker=TICKER,
-                client_order_id=f"{prefix}{uuid.uuid4()}",
-                side=side,
-                count_cx=count_cx,
-                yes_price_cc=yes_price_cc,
-                exchange_index=0,
-            )
-        )
+        return await self.rest.orders.place(an_order(side, yes_price_cc, count_cx, prefix=prefix))
 
     async def cancel(self, order_id: str) -> None:
-        await self.rest.orders.cancel(CancelOrder(order_id=order_id, market_ticker=TICKER, exchange_index=0))
+        await self.rest.orders.cancel(a_cancel(order_id))
 
     async def outsider(self, side: Side, yes_price_cc: int, count_cx: int, *, account: str = "outsider") -> None:
         body = {
@@ -138,7 +150,7 @@ class Stage:
         held = {p.ticker: p.position_cx for p in account.positions.values() if p.position_cx}
         return (
             seen == resting
-            and truth.fill_ids == {(fill.order_id, fill.trade_id) for fill in account.fills}
+            and facts(truth.fills) == facts(account.fills)
             and {ticker: cx for ticker, cx in truth.positions.items() if cx} == held
             and truth.balance == sum(account.cash_ud.values())
         )
@@ -325,7 +337,8 @@ async def operate(stage: Stage, chance: random.Random) -> None:
     orders = stage.exchange.world.account(OWNER).orders.values()
     resting = [order for order in orders if order.status == "resting"]
     side, price_cc, count_cx = chance.choice(list(Side)), 100 * chance.randrange(40, 60), 100 * chance.randrange(1, 9)
-    what = chance.choice(["place", "place", "outsider", "outsider", "cancel", "amend", "sweep"])
+    once = ["cancel", "amend", "decrease", "batch", "cancel many", "group", "sweep"]
+    what = chance.choice(["place", "place", "outsider", "outsider", *once])
     try:
         if what == "place":
             await stage.place(side, price_cc, count_cx)
@@ -335,6 +348,15 @@ async def operate(stage: Stage, chance: random.Random) -> None:
             await stage.cancel(chance.choice(resting).order_id)
         elif what == "amend" and resting:
             await amend(stage, chance.choice(resting), price_cc, count_cx)
+        elif what == "decrease" and resting:
+            await decrease(stage, chance.choice(resting))
+        elif what == "batch":
+            await stage.rest.orders.place_all([an_order(side, price_cc + 100 * n, count_cx) for n in range(3)])
+        elif what == "cancel many" and resting:
+            some = chance.sample(resting, min(3, len(resting)))
+            await stage.rest.orders.cancel_many([a_cancel(order.order_id) for order in some])
+        elif what == "group":
+            await fill_and_trigger_a_group(stage, side, price_cc, count_cx)
         elif what == "sweep" and chance.random() < 0.3:
             await stage.rest.orders.cancel_all()
     except RequestRefused:
@@ -346,6 +368,19 @@ async def amend(stage: Stage, order: Order, yes_price_cc: int, rest_cx: int) -> 
         ticker=TICKER, side=order.side, yes_price_cc=yes_price_cc, count_cx=order.fill_cx + rest_cx, exchange_index=0
     )
     await stage.rest.orders.amend(order.order_id, wish)
+
+
+async def decrease(stage: Stage, order: Order) -> None:
+    wish = DecreaseOrder(reduce_to_cx=order.remaining_cx // 2, market_ticker=TICKER, exchange_index=0)
+    await stage.rest.orders.decrease(order.order_id, wish)
+
+
+async def fill_and_trigger_a_group(stage: Stage, side: Side, yes_price_cc: int, count_cx: int) -> None:
+    group = await stage.rest.groups.create(100, exchange_index=0)
+    order = replace(an_order(side, yes_price_cc, count_cx), order_group_id=group.order_group_id)
+    await stage.rest.orders.place(order)
+    await stage.outsider(side.other, yes_price_cc, count_cx)  # most often past the limit of one contract
+    await stage.rest.groups.delete(group.order_group_id, exchange_index=0)
 
 
 async def test_C18_orders_of_a_person_are_shown_as_external(quick: Stage) -> None:
@@ -382,7 +417,9 @@ NAMELESS_END = '{"type":"error","msg":{"code":25,"msg":"Subscription buffer over
 @pytest.mark.parametrize(
     "fault", [Fail(type="user_order", code=10), Fail(type="fill", code=25), Inject(type="fill", text=NAMELESS_END)]
 )
-async def test_B10_a_private_channel_that_ends_is_subscribed_anew_and_read_up(quick: Stage, fault: FrameFault) -> None:
+async def test_B10_a_private_channel_that_ends_is_subscribed_anew_and_read_up(
+    quick: Stage, fault: Fail | Inject
+) -> None:
     quick.exchange.faults.add([fault], now_us=quick.exchange.world.now_us)
     await trade(quick)
     await quick.until(quick.equals_ledger, "stream and ledger are equal")
