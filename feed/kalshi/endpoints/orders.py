@@ -202,14 +202,16 @@ def _settled(kind: type[B], id_name: str, item: _Item, entry: Any) -> B | Reques
     client_order_id = item.id if id_name == "client_order_id" else ""
     try:
         head = read(BatchEntry, entry)
-        if head.error is None:
+        error = head.unknown.get("error", head.error)  # one of another shape is still no acceptance
+        if error is None:
             return _same(id_name, item.id, read(kind, entry))
     except ValueError as exc:
         problem = f"the batch's answer does not say ({exc})"
         return OutcomeUnknown(item.asked, problem, client_order_id=client_order_id)
-    refused = refusal_of(None, head.error)
-    if is_failure(refused.code):
-        problem = f"the batch's answer was {refused.code}"
+    refused = refusal_of(None, error)
+    is_shaped = bool(refused.code) or (isinstance(error, dict) and "msg" in error)  # by code, or by the validator
+    if not is_shaped or is_failure(refused.code):
+        problem = f"the batch's answer was {refused.code or refused.message or 'an error without a code'}"
         return OutcomeUnknown(item.asked, problem, client_order_id=client_order_id)
     return refused
 

@@ -317,6 +317,25 @@ async def test_each_order_of_a_batch_has_its_own_answer(signer: Signer) -> None:
         assert unknown.client_order_id == name
 
 
+@pytest.mark.parametrize("error", ["not found", {"message": "something broke"}, {}, ["?"]])
+async def test_an_item_with_an_error_of_no_known_shape_is_unknown_whatever_stands_beside_it(
+    signer: Signer, error: object
+) -> None:
+    entry = {"order_id": "o-1", "reduced_by": "0.00", "error": error}
+    venue = ScriptedVenue(answer(OK, {"orders": [entry]}))
+    async with venue.running() as environment, client(environment, signer) as rest:
+        (found,) = await rest.orders.cancel_many([CANCEL])
+    assert isinstance(found, OutcomeUnknown)
+
+
+async def test_an_item_that_the_validator_refused_is_refused(signer: Signer) -> None:
+    entry = {"client_order_id": "mm-1", "error": {"msg": "Parameter validation failed"}}
+    venue = ScriptedVenue(answer(CREATED, {"orders": [entry]}))
+    async with venue.running() as environment, client(environment, signer) as rest:
+        (found,) = await rest.orders.place_all([ORDER])
+    assert isinstance(found, RequestRefused)
+
+
 class Budget:
     """A limiter that gives the answers it was given."""
 
