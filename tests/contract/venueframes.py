@@ -17,7 +17,7 @@ import pytest
 import yaml
 from venuespec import close
 
-DOCUMENT = Path(__file__).resolve().parents[4] / "shared" / "kalshi" / "asyncapi.yaml"
+DOCUMENT = Path(__file__).resolve().parents[3] / "shared" / "kalshi" / "asyncapi.yaml"
 
 FRAMES = {
     "subscribed": "subscribedResponsePayload",
