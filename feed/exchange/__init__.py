@@ -10,6 +10,7 @@
     readmodel    what account reads see when they trail the engine
     incentives/  programs that pay for resting orders: scored each second, credited at their end
     flow/        where the life comes from: seeded crowds, a script, recordings played again or side by side
+    faults/      what goes wrong by script, and the log of what did; ledger: all that happened, by which tests judge
     wire/        Kalshi's words: bodies, error forms, order requests
     rest/        REST handlers; stream/  WebSocket sessions and the hub that feeds them
     auth         keys and signatures; keyfiles: the own clients' keys on disk
