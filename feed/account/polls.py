@@ -25,6 +25,7 @@ from kalshimm.runtime.clock import Clock
 logger = logging.getLogger(__name__)
 
 PRIMARY = 0
+SUBACCOUNTS = 64  # 0 to 63
 HISTORY_US = 86_400_000_000  # what happened in the last day is read at the start
 OVERLAP_US = 120_000_000  # reads may lag up to 30 s; what is read twice is booked once
 SETTLEMENT_OVERLAP_US = 3_600_000_000
@@ -118,19 +119,36 @@ class Polls:
 
     async def _positions(self, as_of_us: int) -> None:
         if self._subaccounts is None:
-            self._subaccounts = await self._numbered()
-        for subaccount in sorted({PRIMARY} | self._subaccounts | self._view.positions.subaccounts()):
+            self._subaccounts = await self._visible()
+        for subaccount in sorted(self._subaccounts | self._view.positions.subaccounts()):
             listed = await self._rest.portfolio.positions(subaccount=subaccount).all()
             rows = [reading.read_position(row, subaccount) for row in listed.items]
             self._view.on_positions(rows, subaccount, _proven_us(listed, as_of_us))
 
-    async def _numbered(self) -> frozenset[int]:
-        """Return the account's subaccounts: a position may be older than every fill that we read."""
+    async def _visible(self) -> frozenset[int]:
+        """Return the subaccounts that the key may read: a position may be older than every fill that we read.
+
+        A key may be pinned to one of them, and no endpoint says to which: the others are refused.
+        """
         try:
             listed = await self._rest.funds.subaccount_balances()
         except Forbidden:
-            return self._subaccounts or frozenset()
-        return frozenset(row.subaccount for row in listed.items)
+            return self._subaccounts or frozenset({await self._pinned_to()})
+        numbers = sorted({PRIMARY, *(row.subaccount for row in listed.items)})
+        return frozenset([number for number in numbers if await self._may_read(number)])
+
+    async def _pinned_to(self) -> int:
+        for number in range(PRIMARY, SUBACCOUNTS):
+            if await self._may_read(number):
+                return number
+        return PRIMARY  # it may see nothing: the reads themselves will say so
+
+    async def _may_read(self, subaccount: int) -> bool:
+        try:
+            await self._rest.portfolio.balance(subaccount=subaccount)
+        except Forbidden:
+            return False
+        return True
 
     async def _queue(self, as_of_us: int) -> None:
         if not any(order.remaining_cx for order in self._view.orders.values()):
@@ -161,7 +179,7 @@ class Polls:
         priced = await self._rest.account.endpoint_costs()
         status = await self._rest.exchange.status()
         expires_us = await self._attestation_us()
-        self._subaccounts = await self._numbered()
+        self._subaccounts = await self._visible()
         limits = Limits(
             read=Rate(told.read.refill_rate, told.read.bucket_capacity),
             write=Rate(told.write.refill_rate, told.write.bucket_capacity),

@@ -257,13 +257,10 @@ class AccountView:
         if before is not None:
             order = _without_holes(order, before)
         order = self._completed(order)
-        if order == before:
+        is_news = before is None or _moment(order) != _moment(before)
+        if before is not None and not is_news and order == msgspec.structs.replace(before, time_us=order.time_us):
+            self.orders[order.order_id] = order  # a read knows the same moment more finely: nothing to tell
             return False
-        is_news = before is None or (order.time_us, order.filled_cx, order.status) != (
-            before.time_us,
-            before.filled_cx,
-            before.status,
-        )
         self._keep(order)
         for fill in self.fills.adopted(order):
             self._updates.append(fill)
@@ -309,6 +306,11 @@ class AccountView:
     def _publish_position(self, position: AccountPosition | None) -> None:
         if position is not None:
             self._updates.append(position)
+
+
+def _moment(order: AccountOrder) -> tuple[int, int, str]:
+    """Return what tells two states of an order apart; channels say no more of times than milliseconds."""
+    return order.time_us // 1_000, order.filled_cx, order.status
 
 
 def _is_newer(order: AccountOrder, before: AccountOrder) -> bool:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import aiohttp
 import pytest
 import redis
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec.structs import replace
 
 from feed import schema
@@ -24,6 +25,7 @@ from feed.exchange.faults.script import Answer, Fail, Inject
 from feed.exchange.happenings import Happening, Private
 from feed.exchange.server import LocalExchange, Ready, serve
 from feed.exchange.trading.accounts import Order
+from feed.exchange.trading.ledger import Kind
 from feed.exchange.world import World
 from feed.kalshi.environments import resolve
 from feed.kalshi.errors import RequestRefused
@@ -32,7 +34,7 @@ from feed.kalshi.signing import Signer
 from feed.kalshi.wire.orders import AmendOrder, CancelOrder, DecreaseOrder, Placed, PlaceOrder
 from kalshimm.runtime.clock import SystemClock
 from kalshimm.runtime.heartbeat import Beat, beat_key, decode_beat
-from markets.core.units import Side, format_count, format_price
+from markets.core.units import DOLLAR_UD, Side, format_count, format_price
 
 T = TypeVar("T")
 DEADLINE_S = 20.0
@@ -194,14 +196,23 @@ def a_world() -> World:
 
 
 async def staged(
-    redis_client: redis.Redis, redis_url: str, key_dir: Path, *, periods: Periods, adapter: str = "picows"
+    redis_client: redis.Redis,
+    redis_url: str,
+    key_dir: Path,
+    *,
+    periods: Periods,
+    adapter: str = "picows",
+    pinned: int | None = None,
 ) -> AsyncIterator[Stage]:
+    """Run an exchange and a desk; with `pinned` everything is done with a key of that subaccount."""
     exchange, stop, clock = LocalExchange(a_world()), asyncio.Event(), SystemClock()
     ready: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
     server = asyncio.create_task(serve(exchange, stop, port=0, key_dir=key_dir, announce=ready.set_result))
     address = await asyncio.wait_for(ready, STOP_WITHIN_S)
     environment = resolve("local", address.rest, address.ws)
     signer = Signer.from_file("local", address.key_id, Path(address.private_key_path))
+    if pinned is not None:
+        signer = a_pinned_signer(exchange, pinned)
     desk = Desk(
         environment=environment, signer=signer, redis_url=redis_url, clock=clock, periods=periods, adapter=adapter,
         is_ours=lambda client_order_id: client_order_id.startswith("ours-"),
@@ -216,6 +227,15 @@ async def staged(
     await asyncio.wait_for(running, STOP_WITHIN_S)
     stop.set()
     await asyncio.wait_for(server, STOP_WITHIN_S)
+
+
+def a_pinned_signer(exchange: LocalExchange, subaccount: int) -> Signer:
+    owner = exchange.world.account(OWNER)
+    while subaccount not in owner.subaccounts:
+        owner.open_subaccount(0)
+    owner.post(Kind.DEPOSIT, 100 * DOLLAR_UD, (0, subaccount), at_us=exchange.world.now_us)
+    key = Ed25519PrivateKey.generate()
+    return Signer("local", exchange.keys.register(key.public_key(), OWNER, subaccount=subaccount), key)
 
 
 @pytest.fixture(params=["picows", "websockets"])
@@ -381,6 +401,24 @@ async def fill_and_trigger_a_group(stage: Stage, side: Side, yes_price_cc: int, 
     await stage.rest.orders.place(order)
     await stage.outsider(side.other, yes_price_cc, count_cx)  # most often past the limit of one contract
     await stage.rest.groups.delete(group.order_group_id, exchange_index=0)
+
+
+@pytest.fixture
+async def pinned(redis_client: redis.Redis, redis_url: str, tmp_path: Path) -> AsyncIterator[Stage]:
+    """With a key that is pinned to subaccount 2."""
+    async for started in staged(redis_client, redis_url, tmp_path / "keys", periods=BRISK, pinned=2):
+        yield started
+
+
+async def test_a_key_pinned_to_a_subaccount_shows_that_one(pinned: Stage) -> None:
+    await pinned.place(Side.YES, 4_200, 1_000)
+    await pinned.outsider(Side.NO, 4_200, 300)
+    held = await pinned.until(lambda: pinned.truth.positions.get(TICKER), "the position is known")
+    await pinned.until(lambda: len(pinned.truth.fills) == 1, "its fill too")
+    (order,) = pinned.truth.orders.values()
+    assert (held, order.subaccount, order.remaining_cx) == (300, 2, 700)
+    assert pinned.is_live()
+    assert not pinned.truth.differences
 
 
 async def test_C18_orders_of_a_person_are_shown_as_external(quick: Stage) -> None:

@@ -18,30 +18,47 @@ from kalshimm.runtime.clock import ManualClock
 
 
 class Venue:
-    """A venue whose subaccounts hold positions nobody has told of."""
+    """A venue whose subaccounts hold positions nobody has told of.
 
-    def __init__(self, held: dict[int, int], *, is_pinned: bool = False) -> None:
-        self.held, self.is_pinned = held, is_pinned
-        self.portfolio = SimpleNamespace(positions=self._positions)
+    Args:
+        pinned: The one subaccount that the key may read; None is all.
+        lists: Whether a pinned key may list the subaccounts: no document says.
+    """
+
+    def __init__(self, held: dict[int, int], *, pinned: int | None, lists: bool = False) -> None:
+        self.held, self.pinned, self.lists = held, pinned, lists
+        self.portfolio = SimpleNamespace(positions=self._positions, balance=self._balance)
         self.funds = SimpleNamespace(subaccount_balances=self._balances)
 
+    def _check(self, subaccount: int) -> None:
+        if self.pinned not in (None, subaccount):
+            raise Forbidden(403, "", "restricted to a single sub-account")
+
+    async def _balance(self, *, subaccount: int) -> None:
+        self._check(subaccount)
+
     async def _balances(self) -> Listing[SubaccountBalance]:
-        if self.is_pinned:
+        if self.pinned is not None and not self.lists:
             raise Forbidden(403, "", "restricted to a single sub-account")
         return Listing(tuple(SubaccountBalance(subaccount=number, balance_ud=0) for number in self.held), ())
 
     def _positions(self, *, subaccount: int) -> Any:
-        rows = (MarketPosition(ticker="M-1", position_cx=self.held[subaccount], last_updated_us=START_US),)
-
         async def every() -> Listing[MarketPosition]:
-            return Listing(rows, ())
+            self._check(subaccount)
+            row = MarketPosition(ticker="M-1", position_cx=self.held[subaccount], last_updated_us=START_US)
+            return Listing((row,), ())
 
         return SimpleNamespace(all=every)
 
 
-@pytest.mark.parametrize(("is_pinned", "seen"), [(False, {0: 100, 3: -200}), (True, {0: 100})])
-async def test_positions_are_read_of_every_subaccount_the_key_may_list(is_pinned: bool, seen: dict[int, int]) -> None:
-    view, venue = AccountView(is_ours), Venue({0: 100, 3: -200}, is_pinned=is_pinned)
+@pytest.mark.parametrize("lists", [False, True])
+@pytest.mark.parametrize(
+    ("pinned", "seen"), [(None, {0: 100, 3: -200}), (0, {0: 100}), (3, {3: -200})], ids=["free", "primary", "third"]
+)
+async def test_positions_are_read_of_every_subaccount_the_key_may_read(
+    pinned: int | None, seen: dict[int, int], lists: bool
+) -> None:
+    view, venue = AccountView(is_ours), Venue({0: 100, 3: -200}, pinned=pinned, lists=lists)
     polls = Polls(venue, view, ManualClock(START_US), lambda _: None)  # type: ignore[arg-type]  # as much as is read
     await polls.reads["positions"](START_US + MS)
     assert {position.subaccount: position.position_cx for position in view.positions.all()} == seen

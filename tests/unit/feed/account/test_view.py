@@ -230,6 +230,18 @@ def test_a_poll_that_is_faster_than_the_channel_is_no_difference(view: AccountVi
     assert not view.tick(LATER_US + GRACE_US)
 
 
+def test_a_poll_that_knows_the_same_moment_better_is_no_difference_and_no_news(view: AccountView) -> None:
+    """Channels tell milliseconds, reads microseconds."""
+    view.channel_opened(START_US)
+    view.on_order(an_order(time_us=START_US + 5 * MS))
+    view.take()
+    view.on_resting_orders([an_order(time_us=START_US + 5 * MS + 603)], LATER_US, LATER_US)
+    assert view.take() == []
+    assert not view.tick(LATER_US + GRACE_US)
+    view.on_resting_orders([an_order(time_us=START_US + 6 * MS, remaining_cx=900)], LATER_US, LATER_US)
+    assert [difference.kind for difference in view.tick(LATER_US + GRACE_US)] == ["order"]
+
+
 def test_what_happened_before_the_channel_was_there_is_no_difference(view: AccountView) -> None:
     view.channel_opened(START_US + 9 * MS)
     view.on_resting_orders([an_order(time_us=START_US + MS)], LATER_US, LATER_US)
