@@ -37,6 +37,7 @@ class Money:
         shards = f"{portfolio}/intra_exchange_instance_transfer"
         reads = {
             f"{portfolio}/balance": self.balance,
+            f"{portfolio}/summary/total_resting_order_value": self.resting_value,
             f"{portfolio}/settlements": self.settlements,
             f"{portfolio}/subaccounts/balances": self.subaccount_balances,
             f"{portfolio}/subaccounts/transfers": self.subaccount_transfers,
@@ -62,6 +63,9 @@ class Money:
         if number not in account.subaccounts:
             return not_found()
         return answer(wire.balance_body(account, query.integer("exchange_index"), number))
+
+    async def resting_value(self, request: web.Request, account: Account) -> web.Response:
+        return answer(wire.resting_value_body(account, subaccount_read(request, None)))
 
     async def settlements(self, request: web.Request, account: Account) -> web.Response:
         query = Query("GetSettlements", request.query)

@@ -84,6 +84,19 @@ def balance_body(account: Account, exchange_index: int | None, subaccount: int =
     }
 
 
+def resting_value_body(account: Account, subaccount: int | None) -> dict[str, Any]:
+    """Return what the resting orders would cost at their own prices, in all and by shard; None is all subaccounts."""
+    worth: dict[int, int] = {}
+    for order in account.open.values():
+        if subaccount in (None, order.subaccount):
+            value_ud = order.price_cc * order.remaining_cx
+            worth[order.exchange_index] = worth.get(order.exchange_index, 0) + value_ud
+    return {
+        "total_resting_order_value": cents(sum(worth.values())),
+        "resting_order_value_breakdown": [{"exchange_index": i, "balance": money(v)} for i, v in sorted(worth.items())],
+    }
+
+
 def subaccount_balances(account: Account) -> list[dict[str, Any]]:
     """Return a row for each balance there is; a subaccount without any shows zero where it was opened."""
     cash = dict.fromkeys(((s.exchange_index, s.number) for s in account.subaccounts.values()), 0) | account.cash_ud

@@ -126,6 +126,8 @@ async def test_an_order_from_its_placing_to_its_end(desk: Desk) -> None:
     queue = await rest.portfolio.queue_positions(market_tickers=[TICKER])
     assert [(each.order_id, each.ahead_cx) for each in queue.items] == [(placed.order_id, 0)]
     assert await rest.portfolio.queue_position_cx(placed.order_id) == 0
+    worth = await rest.portfolio.resting_value()
+    assert (worth.total_ud, [(s.exchange_index, s.balance_ud) for s in worth.by_shard]) == (4_000_000, [(0, 4_000_000)])
 
     smaller = DecreaseOrder(reduce_by_cx=250, market_ticker=TICKER, exchange_index=0)
     decreased = await rest.orders.decrease(placed.order_id, smaller)
@@ -137,7 +139,7 @@ async def test_an_order_from_its_placing_to_its_end(desk: Desk) -> None:
     assert (cancelled.order_id, cancelled.reduced_by_cx) == (placed.order_id, 900)
     ended = await rest.portfolio.order(placed.order_id)
     assert (ended.status, ended.remaining_count_cx) == ("canceled", 0)
-    assert unknown_in([placed, order, resting, queue, decreased, amended, cancelled, ended]) == set()
+    assert unknown_in([placed, order, resting, queue, worth, decreased, amended, cancelled, ended]) == set()
     with pytest.raises(NotFound):
         await rest.orders.cancel(cancelling(placed.order_id))
 
