@@ -13,6 +13,7 @@ from feed.exchange.budgets import TIERS
 from feed.exchange.control_bodies import number, problem, read_body, seconds_us
 from feed.exchange.faults.script import check_close_code
 from feed.exchange.keyfiles import OWNER
+from feed.exchange.ledger import LinesGone
 from feed.exchange.trading.accounts import Account
 from feed.exchange.trading.orders import Placed, Refusal
 from feed.exchange.wire import money as money_wire
@@ -109,7 +110,10 @@ class Control:
         if kind not in ("", "request", "event"):
             return answer({"problem": f"kind: expected request or event, found {kind!r}"}, status=400)
         self._exchange.step()
-        lines = self._exchange.ledger.after(after, kind=kind, account=request.query.get("account"))
+        try:
+            lines = self._exchange.ledger.after(after, kind=kind, account=request.query.get("account"))
+        except LinesGone as gone:
+            return answer({"problem": f"after: {gone}, ask for those after {gone.oldest - 1}"}, status=410)
         return answer({"lines": lines})
 
     async def state(self, _request: web.Request) -> web.Response:

@@ -18,6 +18,7 @@ from feed.exchange.happenings import Announced, Halted, Happening, Private
 from kalshimm.runtime.clock import Clock
 
 UNANSWERED = 0
+LINES_KEPT = 500_000
 HALTS = "halt"  # what stands for a channel at lines that no client was told: pauses, by hand or by plan
 
 
@@ -48,11 +49,25 @@ Asker = Callable[[web.Request], str]  # names the account of a request, without 
 NO_BODY = msgspec.Raw(b"null")
 
 
-class Ledger:
-    """All lines since the start; nothing is ever dropped."""
+class LinesGone(LookupError):
+    """Lines were asked for that the ledger no longer has; `oldest` is the number of the first it still has."""
 
-    def __init__(self) -> None:
-        self.lines: list[Line] = []
+    def __init__(self, oldest: int) -> None:
+        self.oldest = oldest
+        super().__init__(f"lines before number {oldest} are gone")
+
+
+class Ledger:
+    """All lines since the start, each with its number; an exchange that runs for weeks forgets the oldest.
+
+    Args:
+        kept: How many lines it has at least; what is forgotten is never left out silently.
+    """
+
+    def __init__(self, *, kept: int = LINES_KEPT) -> None:
+        self._kept = kept
+        self._lines: list[Line] = []
+        self._gone = 0
 
     def record(self, happenings: Iterable[Happening], *, at_us: int) -> None:
         for happening in happenings:
@@ -66,18 +81,32 @@ class Ledger:
                     self._add_event("", HALTS, body, at_us)
 
     def _add_event(self, account: str, channel: str, body: dict[str, Any], at_us: int) -> None:
-        self.lines.append(EventLine(len(self.lines) + 1, at_us, account, channel, body))
+        self._add(EventLine(self._next(), at_us, account, channel, body))
 
     def request(self, *, at_us: int, account: str, method: str, path: str, status: int, body: bytes) -> None:
-        self.lines.append(
-            RequestLine(len(self.lines) + 1, at_us, account, method, path, status, _json_or_text(body)),
-        )
+        self._add(RequestLine(self._next(), at_us, account, method, path, status, _json_or_text(body)))
+
+    def _next(self) -> int:
+        return self._gone + len(self._lines) + 1
+
+    def _add(self, line: Line) -> None:
+        self._lines.append(line)
+        if len(self._lines) >= 2 * self._kept:  # seldom, and then half of them: dropping one is dear
+            del self._lines[: self._kept]
+            self._gone += self._kept
 
     def after(self, number: int, *, kind: str = "", account: str | None = None) -> list[Line]:
-        """Return the lines behind line `number`; of one kind (`request`, `event`) and account if given."""
+        """Return the lines behind line `number`; of one kind (`request`, `event`) and account if given.
+
+        Raises:
+            LinesGone: Some of them are forgotten.
+        """
+        if number < self._gone:
+            raise LinesGone(self._gone + 1)
         kinds: dict[str, tuple[type[Line], ...]] = {"request": (RequestLine,), "event": (EventLine,)}
         wanted = kinds.get(kind, (RequestLine, EventLine))
-        return [line for line in self.lines[number:] if isinstance(line, wanted) and account in (None, line.account)]
+        lines = self._lines[number - self._gone :]
+        return [line for line in lines if isinstance(line, wanted) and account in (None, line.account)]
 
 
 def _json_or_text(body: bytes) -> msgspec.Raw:

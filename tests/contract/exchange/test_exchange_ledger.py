@@ -8,6 +8,8 @@ import aiohttp
 import pytest
 from exchangeclient import ORDERS, Venue
 
+from feed.exchange.ledger import Ledger
+
 
 async def lines(venue: Venue, query: str = "") -> list[dict[str, Any]]:
     return (await venue.control("GET", f"/ledger/lines{query}")).body["lines"]
@@ -40,6 +42,16 @@ async def test_lines_are_read_on_from_where_one_stopped(venue: Venue) -> None:
     assert {line["account"] for line in after} == {"owner", "outsider"}
     assert min(line["number"] for line in after) == seen + 1
     assert (await venue.control("GET", "/ledger/lines?after=x")).status == 400
+
+
+async def test_lines_that_are_gone_are_told_to_be(venue: Venue) -> None:
+    venue.exchange.ledger = Ledger(kept=3)
+    for _ in range(7):
+        venue.exchange.ledger.request(at_us=1, account="owner", method="GET", path="/", status=200, body=b"")
+    gone = await venue.control("GET", "/ledger/lines?after=2")
+    assert (gone.status, gone.body["problem"]) == (410, "after: lines before number 4 are gone, ask for those after 3")
+    assert [line["number"] for line in await lines(venue, "?after=3")] == [4, 5, 6, 7]
+    assert await lines(venue, "?after=7") == []
 
 
 async def test_a_person_places_amends_and_cancels_beside_us(venue: Venue) -> None:
