@@ -46,10 +46,10 @@ def stable_uuid(name: str) -> str:
 
 
 class PastMarket(msgspec.Struct, frozen=True):
-    """A market that is no longer listed; its event is gone, so it names its series itself."""
+    """A market that is no longer listed, and its event, which can still be asked for by its name."""
 
     market: Market
-    series_ticker: str
+    event: Event
 
 
 class World:
@@ -157,6 +157,11 @@ class World:
         past = self._past.get(ticker)
         return past.market if past else None
 
+    def event(self, ticker: str) -> Event | None:
+        """Return an event, listed or past: events stay where they were when their markets become history."""
+        past = (past.event for past in self._past.values() if past.event.ticker == ticker)
+        return self.events.get(ticker) or next(past, None)
+
     # --- catalogue ------------------------------------------------------------------------------------------------
 
     def series_of(self, market: Market) -> Series:
@@ -208,7 +213,7 @@ class World:
         for ticker in self._markets_of.pop(event_ticker, ()):
             market = self.markets.pop(ticker)
             self.life.forget(ticker)
-            self._past[ticker] = PastMarket(market, event.series_ticker)
+            self._past[ticker] = PastMarket(market, event)
             self.markets_cutoff_us = max(self.markets_cutoff_us, market.settled_us + 1)
         for old in list(self._past)[: max(0, len(self._past) - PAST_MARKETS_KEPT)]:
             del self._past[old]

@@ -137,7 +137,7 @@ class CatalogueReads:
 
     async def event(self, request: web.Request) -> web.Response:
         world = self._exchange.step()
-        event = world.events.get(request.match_info["event_ticker"])
+        event = world.event(request.match_info["event_ticker"])
         if event is None:
             return not_found()
         nested = Query("GetEvent", request.query).flag("with_nested_markets")
@@ -153,7 +153,7 @@ class CatalogueReads:
 
     async def event_metadata(self, request: web.Request) -> web.Response:
         world = self._exchange.step()
-        event = world.events.get(request.match_info["event_ticker"])
+        event = world.event(request.match_info["event_ticker"])
         if event is None:
             return not_found()
         name, url = world.series[event.series_ticker].source

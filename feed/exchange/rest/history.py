@@ -63,7 +63,7 @@ class HistoryReads:
             for past in world.past_markets()
             if (not tickers or past.market.ticker in tickers)
             and event_ticker in ("", past.market.terms.event_ticker)
-            and series_ticker in ("", past.series_ticker)
+            and series_ticker in ("", past.event.series_ticker)
         ]
         markets, cursor = page(
             found, lambda m: newest_first(m.terms.created_us, m.ticker), limit=limit, cursor=query.text("cursor")

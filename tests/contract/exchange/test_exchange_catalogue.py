@@ -103,6 +103,8 @@ async def test_a_delisted_event_is_found_in_the_history_with_all_it_had(venue: V
     assert (await venue.get("/historical/markets"))["markets"] == []
     venue.exchange.world.delist(EVENT)
     assert (await venue.call("GET", f"/markets/{A}", headers={})).status == 404
+    assert (await venue.get(f"/events/{EVENT}"))["event"]["event_ticker"] == EVENT, "events stay where they were"
+    assert (await venue.get("/events"))["events"] == []
     past = (await venue.get(f"/historical/markets/{A}"))["market"]
     assert past == settled
     listed = await venue.get("/historical/markets?series_ticker=KXTEST&limit=1")
