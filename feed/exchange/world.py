@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import random
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -72,7 +72,7 @@ class World:
         self.entry = OrderEntry(self)
         self.tariff = Tariff(self)
         self.incentives = Incentives(self)
-        self.markets_cutoff_us = now_us - switches.live_tier_s * SECOND_US  # what settled before is history
+        self._delisted_us = 0  # what settled before is history, listed or not
         self._past: dict[str, PastMarket] = {}
         self._markets_of: dict[str, list[str]] = {}
         self._due: list[tuple[int, int, Action]] = []
@@ -149,13 +149,37 @@ class World:
         """Whether a settled position has left the live reads."""
         return position.updated_us < self.history_cutoff_us and self.is_settled(position.ticker)
 
+    @property
+    def markets_cutoff_us(self) -> int:
+        """The time before which a market that settled is history: by its age, or by an event that left the list."""
+        return max(self._delisted_us, self.history_cutoff_us)
+
     def past_markets(self) -> list[PastMarket]:
-        """Return the markets of the history, those first that came first."""
-        return list(self._past.values())
+        """Return the markets of the history: those no longer listed, and those listed that settled as long ago."""
+        return [*self._past.values(), *(self._as_past(m) for m in self.markets.values() if self._is_past(m))]
 
     def past_market(self, ticker: str) -> Market | None:
-        past = self._past.get(ticker)
-        return past.market if past else None
+        """Return a market of the history."""
+        past, listed = self._past.get(ticker), self.markets.get(ticker)
+        if past is not None:
+            return past.market
+        return listed if listed is not None and self._is_past(listed) else None
+
+    def every_market(self) -> Iterator[Market]:
+        """Yield the listed markets, and those no longer listed."""
+        yield from self.markets.values()
+        yield from (past.market for past in self._past.values())
+
+    def event_of(self, ticker: str) -> str | None:
+        """Return the event of a market, listed or past."""
+        past, listed = self._past.get(ticker), self.markets.get(ticker)
+        return listed.terms.event_ticker if listed else past.event.ticker if past else None
+
+    def _is_past(self, market: Market) -> bool:
+        return 0 < market.settled_us < self.markets_cutoff_us
+
+    def _as_past(self, market: Market) -> PastMarket:
+        return PastMarket(market, self.events[market.terms.event_ticker])
 
     def event(self, ticker: str) -> Event | None:
         """Return an event, listed or past: events stay where they were when their markets become history."""
@@ -214,7 +238,7 @@ class World:
             market = self.markets.pop(ticker)
             self.life.forget(ticker)
             self._past[ticker] = PastMarket(market, event)
-            self.markets_cutoff_us = max(self.markets_cutoff_us, market.settled_us + 1)
+            self._delisted_us = max(self._delisted_us, market.settled_us + 1)
         for old in list(self._past)[: max(0, len(self._past) - PAST_MARKETS_KEPT)]:
             del self._past[old]
 

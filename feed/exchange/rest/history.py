@@ -8,7 +8,7 @@ from aiohttp import web
 
 from feed.exchange.candles import historical_rows
 from feed.exchange.rest.public import BASE
-from feed.exchange.rest.tape import candles_in, read_window, trades_answer
+from feed.exchange.rest.tape import candles_in, read_window, trades_answer, trades_of
 from feed.exchange.wire import public as wire
 from feed.exchange.wire.answers import Query, answer, newest_first, not_found, page
 
@@ -35,13 +35,13 @@ class HistoryReads:
         return [web.get(BASE + path, handler) for path, handler in table.items()]
 
     async def cutoff(self, _request: web.Request) -> web.Response:
-        """Tell the times before which something is history: markets move when delisted, orders by age."""
+        """Tell the times before which something is history: markets also go with their event, the rest by age."""
         world = self._exchange.step()
         markets, orders = wire.rfc3339(world.markets_cutoff_us), wire.rfc3339(world.history_cutoff_us)
         return answer(
             {
                 "market_settled_ts": markets,
-                "trades_created_ts": markets,
+                "trades_created_ts": orders,
                 "orders_updated_ts": orders,
                 "market_positions_last_updated_ts": orders,
             }
@@ -85,14 +85,5 @@ class HistoryReads:
 
     async def trades(self, request: web.Request) -> web.Response:
         query = Query("GetTradesHistorical", request.query)
-        world, ticker = self._exchange.step(), query.text("ticker")
-        cutoff_us = world.markets_cutoff_us
-        markets = [past.market for past in world.past_markets()] + list(world.markets.values())
-        found = (
-            trade
-            for market in markets
-            if ticker in ("", market.ticker)
-            for trade in market.tape.trades
-            if trade.at_us < cutoff_us
-        )
-        return trades_answer(query, found)
+        world = self._exchange.step()
+        return trades_answer(query, (t for t in trades_of(world, query) if t.at_us < world.history_cutoff_us))

@@ -54,7 +54,7 @@ class OrderReads:
             for order in (account.open if status == RESTING else account.orders).values()
             if status in ("", order.status)
             and ticker in ("", order.ticker)
-            and (not events or self._event_of(order) in events)
+            and (not events or self._exchange.world.event_of(order.ticker) in events)
             and (low is None or order.created_us >= low)
             and (high is None or order.created_us <= high)
             and index in (None, order.exchange_index)
@@ -65,10 +65,6 @@ class OrderReads:
             found, lambda o: newest_first(o.created_us, o.order_id), limit=limit, cursor=query.text("cursor")
         )
         return answer({"orders": [private_wire.order_body(o, account.user_id) for o in orders], "cursor": cursor})
-
-    def _event_of(self, order: Order) -> str | None:
-        market = self._exchange.world.markets.get(order.ticker)
-        return market.terms.event_ticker if market is not None else None
 
     async def order(self, request: web.Request, account: Account) -> web.Response:
         order = account.orders.get(request.match_info["order_id"])
@@ -84,7 +80,7 @@ class OrderReads:
             {"order_id": order.order_id, "market_ticker": order.ticker, "queue_position_fp": self._ahead(order)}
             for order in account.resting(subaccount=subaccount)
             if (not tickers or order.ticker in tickers)
-            and event_ticker in ("", self._event_of(order))
+            and event_ticker in ("", self._exchange.world.event_of(order.ticker))
             and self._is_queued(order)
         ]
         return answer({"queue_positions": rows})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -16,6 +16,7 @@ from feed.exchange.wire.answers import Query, answer, newest_first, not_found, p
 
 if TYPE_CHECKING:
     from feed.exchange.server import LocalExchange
+    from feed.exchange.world import World
 
 BOOKS_MAX = 100
 DEPTH_MAX = 100
@@ -66,10 +67,8 @@ class TapeReads:
 
     async def trades(self, request: web.Request) -> web.Response:
         query = Query("GetTrades", request.query)
-        markets = self._exchange.step().markets
-        ticker = query.text("ticker")
-        wanted = [markets[ticker]] if ticker in markets else [] if ticker else markets.values()
-        return trades_answer(query, (trade for market in wanted for trade in market.tape.trades))
+        world = self._exchange.step()
+        return trades_answer(query, (t for t in trades_of(world, query) if t.at_us >= world.history_cutoff_us))
 
     # --- candlesticks ---------------------------------------------------------------------------------------------
 
@@ -98,6 +97,12 @@ class TapeReads:
             left -= len(found)
             bodies.append({"market_ticker": ticker, "candlesticks": rows(found)})
         return answer({"markets": bodies})
+
+
+def trades_of(world: World, query: Query) -> Iterator[Traded]:
+    """Yield the trades of the market that a query names, or of all; live or history is a question of their age."""
+    ticker = query.text("ticker")
+    return (t for market in world.every_market() if ticker in ("", market.ticker) for t in market.tape.trades)
 
 
 def trades_answer(query: Query, trades: Iterable[Traded]) -> web.Response:

@@ -95,6 +95,7 @@ async def test_a_window_that_is_none_is_refused(venue: Venue, query: str, rule: 
 
 async def test_a_delisted_event_is_found_in_the_history_with_all_it_had(venue: Venue) -> None:
     await trade(venue, "0.4000", "3.00")
+    await venue.order("bid", "0.3000")
     before = await venue.get("/historical/cutoff")
     await venue.control("POST", f"/markets/{A}/close")
     venue.clock.advance_us(4_000_000_000)
@@ -105,6 +106,7 @@ async def test_a_delisted_event_is_found_in_the_history_with_all_it_had(venue: V
     assert (await venue.call("GET", f"/markets/{A}", headers={})).status == 404
     assert (await venue.get(f"/events/{EVENT}"))["event"]["event_ticker"] == EVENT, "events stay where they were"
     assert (await venue.get("/events"))["events"] == []
+    assert (await venue.call("GET", f"/portfolio/orders?event_ticker={EVENT}")).body["orders"]
     past = (await venue.get(f"/historical/markets/{A}"))["market"]
     assert past == settled
     listed = await venue.get("/historical/markets?series_ticker=KXTEST&limit=1")
@@ -112,11 +114,28 @@ async def test_a_delisted_event_is_found_in_the_history_with_all_it_had(venue: V
     assert len((await venue.get(f"/historical/markets?cursor={listed['cursor']}"))["markets"]) == 1
     cutoff = await venue.get("/historical/cutoff")
     assert before["market_settled_ts"] < past["settlement_ts"] <= cutoff["market_settled_ts"]
-    (traded,) = (await venue.get(f"/historical/trades?ticker={A}"))["trades"]
-    assert (traded["count_fp"], traded["created_time"] < cutoff["trades_created_ts"]) == ("3.00", True)
+    (traded,) = (await venue.get(f"/markets/trades?ticker={A}"))["trades"]
+    assert (traded["count_fp"], traded["created_time"] > cutoff["trades_created_ts"]) == ("3.00", True)
+    assert (await venue.get(f"/historical/trades?ticker={A}"))["trades"] == []
     window = f"start_ts={NOW_S}&end_ts={NOW_S + 60}&period_interval=1"
     (candle, *_) = (await venue.get(f"/historical/markets/{A}/candlesticks?{window}"))["candlesticks"]
     assert (candle["volume"], candle["price"]["close"]) == ("3.00", "0.4000")
+
+
+async def test_what_the_cutoff_calls_history_is_found_there(venue: Venue) -> None:
+    """Whoever obeys the cutoff loses nothing: by age alone, while the event is still listed."""
+    await trade(venue, "0.4000", "3.00")
+    await venue.control("POST", f"/markets/{A}/close")
+    venue.clock.advance_us(4_000_000_000)
+    assert (await venue.call("GET", f"/historical/markets/{A}", headers={})).status == 404
+    venue.clock.advance_us(15 * 86_400_000_000)
+    cutoff = await venue.get("/historical/cutoff")
+    past = (await venue.get(f"/historical/markets/{A}"))["market"]
+    assert past["settlement_ts"] < cutoff["market_settled_ts"]
+    assert A in [market["ticker"] for market in (await venue.get("/historical/markets"))["markets"]]
+    (traded,) = (await venue.get(f"/historical/trades?ticker={A}"))["trades"]
+    assert traded["created_time"] < cutoff["trades_created_ts"]
+    assert (await venue.get(f"/markets/trades?ticker={A}"))["trades"] == []
 
 
 # --- discovery --------------------------------------------------------------------------------------------------------
