@@ -14,7 +14,7 @@ import pytest
 
 from markets.core.units import format_price, parse_price
 from tests.fixtures.page import PAGE_DEADLINE_S, Page, opened
-from tests.fixtures.stack import Stack
+from tests.fixtures.stack import Stack, eventually
 
 ODD_COUNT = "137.13"  # no flow of the scenario has this size, so wherever it shows, it is ours
 ODD_CX = 13_713
@@ -122,17 +122,14 @@ def test_one_book_change_reaches_the_table_and_the_page(stack: Stack, page: Page
         place_as_outsider(stack, ticker, price_cc)
         # The trader joins the new best bid behind these contracts. Somebody may take them first: then once more.
         seen = page.shows(f"≈{ODD_COUNT}", within_s=8)
-    stored = stack.rows(
+    deltas = (
         "SELECT d.price_cc, d.side FROM markets_book_delta d JOIN markets_marketkey m ON m.id = d.market"
-        " WHERE m.ticker = %s AND d.delta_cx = %s",
-        ticker,
-        ODD_CX,
+        " WHERE m.ticker = %s AND d.delta_cx = %s"
     )
-    assert (price_cc, 0) in stored
-    orders = stack.rows(
-        "SELECT price_cc FROM traders_order WHERE ticker = %s AND side = 0 AND mode = 'dry-run'", ticker
-    )
-    assert (price_cc,) in orders
+    # The page is told by the trader, the tables by the writer: either may be the first.
+    eventually(lambda: (price_cc, 0) in stack.rows(deltas, ticker, ODD_CX), "the change is in the table")
+    orders = "SELECT price_cc FROM traders_order WHERE ticker = %s AND side = 0 AND mode = 'dry-run'"
+    eventually(lambda: (price_cc,) in stack.rows(orders, ticker), "so is the trader's order behind it")
 
 
 def test_a_rolling_market_closes_and_its_successor_appears(stack: Stack, page: Page) -> None:
