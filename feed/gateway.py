@@ -165,7 +165,7 @@ class Gateway:
 
     def _subscribe(self) -> None:
         """Send what brings the confirmed subscriptions to the wanted markets; one command a channel at a time."""
-        if self._books is None or not self._link.is_open:
+        if self._books is None or not self._link.is_open or self._books.session.is_in_doubt:
             return
         books, session = self._books, self._books.session
         now_us, now = self._clock.wall_us(), self._clock.monotonic()

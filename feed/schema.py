@@ -411,6 +411,7 @@ class AccountSettlement(msgspec.Struct, frozen=True, array_like=True, tag=6):
     fee_ud: int
     value_cc: int | None
     settled_us: int
+    subaccount: int = 0
 
 
 class AccountDifference(msgspec.Struct, frozen=True, array_like=True, tag=7):

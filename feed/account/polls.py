@@ -113,35 +113,45 @@ class Polls:
 
     async def _settlements(self, as_of_us: int) -> None:
         from_us = self._settlements_from_us or self._clock.wall_us() - HISTORY_US
-        listed = await self._rest.portfolio.settlements(min_us=from_us).all()
-        self._view.on_settlements(map(reading.read_settlement, listed.items))
+        for subaccount in sorted(await self._mine()):
+            listed = await self._rest.portfolio.settlements(min_us=from_us, subaccount=subaccount).all()
+            self._view.on_settlements(reading.read_settlement(row, subaccount) for row in listed.items)
         self._settlements_from_us = max(from_us, as_of_us - SETTLEMENT_OVERLAP_US)
 
     async def _positions(self, as_of_us: int) -> None:
-        if self._subaccounts is None:
-            self._subaccounts = await self._visible()
-        for subaccount in sorted(self._subaccounts | self._view.positions.subaccounts()):
+        for subaccount in sorted(await self._mine() | self._view.positions.subaccounts()):
             listed = await self._rest.portfolio.positions(subaccount=subaccount).all()
             rows = [reading.read_position(row, subaccount) for row in listed.items]
             self._view.on_positions(rows, subaccount, _proven_us(listed, as_of_us))
 
+    async def _mine(self) -> frozenset[int]:
+        """Return the subaccounts to read; where none can be seen the primary one, whose refusal then tells."""
+        if not self._subaccounts:
+            self._subaccounts = await self._visible()
+        return self._subaccounts or frozenset({PRIMARY})
+
     async def _visible(self) -> frozenset[int]:
         """Return the subaccounts that the key may read: a position may be older than every fill that we read.
 
-        A key may be pinned to one of them, and no endpoint says to which: the others are refused.
+        A key may be pinned to one of them, and no endpoint says to which: the others are refused. What cannot be read
+        now is kept for visible: the reads themselves will say so.
         """
+        known = self._subaccounts or frozenset()
         try:
             listed = await self._rest.funds.subaccount_balances()
         except Forbidden:
-            return self._subaccounts or frozenset({await self._pinned_to()})
-        numbers = sorted({PRIMARY, *(row.subaccount for row in listed.items)})
-        return frozenset([number for number in numbers if await self._may_read(number)])
-
-    async def _pinned_to(self) -> int:
-        for number in range(PRIMARY, SUBACCOUNTS):
+            numbers, is_pinned = set(known) or set(range(PRIMARY, SUBACCOUNTS)), True
+        else:
+            numbers, is_pinned = {PRIMARY, *(row.subaccount for row in listed.items)}, False
+            if listed.unreadable:
+                numbers |= known
+        visible = set()
+        for number in sorted(numbers):
             if await self._may_read(number):
-                return number
-        return PRIMARY  # it may see nothing: the reads themselves will say so
+                visible.add(number)
+                if is_pinned:
+                    break
+        return frozenset(visible)
 
     async def _may_read(self, subaccount: int) -> bool:
         try:
@@ -179,7 +189,6 @@ class Polls:
         priced = await self._rest.account.endpoint_costs()
         status = await self._rest.exchange.status()
         expires_us = await self._attestation_us()
-        self._subaccounts = await self._visible()
         limits = Limits(
             read=Rate(told.read.refill_rate, told.read.bucket_capacity),
             write=Rate(told.write.refill_rate, told.write.bucket_capacity),
@@ -188,6 +197,7 @@ class Polls:
         costs = Costs.told(priced.default_cost, [(e.method, e.path, e.cost) for e in priced.endpoint_costs])
         self._learned(Learned(limits, costs, expires_us))
         self._warn_of_attestation(expires_us)
+        self._subaccounts = await self._visible()
 
     async def _attestation_us(self) -> int | None:
         try:

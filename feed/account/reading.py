@@ -109,7 +109,8 @@ def read_position(row: wire.MarketPosition, subaccount: int) -> tuple[schema.Acc
     return position, row.last_updated_us
 
 
-def read_settlement(row: wire.Settlement) -> schema.AccountSettlement:
+def read_settlement(row: wire.Settlement, subaccount: int) -> schema.AccountSettlement:
+    """Return a settlement; the venue's rows do not name their subaccount, so the read asks for each alone."""
     return schema.AccountSettlement(
         ticker=row.ticker,
         result=row.market_result,
@@ -121,6 +122,7 @@ def read_settlement(row: wire.Settlement) -> schema.AccountSettlement:
         fee_ud=row.fee_ud,
         value_cc=row.value_cc,
         settled_us=row.settled_us,
+        subaccount=subaccount,
     )
 
 

@@ -208,10 +208,7 @@ class AccountView:
             self._publish_position(self.positions.missed(ticker, subaccount, as_of_us))
 
     def on_settlements(self, settlements: Iterable[AccountSettlement]) -> None:
-        """Take in settlements, each once; a settled market holds no position any more.
-
-        Rows do not name their subaccount: two of them may differ in nothing but what was held.
-        """
+        """Take in settlements, each once; a settled market holds no position any more."""
         for settlement in settlements:
             if settlement in self.settlements:
                 continue

@@ -125,9 +125,9 @@ def middleware(ledger: Ledger, clock: Clock, asker: Asker) -> Middleware:
     @web.middleware
     async def noted(request: web.Request, handler: Handler) -> web.StreamResponse:
         at_us = clock.wall_us()
-        body = await request.read() if request.body_exists else b""
-        status = UNANSWERED
+        status, body = UNANSWERED, b""
         try:
+            body = await request.read() if request.body_exists else b""
             response = await handler(request)
             if request.transport is not None and not request.transport.is_closing():
                 status = response.status

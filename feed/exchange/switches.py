@@ -9,11 +9,16 @@ import inspect
 import re
 import textwrap
 from collections.abc import Iterable
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import msgspec
 
 from kalshimm.errors import ConfigurationError
+
+Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=3_600_000)]
+UpToAYearS = Annotated[int, msgspec.Meta(ge=0, le=366 * 86_400)]
+Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+TimeoutS = Annotated[float, msgspec.Meta(gt=0, le=3_600)]
 
 
 class Switches(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,15 +51,15 @@ class Switches(msgspec.Struct, frozen=True, kw_only=True):
 
     post_only_cross: Literal["refuse", "cancel"] = "refuse"
     resting_collateral: Literal["sum", "max", "none"] = "sum"
-    clock_window_ms: int = 10_000
+    clock_window_ms: Milliseconds = 10_000
     client_order_ids: Literal["forever", "while_open"] = "forever"
     group_limit: Literal["exceeds", "reaches"] = "exceeds"
     snapshot_reply_takes_seq: bool = True
     second_subscribe: Literal["join", "new_sid"] = "join"
-    anonymous_reads_per_s: int | None = None
-    markets_per_subscription: int | None = None
-    commands_per_s: int = 10_000
-    pong_timeout_s: float | None = None
+    anonymous_reads_per_s: Count | None = None
+    markets_per_subscription: Count | None = None
+    commands_per_s: Count = 10_000
+    pong_timeout_s: TimeoutS | None = None
     book_order: Literal["ascending", "descending"] = "ascending"
     unfilled_ioc: Literal["cancel", "refuse"] = "cancel"
     fee_generation: Literal["1e-6", "1e-4"] = "1e-6"
@@ -62,8 +67,8 @@ class Switches(msgspec.Struct, frozen=True, kw_only=True):
     books_need_a_key: bool = False
     netting: bool = True
     subaccounts_are_self: bool = True
-    read_lag_ms: int = 0
-    live_tier_s: int = 14 * 86_400
+    read_lag_ms: Milliseconds = 0
+    live_tier_s: UpToAYearS = 14 * 86_400
     weekly_maintenance: bool = False
 
 
@@ -74,7 +79,7 @@ def read(assignments: Iterable[str]) -> Switches:
         ConfigurationError: A text names no switch, or a value that it does not take.
     """
     chosen: dict[str, Any] = {}
-    kinds = get_type_hints(Switches)
+    kinds = get_type_hints(Switches, include_extras=True)
     for assignment in assignments:
         name, is_set, value = assignment.partition("=")
         if name not in kinds or not is_set:
@@ -87,13 +92,16 @@ def read(assignments: Iterable[str]) -> Switches:
 
 
 def describe() -> str:
-    """Return every switch with the values it takes, its default first, and what it decides."""
+    """Return every switch with its words, the default first, and what it decides; other values are numbers."""
     told = re.findall(r"^(\w+): (.*?)(?=^\w+: |\Z)", inspect.getdoc(Switches) or "", re.MULTILINE | re.DOTALL)
     kinds, defaults = get_type_hints(Switches), Switches()
     lines = []
     for name, meaning in told:
         default = getattr(defaults, name)
         values = [default, *(value for value in get_args(kinds[name]) if isinstance(value, str) and value != default)]
+        if isinstance(default, bool):
+            values.append(not default)
         shown = "|".join("null" if value is None else str(value).lower() for value in values)
-        lines += [f"  {name}={shown}", textwrap.fill(meaning, 96, initial_indent=" " * 6, subsequent_indent=" " * 6)]
+        decides = textwrap.fill(" ".join(meaning.split()), 96, initial_indent=" " * 6, subsequent_indent=" " * 6)
+        lines += [f"  {name}={shown}", decides]
     return "\n".join(lines)

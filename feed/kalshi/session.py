@@ -113,6 +113,11 @@ class Session:
         """Whether a command of this kind still awaits its answer."""
         return self._awaited.has(channel, action)
 
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether nobody knows what is subscribed; only a new connection helps."""
+        return self._is_in_doubt
+
     def give_up(self, age: int) -> bool:
         """Forget updates that `age` calls of this have not seen answered: their answers are lost.
 

@@ -118,7 +118,13 @@ class _PicowsConnection:
         if not self._transport.is_disconnected:
             self._transport.send_close(picows.WSCloseCode.OK)
             self._transport.disconnect()
-        await self._transport.wait_disconnected()
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._transport.wait_disconnected()
+        except TimeoutError:
+            # Whoever no longer reads, or leaves TLS half closed, would keep us for as long as the system waits.
+            self._transport.disconnect(graceful=False)
+            await self._transport.wait_disconnected()
 
 
 async def _open_picows(url: str, headers: Mapping[str, str], handler: Handler) -> Connection:

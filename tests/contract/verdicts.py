@@ -1,7 +1,8 @@
 """Let the venue's documents judge all that a local exchange says during a test, whoever asked.
 
 The judge stands inside the faults: what a script garbles, or answers in the exchange's place, is not the exchange's
-word. Complaints are told at the end of the test, for the exchange may run in another thread.
+word. Complaints are told at the end of the test, for the exchange may run in another thread. An exchange that outlives
+one test, as that of the fuzz, has a judge of its own.
 """
 
 from __future__ import annotations
@@ -30,7 +31,13 @@ def the_documents_judge(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     @web.middleware
     async def judged(request: web.Request, handler: Handler) -> web.StreamResponse:
-        response = await handler(request)
+        try:
+            response = await handler(request)
+        except web.HTTPException:
+            raise
+        except Exception as exc:
+            complaints.append(f"{request.method} {request.path} crashed: {exc!r}")
+            raise
         if answers is not None and isinstance(response, web.Response) and request.path.startswith(BASE):
             raw = response.body if isinstance(response.body, bytes) else b""
             path = request.path.removeprefix(BASE)

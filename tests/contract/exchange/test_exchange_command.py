@@ -76,6 +76,8 @@ def test_a_recording_that_is_not_there_is_named(tmp_path: Path, manage: Any) -> 
     [
         ("post_only_cross=maybe", "--switch: post_only_cross: Invalid enum value 'maybe'"),
         ("read_lag_ms=soon", "--switch: read_lag_ms: Expected `int`"),
+        ("read_lag_ms=-5", "--switch: read_lag_ms: Expected `int` >= 0"),
+        ("live_tier_s=100000000000", "--switch: live_tier_s: Expected `int` <= 31622400"),
         ("colour=red", "expected NAME=VALUE of a known switch, found 'colour=red'"),
         ("netting", "expected NAME=VALUE of a known switch, found 'netting'"),
     ],

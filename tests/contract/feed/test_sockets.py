@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from http import HTTPStatus
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
+from websockets.utils import accept_key
 
 from feed.kalshi import socket
 from feed.kalshi.errors import Disconnected, HandshakeRefused
@@ -134,3 +136,30 @@ async def test_a_refused_handshake_tells_status_and_body(
 async def test_nobody_listening_is_not_reachable(adapter: str, free_port: int) -> None:
     with pytest.raises(Disconnected, match="No WebSocket"):
         await socket.connect(adapter, f"ws://127.0.0.1:{free_port}/x", {}, Heard())
+
+
+async def test_B3_a_peer_that_no_longer_reads_is_left_in_time(adapter: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More waits to be sent than the line takes: a close that waits for all of it waits as long as the system."""
+    monkeypatch.setattr("feed.kalshi.socket.CLOSE_TIMEOUT_S", 0.2)
+    leave = asyncio.Event()
+
+    async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        key = re.search(r"Sec-WebSocket-Key: *(\S+)", head, re.IGNORECASE)
+        assert key is not None
+        accepted = f"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept_key(key[1])}"
+        writer.write(f"HTTP/1.1 101 Switching Protocols\r\n{accepted}\r\n\r\n".encode())
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await leave.wait()
+        writer.transport.abort()
+
+    server = await asyncio.start_server(deaf, "127.0.0.1", 0)
+    url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    connection = await socket.connect(adapter, url, {}, Heard())
+    for _ in range(64):
+        connection.send(b"x" * 1_000_000)
+    async with asyncio.timeout(DEADLINE_S):
+        await connection.close()
+        await connection.wait_closed()
+    leave.set()
+    server.close()

@@ -205,6 +205,14 @@ def test_F7_two_subaccounts_that_a_market_pays_at_one_moment_are_both_told(view:
     assert view.take() == [first, second]
 
 
+def test_F7_two_subaccounts_paid_alike_are_two_settlements(view: AccountView) -> None:
+    paid = schema.AccountSettlement("M-1", "yes", 300, 1_260_000, 0, 0, 3_000_000, 0, 10_000, START_US + 9 * MS)
+    other = msgspec.structs.replace(paid, subaccount=2)
+    view.on_settlements([paid])
+    view.on_settlements([other])
+    assert [update for update in view.take() if isinstance(update, schema.AccountSettlement)] == [paid, other]
+
+
 # ---- differences ----------------------------------------------------------------------------------------------------
 
 
