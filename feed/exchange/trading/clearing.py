@@ -71,7 +71,10 @@ class Clearing:
         due = self.collateral.guaranteed_ud(account, subaccount, event_ticker) if nets else 0
         if due == returned:
             return
-        account.returned_ud[where] = due
+        if due:
+            account.returned_ud[where] = due
+        else:
+            account.returned_ud.pop(where, None)  # its event may leave the list now
         account.post(
             Kind.NETTING,
             due - returned,

@@ -173,7 +173,7 @@ def test_a_position_whose_collateral_came_back_may_need_cash_to_be_sold() -> Non
     us.credit(60 * CENTS_UD, exchange_index=0, at_us=world.now_us, reference="gift")
     place(world, "us", an_order("bid", "0.60", "1.00", ticker=A))
     place(world, "other", an_order("ask", "0.60", "1.00", ticker=A))
-    assert (us.held_cx(A), us.returned_ud[0, "KXEX-1"]) == (0, 0)
+    assert (us.held_cx(A), us.returned_ud) == (0, {})
 
 
 def test_an_order_that_adds_to_the_guarantee_needs_less_cash() -> None:
@@ -196,3 +196,18 @@ def test_turning_netting_off_gives_the_collateral_back_or_is_refused() -> None:
     assert world.clearing.set_netting(us, 0, enabled=True)
     world.clearing.withdraw(us, us.balance_ud(0), (0, 0))
     assert not world.clearing.set_netting(us, 0, enabled=False)
+
+
+def test_netting_is_turned_off_after_an_event_that_netted_has_left_the_list() -> None:
+    world = a_money_world()
+    us, them = member(world, "us", nets=True), member(world, "them")
+    for ticker in EXCLUSIVE[:2]:
+        world.entry.place(us, an_order("ask", "0.40", ticker=ticker))
+        world.entry.place(them, an_order("bid", "0.40", ticker=ticker))
+    assert us.returned_ud[0, "KXEX-1"] > 0
+    for ticker in EXCLUSIVE:
+        world.life.determine(world.markets[ticker], "no")
+        world.life.settle(world.markets[ticker])
+    world.delist("KXEX-1")
+    assert world.clearing.set_netting(us, 0, enabled=False)
+    assert (us.subaccounts[0].nets, us.returned_ud) == (False, {})
