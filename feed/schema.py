@@ -93,11 +93,16 @@ class DeltaRow(_Row, frozen=True, array_like=True, tag=0):
 
 
 class SnapshotRow(_Row, frozen=True, array_like=True, tag=1):
-    """Whole book; `seq` is 0 for one that the gateway wrote by itself from its own book."""
+    """Whole book, at the last event that it contains.
+
+    `is_ours` is one that the gateway wrote from its own book, so that no moment is rebuilt from more than a minute of
+    deltas: the venue sent no such message.
+    """
 
     seq: int
     yes: Levels
     no: Levels
+    is_ours: bool = False
 
 
 class TickerRow(_Row, frozen=True, array_like=True, tag=2):
