@@ -159,6 +159,66 @@ class DecisionRow(models.Model):
         db_table = "traders_decision"
 
 
+class RateSample(models.Model):
+    """What one trader was worth in one minute; an empty figure is unknown, not zero.
+
+    Sides are ladders: `yes` our Yes bids, `no` our No bids. Shares are billionths, floored.
+    """
+
+    pk = models.CompositePrimaryKey("time", "trader")
+    time = TimescaleDateTimeField(interval="7 days", help_text="When the minute's sample was taken.")
+    trader = models.IntegerField()
+    market = models.IntegerField(help_text="Number of the market in the history tables.")
+    mode = models.CharField(max_length=8, choices=Mode)
+    state = models.CharField(max_length=16)
+    rate_ud_h = models.BigIntegerField(null=True, help_text="Expected reward, micro-dollars an hour.")
+    share_yes_ppb = models.BigIntegerField(null=True, help_text="Our share of the Yes side's qualifying score.")
+    share_no_ppb = models.BigIntegerField(null=True)
+    observed_s = models.SmallIntegerField(help_text="Seconds of the minute whose book and orders are known.")
+    present_yes_s = models.SmallIntegerField(null=True, help_text="Of those, seconds resting and qualifying.")
+    present_no_s = models.SmallIntegerField(null=True)
+    resting_yes_cx = models.BigIntegerField(null=True, help_text="Our remaining size, all orders of the side.")
+    resting_no_cx = models.BigIntegerField(null=True)
+    ahead_yes_cx = models.BigIntegerField(null=True, help_text="Queue ahead of our best order of the side.")
+    ahead_no_cx = models.BigIntegerField(null=True)
+    buffer_yes_cx = models.BigIntegerField(null=True, help_text="Better prices and queue ahead of that order.")
+    buffer_no_cx = models.BigIntegerField(null=True)
+    position_cx = models.BigIntegerField(null=True, help_text="Net Yes.")
+    yes_bid_cc = models.IntegerField(null=True)
+    yes_ask_cc = models.IntegerField(null=True)
+    fills = models.BigIntegerField(null=True, help_text="So far.")
+    trading_ud = models.BigIntegerField(null=True, help_text="Trading result so far, before fees.")
+
+
+class RewardMinute(models.Model):
+    """What one incentive program is expected to pay an account for one minute.
+
+    Each of its seconds is scored, forfeited (the snapshot was excluded; by whose missing side), unknown (no book to be
+    trusted) or missed (nobody looked). An empty figure is unknown, not zero.
+    """
+
+    pk = models.CompositePrimaryKey("time", "market", "account", "program_id")
+    time = TimescaleDateTimeField(interval="7 days", help_text="Begin of the minute.")
+    market = models.IntegerField(help_text="Number of the market in the history tables.")
+    account = models.CharField(max_length=64, help_text="`paper` for dry-run orders.")
+    program_id = models.CharField(max_length=64)
+    rule = models.CharField(max_length=32, help_text="Scoring rule the seconds were read by.")
+    scored_s = models.SmallIntegerField()
+    forfeited_yes_s = models.SmallIntegerField(help_text="Excluded because the Yes side, or both, did not qualify.")
+    forfeited_no_s = models.SmallIntegerField(help_text="Excluded because the No side alone did not qualify.")
+    unknown_s = models.SmallIntegerField()
+    missed_s = models.SmallIntegerField()
+    our_score_cx_s = models.BigIntegerField(
+        null=True, help_text="Our scores of both sides summed over seconds, floored."
+    )
+    all_score_cx_s = models.BigIntegerField(null=True, help_text="Everybody's, ours included.")
+    share_ppb_s = models.BigIntegerField(null=True, help_text="Pool share in billionths, summed over seconds, floored.")
+    accrued_ud = models.BigIntegerField(
+        null=True,
+        help_text="Growth of the period's floored total in this minute: minutes sum to within one micro-dollar.",
+    )
+
+
 class JournalMark(models.Model):
     """Highest journal number stored, per trader: traders keep what lies above it."""
 

@@ -12,6 +12,12 @@ from timescale.db.models.fields import TimescaleDateTimeField
 class DatabaseSchemaEditor(TimescaleSchemaEditor):
     """Keeps a primary key that contains the time column: without it upserts and duplicate checks are impossible."""
 
+    # Every key begins with the time: TimescaleDB's own index on it would only cost space and speed.
+    sql_add_hypertable = (
+        "SELECT create_hypertable({table}, {partition_column}, chunk_time_interval => interval {interval}, "
+        "migrate_data => {migrate}, create_default_indexes => false)"
+    )
+
     def _has_timescale(self) -> bool:
         with self.connection.cursor() as cursor:
             cursor.execute("SELECT 1 FROM pg_extension WHERE extname = 'timescaledb'")

@@ -56,7 +56,7 @@ class AuditRow(models.Model):
 
 
 class ServiceLog(models.Model):
-    """A log record of any process."""
+    """A log record of any process: services by role, traders as role `trader` and their number."""
 
     pk = models.CompositePrimaryKey("time", "entry_id")
     time = TimescaleDateTimeField(interval="1 day")
@@ -71,3 +71,27 @@ class ServiceLog(models.Model):
 
     class Meta:
         db_table = "ops_service_log"
+
+
+class BeatRow(models.Model):
+    """One beat a minute of every worker: that its loop ran, how late it came and what it had counted.
+
+    The role's own summary for the pages is left out: it is large, in a schema of its own, and its history lies in rate
+    samples and decisions.
+    """
+
+    pk = models.CompositePrimaryKey("time", "role", "name")
+    time = TimescaleDateTimeField(interval="7 days", help_text="When the worker wrote it, by its wall clock.")
+    role = models.CharField(max_length=32)
+    name = models.CharField(max_length=64)
+    pid = models.IntegerField()
+    boot_id = models.CharField(max_length=64, help_text="With pid and start time it names the process for ever.")
+    started_at = models.DateTimeField()
+    loops = models.BigIntegerField()
+    lag_ms = models.IntegerField(help_text="How late its loop came.")
+    state = models.CharField(max_length=64)
+    last_event = models.TextField(blank=True)
+    counters = models.JSONField(default=dict)
+
+    class Meta:
+        db_table = "ops_beat"

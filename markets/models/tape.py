@@ -40,7 +40,11 @@ class BookDelta(models.Model):
 
 
 class BookSnapshot(models.Model):
-    """A whole book; prices and counts of a side are parallel arrays."""
+    """A whole book; prices and counts of a side are parallel arrays.
+
+    The venue's, or at least once in each 60 s of deltas the gateway's own: then `seq` and `time` are those of the last
+    event that the book contains.
+    """
 
     pk = models.CompositePrimaryKey("time", "market", "conn", "seq")
     time = TimescaleDateTimeField(interval="1 day")
@@ -52,6 +56,9 @@ class BookSnapshot(models.Model):
     yes_count_cx = ArrayField(models.BigIntegerField())
     no_price_cc = ArrayField(models.IntegerField(), help_text="At No prices.")
     no_count_cx = ArrayField(models.BigIntegerField())
+    is_ours = models.BooleanField(
+        default=False, db_default=False, help_text="Written by the gateway from its own book, not sent by the venue."
+    )
 
     class Meta:
         db_table = "markets_book_snapshot"

@@ -9,9 +9,9 @@ from django.db import IntegrityError, connection, transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kalshimm.ops.models import ServiceLog
+from kalshimm.ops.models import BeatRow, ServiceLog
 from markets.models import BookDelta, BookSnapshot, Ticker, Trade
-from traders.models import DecisionRow
+from traders.models import DecisionRow, RateSample, RewardMinute
 
 pytestmark = pytest.mark.django_db
 
@@ -22,6 +22,9 @@ KEYS = {
     Trade: ["time", "market", "trade_id"],
     DecisionRow: ["time", "trader", "number"],
     ServiceLog: ["time", "entry_id"],
+    RateSample: ["time", "trader"],
+    RewardMinute: ["time", "market", "account", "program_id"],
+    BeatRow: ["time", "role", "name"],
 }
 WIDTHS = [
     timedelta(milliseconds=250),
@@ -58,6 +61,16 @@ def test_rows_of_different_connections_share_their_time() -> None:
     second.conn = 2
     BookDelta.objects.bulk_create([first, second])
     assert BookDelta.objects.count() == 2
+
+
+def test_a_snapshot_stored_without_saying_whose_is_the_venues() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO markets_book_snapshot"
+            " (time, market, conn, seq, time_source, yes_price_cc, yes_count_cx, no_price_cc, no_count_cx)"
+            " VALUES (now(), 1, 1, 1, 0, '{}', '{}', '{}', '{}')"
+        )
+    assert BookSnapshot.objects.get().is_ours is False
 
 
 @given(
