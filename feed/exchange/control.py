@@ -14,6 +14,7 @@ from feed.exchange.control_bodies import number, problem, read_body, seconds_us
 from feed.exchange.faults.script import check_close_code
 from feed.exchange.keyfiles import OWNER
 from feed.exchange.ledger import LinesGone
+from feed.exchange.stream.framelog import FramesGone
 from feed.exchange.trading.accounts import Account
 from feed.exchange.trading.orders import Placed, Refusal
 from feed.exchange.wire import money as money_wire
@@ -68,6 +69,7 @@ class Control:
         return [
             web.get("/ledger", self.ledger),
             web.get("/ledger/lines", self.ledger_lines),
+            web.get("/frames", self.frames),
             web.get("/state", self.state),
             web.post("/clients/close", self.close_clients),
             web.post("/clients/silence", self.silence_clients),
@@ -115,6 +117,21 @@ class Control:
         except LinesGone as gone:
             return answer({"problem": f"after: {gone}, ask for those after {gone.oldest - 1}"}, status=410)
         return answer({"lines": lines})
+
+    async def frames(self, request: web.Request) -> web.Response:
+        """Return frames as they were before any fault: `?after=N` those behind frame N, `?account=NAME`."""
+        try:
+            after = number(request.query.get("after", "0"), "after")
+        except ValueError as exc:
+            return problem(exc)
+        if not self._exchange.frames.is_on:
+            return answer({"problem": "frames are not kept: start the exchange with --keep-frames N"}, status=409)
+        self._exchange.step()
+        try:
+            frames = self._exchange.frames.after(after, account=request.query.get("account"))
+        except FramesGone as gone:
+            return answer({"problem": f"after: {gone}, ask for those after {gone.oldest - 1}"}, status=410)
+        return answer({"frames": frames})
 
     async def state(self, _request: web.Request) -> web.Response:
         world = self._exchange.step()

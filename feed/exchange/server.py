@@ -40,6 +40,7 @@ from feed.exchange.rest.portfolio import Portfolio
 from feed.exchange.rest.public import BASE, ExchangeReads
 from feed.exchange.rest.tape import TapeReads
 from feed.exchange.stream.commands import Commander
+from feed.exchange.stream.framelog import FrameLog
 from feed.exchange.stream.hub import Hub
 from feed.exchange.stream.socket import PATH, Sockets
 from feed.exchange.trading.accounts import Account
@@ -70,8 +71,15 @@ class Ready(msgspec.Struct, frozen=True):
 class LocalExchange:
     """One world, its clock and everybody connected to it."""
 
-    def __init__(self, world: World, *, clock: Clock | None = None, tier: str = DEFAULT_TIER) -> None:
-        """Open an exchange around a world; `tier` is every new member's API usage level."""
+    def __init__(
+        self, world: World, *, clock: Clock | None = None, tier: str = DEFAULT_TIER, keep_frames: int = 0
+    ) -> None:
+        """Open an exchange around a world.
+
+        Args:
+            tier: Every new member's API usage level.
+            keep_frames: How many of the frames sent the control port still tells.
+        """
         self.world = world
         self.keys = KeyRing(window_ms=world.switches.clock_window_ms)
         self.members = Members(shards=SHARDS, tier=tier, anonymous_per_s=world.switches.anonymous_reads_per_s)
@@ -79,6 +87,7 @@ class LocalExchange:
         self.faults = FaultPlan(seed=world.seed)
         self.reads = ReadModel(world, self._fault_lag_ms)
         self.commander = Commander(world, self.hub, self.faults)
+        self.frames = FrameLog(kept=keep_frames)
         self.sockets = Sockets(self)
         self.ledger = Ledger()
         self._clock = clock or SystemClock()

@@ -42,13 +42,14 @@ class Client:
 
     def __init__(
         self, socket: web.WebSocketResponse, session: Session, line: Line, writer: AbstractStreamWriter,
-        transport: asyncio.Transport,
+        transport: asyncio.Transport, *, number: int,
     ) -> None:  # fmt: skip
         self.socket = socket
         self.session = session
         self.line = line
         self.writer = writer
         self.transport = transport
+        self.number = number
         self.has_frames = asyncio.Event()
         self.has_ponged = asyncio.Event()
 
@@ -66,6 +67,7 @@ class Sockets:
         self._exchange = exchange
         self._clients: dict[Session, Client] = {}
         self._later: set[asyncio.TimerHandle] = set()
+        self._opened = 0
 
     def of(self, account: str = "") -> list[Client]:
         """Return the clients of an account, or all."""
@@ -89,7 +91,9 @@ class Sockets:
         if transport is None:
             return socket  # the client left when the handshake was through
         session = self._exchange.hub.open(key.account, key.subaccount)
-        client = Client(socket, session, Line(self._exchange.faults, key.account), writer, transport)
+        self._opened += 1
+        line = Line(self._exchange.faults, key.account)
+        client = Client(socket, session, line, writer, transport, number=self._opened)
         self._clients[session] = client
         told = {"account": key.account}
         logger.info("client connected", extra={"action": "connected", **told})
@@ -135,6 +139,7 @@ class Sockets:
                 while frames := client.session.take(PIECE_BYTES):
                     if client.socket.closed or client.transport.is_closing():
                         return
+                    self._note(client, frames)
                     if client.line.is_plain:
                         client.transport.write(text_frames(frames))
                     else:
@@ -142,6 +147,12 @@ class Sockets:
                     await client.writer.drain()
         except ConnectionError:
             return  # the reader sees the same end and cleans up
+
+    def _note(self, client: Client, frames: list[bytes]) -> None:
+        log = self._exchange.frames
+        if log.is_on:
+            at_us = self._exchange.now_us()
+            log.note(frames, connection=client.number, account=client.session.account, at_us=at_us)
 
     async def _carry(self, client: Client, frames: list[bytes]) -> None:
         """Send frames as the faults on their way have it."""

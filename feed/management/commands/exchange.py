@@ -53,6 +53,9 @@ class Command(BaseCommand):
         parser.add_argument("--seed", type=int, default=1, help="the simulated world's chance")
         parser.add_argument("--faults", type=Path, help="a fault script (JSON): what to do wrong, see the control port")
         parser.add_argument(
+            "--keep-frames", type=int, default=0, metavar="N", help="tell the last N frames sent on the control port"
+        )
+        parser.add_argument(
             "--switch", metavar="NAME=VALUE", action="append", default=[], help="decide an open question, see below"
         )
 
@@ -67,6 +70,8 @@ class Command(BaseCommand):
             # Read to its end: a broken recording is better refused now than found out in the middle of the day.
             for _ in read_frames(path):
                 pass
+        if options["keep_frames"] < 0:
+            raise ConfigurationError("--keep-frames", f"expected 0 or more, found {options['keep_frames']}")
         faults = read_file(options["faults"]) if options["faults"] else []
         chosen = switches.read(options["switch"])
         key_dir = options["key_dir"] or settings.KALSHIMM_HOME / "exchange"
@@ -80,7 +85,7 @@ class Command(BaseCommand):
                 replay_into(world, options["replay"], speed=options["speed"])
             else:
                 populate(world, SCENARIOS[options["scenario"]], speed=options["speed"])
-            exchange = LocalExchange(world, clock=clock, tier=options["tier"])
+            exchange = LocalExchange(world, clock=clock, tier=options["tier"], keep_frames=options["keep_frames"])
             exchange.faults.add(faults, now_us=clock.wall_us())
             await serve(exchange, stop, port=options["port"], key_dir=key_dir, announce=_print)
 

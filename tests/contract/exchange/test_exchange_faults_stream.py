@@ -11,6 +11,7 @@ import websockets
 from exchangeclient import Socket, Venue
 
 from feed.exchange.stream import socket as exchange_socket
+from feed.exchange.stream.framelog import FrameLog
 
 A, B = "KXTEST-26NOV22-A", "KXTEST-26NOV22-B"
 
@@ -358,3 +359,16 @@ async def test_B15_a_fill_comes_before_the_answer_to_its_create(venue: Venue) ->
         fill = await socket.next()
         assert not answer.done()
         assert (await answer).body["order_id"] == fill["msg"]["order_id"]
+
+
+async def test_the_frame_log_tells_what_was_sent_before_the_faults(venue: Venue) -> None:
+    assert (await venue.control("GET", "/frames")).status == 409
+    venue.exchange.frames = FrameLog(kept=100)
+    async with venue.socket() as socket:
+        await a_book(socket, A)
+        await arm(venue, do="lose", type="orderbook_delta", skip=1)
+        await three_deltas(venue)
+        await socket.settled(9)
+    sent = (await venue.control("GET", "/frames?after=1")).body["frames"]
+    assert {line["account"] for line in sent} == {"owner"}
+    assert prices([line["frame"] for line in sent]) == ["0.1000", "0.2000", "0.3000"]
