@@ -25,7 +25,7 @@ from feed.kalshi import channels, pacing
 from feed.kalshi.environments import Environment
 from feed.kalshi.session import MOST_TICKERS_A_COMMAND, Session
 from feed.kalshi.signing import Signer
-from feed.link import Link
+from feed.link import Link, Waits
 from feed.publisher import GONE_STREAM_S, Publisher
 from feed.relay import RELAY_EVERY_S, Relay
 from kalshimm.runtime import logs, streams
@@ -48,6 +48,7 @@ class Gateway:
     Args:
         adapter: `picows` or `websockets`.
         layer: Channels layer for the relay.
+        waits: Of the connection; the venue's refusals are waited out as long as ever.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Gateway:
         clock: Clock,
         layer: BaseChannelLayer,
         adapter: str = "picows",
+        waits: Waits | None = None,
     ) -> None:
         self._environment, self._clock = environment, clock
         self._redis = streams.connect(redis_url)
@@ -72,7 +74,8 @@ class Gateway:
         self._slowed_seen = 0
         self._is_swept = False
         self._link = Link(
-            self, what="feed", alert="FEED_DOWN", environment=environment, signer=signer, clock=clock, adapter=adapter
+            self, what="feed", alert="FEED_DOWN", environment=environment, signer=signer, clock=clock, adapter=adapter,
+            waits=waits,
         )  # fmt: skip
         self._books: Books | None = None
         self._state, self._reason = "connecting", ""

@@ -11,6 +11,8 @@ import logging
 import random
 from typing import Protocol
 
+import msgspec
+
 from feed.kalshi import socket
 from feed.kalshi.environments import Environment
 from feed.kalshi.errors import VenueError
@@ -22,10 +24,26 @@ from kalshimm.runtime.worker import wait_or_stop
 
 logger = logging.getLogger(__name__)
 
-RECONNECT_FIRST_S = 0.5
-RECONNECT_MOST_S = 30.0
-STEADY_S = 10.0  # a connection that lasted this long was a good one: the next attempt comes soon
 ALERT_ATTEMPTS = 5
+
+
+class Waits(msgspec.Struct, frozen=True):
+    """How patient a link is, in seconds.
+
+    reconnect_first_s, reconnect_most_s: The pause before the second attempt, doubling up to the most.
+    silent_s: Neither frame nor ping for so long ends a connection.
+    steady_s: A connection that lasted this long was a good one: the next attempt comes soon.
+    """
+
+    reconnect_first_s: float = 0.5
+    reconnect_most_s: float = 30.0
+    silent_s: float = CONNECTION_SILENT_MAX_S
+    steady_s: float = 10.0
+
+    def scaled(self, percent: int) -> Waits:
+        """Return the same waits cut to `percent` of their length."""
+        part = percent / 100
+        return Waits(*(seconds * part for seconds in msgspec.structs.astuple(self)))
 
 
 class Owner(Protocol):
@@ -58,7 +76,9 @@ class Link:
         signer: Signer | None,
         clock: Clock,
         adapter: str,
+        waits: Waits | None = None,
     ) -> None:
+        self._waits = waits or Waits()
         self._owner, self._what, self._alert = owner, what, alert
         self._environment, self._signer, self._clock, self._adapter = environment, signer, clock, adapter
         self._connection: socket.Connection | None = None
@@ -94,9 +114,10 @@ class Link:
             self._owner.link_closed(reason)
             if stop.is_set():
                 return
-            was_steady = self._opened_at is not None and self._clock.monotonic() - self._opened_at >= STEADY_S
-            attempt = 1 if was_steady else attempt + 1
-            wait = delay_s(attempt, first_s=RECONNECT_FIRST_S, most_s=RECONNECT_MOST_S, jitter=random.random())
+            lasted_s = 0.0 if self._opened_at is None else self._clock.monotonic() - self._opened_at
+            attempt = 1 if lasted_s >= self._waits.steady_s else attempt + 1
+            first_s, most_s = self._waits.reconnect_first_s, self._waits.reconnect_most_s
+            wait = delay_s(attempt, first_s=first_s, most_s=most_s, jitter=random.random())
             fields = {"action": "link_lost"} | ({"alert": self._alert} if attempt >= ALERT_ATTEMPTS else {})
             message = "no %s: %s Attempt %d follows in %.1f s."
             logger.warning(message, self._what, reason, attempt, wait, extra=fields)
@@ -146,7 +167,7 @@ class Link:
         closed = asyncio.create_task(self._connection.wait_closed(), name="closed")
         try:
             while not closed.done() and not stopping.done():
-                left_s = CONNECTION_SILENT_MAX_S - self.silent_s
+                left_s = self._waits.silent_s - self.silent_s
                 if left_s <= 0:
                     await self._connection.close()
                     return f"silent for {self.silent_s:.0f} s, neither frame nor ping."

@@ -17,6 +17,8 @@ KALSHIMM_HOME = home.locate(BASE_DIR)
 KALSHIMM_PORT = env.integer("KALSHIMM_PORT", 8000, minimum=1, maximum=65_535)
 KALSHIMM_LIVE = env.boolean("KALSHIMM_LIVE")
 DEBUG = env.boolean("KALSHIMM_DEBUG")
+# The gateway's waits for a silent or lost connection, in percent of their length: less only where faults are tried out.
+KALSHIMM_WAITS_PERCENT = env.integer("KALSHIMM_WAITS_PERCENT", 100, minimum=1, maximum=100)
 
 KALSHI_ENV = env.choice("KALSHI_ENV", ("local", "demo", "prod"), "local")
 KALSHI_REST_URL = env.text("KALSHI_REST_URL")

@@ -69,6 +69,11 @@ class FeedView:
         """Take the newest feed entry, received at `now_s` on the reader's monotonic clock."""
         self._feed, self._feed_at_s = state, now_s
 
+    @property
+    def basis(self) -> tuple[int, int, int, int] | None:
+        """What the book rests on: connection, subscription, its generation, and the last number it contains."""
+        return None if self._snapshot is None else (*_origin_of(self._snapshot), self._seq)
+
     def lose(self, reason: str) -> None:
         """Distrust the book until the next snapshot."""
         self.broken = reason
@@ -231,7 +236,11 @@ class StreamReader:
 
 def _origin(snapshot: BookSnapshot | None) -> tuple[int, int, int] | None:
     """Return what sequence numbers count in: connection, subscription, generation."""
-    return (snapshot.conn, snapshot.sid, snapshot.generation) if snapshot else None
+    return _origin_of(snapshot) if snapshot else None
+
+
+def _origin_of(snapshot: BookSnapshot) -> tuple[int, int, int]:
+    return snapshot.conn, snapshot.sid, snapshot.generation
 
 
 def _events(value: bytes) -> list[BookEvent]:

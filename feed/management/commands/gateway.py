@@ -12,6 +12,7 @@ from django.core.management.base import BaseCommand
 
 from feed import venue
 from feed.gateway import Gateway
+from feed.link import Waits
 from kalshimm.runtime import worker
 from kalshimm.runtime.clock import SystemClock
 from kalshimm.runtime.home import folder
@@ -40,6 +41,7 @@ def _build(adapter: str) -> worker.Run:
             clock=SystemClock(),
             layer=get_channel_layer(),
             adapter=adapter,
+            waits=Waits().scaled(settings.KALSHIMM_WAITS_PERCENT),
         )
         await gateway.run(stop)
 

@@ -18,6 +18,7 @@ from websockets.exceptions import ConnectionClosed
 from feed import schema
 from feed.gateway import Gateway
 from feed.kalshi.environments import Environment
+from feed.link import Waits
 from feed.relay import TOPIC_OVERVIEW, group, watch_key
 from kalshimm.runtime.clock import SystemClock
 from kalshimm.runtime.heartbeat import beat_key, decode_beat
@@ -367,7 +368,6 @@ async def test_B14_a_venue_that_never_answers_is_tried_with_growing_pauses(
 ) -> None:
     """A port that accepts and stays mute: each attempt ends by its own time limit, none was a good connection."""
     monkeypatch.setattr("feed.kalshi.socket.HANDSHAKE_TIMEOUT_S", 0.1)
-    monkeypatch.setattr("feed.link.STEADY_S", 0.1)
     mute = await asyncio.start_server(lambda _reader, _writer: asyncio.sleep(60), "127.0.0.1", 0)
     address = f"ws://127.0.0.1:{mute.sockets[0].getsockname()[1]}/"
     gateway = Gateway(
@@ -376,6 +376,7 @@ async def test_B14_a_venue_that_never_answers_is_tried_with_growing_pauses(
         redis_url=redis_url,
         clock=SystemClock(),
         layer=get_channel_layer(),
+        waits=Waits(steady_s=0.1),
     )
     stop = asyncio.Event()
     running = asyncio.create_task(gateway.run(stop))

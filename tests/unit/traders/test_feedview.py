@@ -179,3 +179,10 @@ def test_D5_a_print_is_known_by_its_id_for_a_bounded_while() -> None:
     assert all(view.on_event(event) for event in prints)
     assert not view.on_event(prints[-1])
     assert view.on_event(prints[0]), "the oldest was let go"
+
+
+def test_the_basis_names_connection_subscription_generation_and_number() -> None:
+    assert FeedView().basis is None
+    view = a_view(a_snapshot(seq=3))
+    view.on_event(a_delta(4))
+    assert view.basis == (7, 2, 1, 4)
