@@ -1,0 +1,145 @@
+"""Real processes for fault rows: started, frozen, killed and stopped by the pid noted here, nothing else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from kalshimm.embedded import valkey
+from kalshimm.runtime.process import ProcessIdentity
+from tests.faults.log import FaultLog
+
+ROOT = Path(__file__).resolve().parents[2]
+END_S = 20.0
+POLL_S = 0.01
+
+
+class Worker:
+    """One `manage.py …` process; what it says goes to `<folder>/<name>.log`.
+
+    Args:
+        argv: Behind `manage.py`.
+        settings: Environment variables on top of the test's own.
+    """
+
+    def __init__(self, name: str, argv: list[str], settings: dict[str, str], *, folder: Path, log: FaultLog) -> None:
+        self.name, self.argv, self.settings = name, argv, settings
+        self.log_path = folder / f"{name}.log"
+        self._log = log
+        self._process: subprocess.Popen[str] | None = None
+        self._output: IO[str] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, f"{self.name} was never started"
+        return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Start it; what an earlier life wrote stays in the log."""
+        assert not self.is_running, f"{self.name} runs already"
+        with self.log_path.open("a") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, str(ROOT / "manage.py"), *self.argv],
+                env=os.environ | self.settings,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=output,
+                text=True,
+                cwd=ROOT,
+                start_new_session=True,
+            )
+
+    def first_line(self) -> str:
+        """Return the first line of its standard output; empty when it ended without one."""
+        assert self._process is not None
+        assert self._process.stdout is not None
+        return self._process.stdout.readline()
+
+    def kill(self) -> None:
+        """End it as a crash does."""
+        self._signal(signal.SIGKILL)
+        assert self._process is not None
+        self._process.wait(END_S)
+
+    def freeze(self) -> None:
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT, is_fault=False)
+
+    def stop(self) -> int:
+        """Ask it to end, and return its exit code; a frozen one is thawed first."""
+        if self.is_running:
+            self._signal(signal.SIGTERM, is_fault=False)
+            self._signal(signal.SIGCONT, is_fault=False)
+        return self.wait()
+
+    def wait(self, within_s: float = END_S) -> int:
+        assert self._process is not None
+        return self._process.wait(within_s)
+
+    def close(self) -> None:
+        """End it whatever state it is in."""
+        if self._process is None:
+            return
+        if self.is_running:
+            self._process.terminate()
+            self._process.send_signal(signal.SIGCONT)
+            try:
+                self._process.wait(END_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+
+    def output(self) -> str:
+        return self.log_path.read_text() if self.log_path.exists() else ""
+
+    def _signal(self, number: signal.Signals, *, is_fault: bool = True) -> None:
+        assert self._process is not None
+        assert self.is_running, f"{self.name} does not run: {self.output()[-2_000:]}"
+        self._process.send_signal(number)
+        if is_fault:
+            self._log.note("process", f"{number.name} to {self.name} (pid {self._process.pid})")
+
+
+class PrivateValkey:
+    """A Valkey of one home, with its append-only file on; killed and started again at the same address."""
+
+    def __init__(self, home: Path, log: FaultLog) -> None:
+        self.home, self._log = home, log
+        self.url, _ = valkey.start(home)
+
+    def kill(self) -> None:
+        """End it as a crash does; its files stay."""
+        noted = msgspec.json.decode((self.home / "valkey" / "server.json").read_bytes(), type=valkey.ServerFile)
+        identity: ProcessIdentity = noted.identity
+        assert identity.lives(), "it runs"
+        os.kill(identity.pid, signal.SIGKILL)
+        while identity.lives():
+            time.sleep(POLL_S)
+        self._log.note("store", f"SIGKILL to valkey (pid {identity.pid})")
+
+    def start(self, *, empty: bool = False) -> None:
+        """Start it again where it was, with what its append-only file holds, or with nothing."""
+        if empty:
+            for path in sorted((self.home / "valkey" / "appendonlydir").glob("*")):
+                path.unlink()
+            self._log.note("store", "valkey starts empty")
+        url, _ = valkey.start(self.home)
+        assert url == self.url, "the same address"
+
+    def close(self) -> None:
+        valkey.stop(self.home, within_s=5)
