@@ -1,0 +1,81 @@
+"""What happened to one market, as history keeps it: book changes, prints, tickers, and the holes between them.
+
+Times are microseconds since 1970 UTC, of the exchange where it said one; prices are centi-cents on their own side's
+ladder unless the name says `yes_`; counts are hundredths of a contract. `conn` is the 63-bit identity of the
+connection that told us; `seq` its number there, which alone orders a connection's book (times repeat and step back).
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+Levels = tuple[tuple[int, int], ...]
+
+CONNECTION_BEGAN = "connection began"
+# What the venue refuses is another market's matter: a market with a book on the connection keeps it.
+REFUSED = "refused by the venue"
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """A whole book: (price_cc, count_cx) pairs of each side, in no order. `is_ours`: the gateway wrote its own book."""
+
+    time_us: int
+    conn: int
+    seq: int
+    yes: Levels
+    no: Levels
+    is_ours: bool = False
+
+
+class Delta(msgspec.Struct, frozen=True):
+    """A signed change of one level."""
+
+    time_us: int
+    conn: int
+    seq: int
+    side: int
+    price_cc: int
+    delta_cx: int
+
+
+class Trade(msgspec.Struct, frozen=True):
+    """A print; the taker's side is the ladder it bought on. Whatever connection told it, it is kept once."""
+
+    time_us: int
+    trade_id: str
+    yes_price_cc: int
+    count_cx: int
+    taker_side: int
+    is_block: bool
+
+
+class Ticker(msgspec.Struct, frozen=True):
+    """A ticker message; None is a field the venue did not send."""
+
+    time_us: int
+    conn: int
+    last_yes_price_cc: int | None
+    yes_bid_cc: int | None
+    yes_ask_cc: int | None
+    yes_bid_cx: int | None
+    yes_ask_cx: int | None
+    last_count_cx: int | None
+    volume_cx: int | None
+    open_interest_cx: int | None
+
+
+class Gap(msgspec.Struct, frozen=True):
+    """Data is missing from here. `conn` None is a whole stream, `ticker` empty a whole connection or subscription.
+
+    `received` is the number that showed the gap where a number did, else 0.
+    """
+
+    time_us: int
+    conn: int | None
+    ticker: str
+    reason: str
+    expected: int = 0
+    received: int = 0
+
+
+Event = Snapshot | Delta | Trade | Ticker | Gap

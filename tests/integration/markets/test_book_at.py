@@ -1,0 +1,255 @@
+"""`book_at` against a slow replay of its own: plain JSON and dicts, nothing of the code that stored the history."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import random
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import psycopg
+import pytest
+import zstandard
+
+from feed.replay import Replay
+from kalshimm.runtime.clock import SystemClock
+from markets.queries import ENDED_UNSEEN, book_at
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+START = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+RECORDINGS = (
+    "ws_l2_kxbtc15m/rv600_forward_native_shadow_20260513T1640Z.ndjson.zst",
+    "ws_l2_kxbtc15m/rv600_forward_native_shadow_20260513T1808Z.ndjson.zst",
+)
+FEW, MANY = 24, 400
+
+Sides = tuple[dict[int, int], dict[int, int]]
+
+
+class SlowReplay:
+    """The book after every event of a recording, by market: (time of the event, its number, the book)."""
+
+    def __init__(self, path: Path) -> None:
+        self.states: dict[str, list[tuple[int, int, Sides]]] = {}
+        for line in self._lines(path):
+            self._take(json.loads(line))
+
+    @staticmethod
+    def _lines(path: Path) -> Iterator[str]:
+        unpacked = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(path.open("rb"))
+        return io.TextIOWrapper(unpacked, "utf-8")
+
+    def _take(self, line: dict[str, object]) -> None:
+        body = line["payload_json"]
+        assert isinstance(body, dict)
+        if line["event_type"] == "orderbook_snapshot":
+            time_us = int(line["local_recv_ns"]) // 1_000  # type: ignore[call-overload]
+            sides = tuple(
+                {self._cc(price): self._cx(size) for price, size in body.get(f"{side}_dollars_fp", [])}
+                for side in ("yes", "no")
+            )
+        elif line["event_type"] == "orderbook_delta":
+            time_us = body["ts_ms"] * 1_000
+            sides = tuple(dict(side) for side in self.states[body["market_ticker"]][-1][2])
+            side, price = sides[body["side"] == "no"], self._cc(body["price_dollars"])
+            side[price] = side.get(price, 0) + self._cx(body["delta_fp"])
+            if not side[price]:
+                del side[price]
+        else:
+            return
+        states = self.states.setdefault(body["market_ticker"], [])
+        states.append((time_us, int(line["sequence_number"]), sides))  # type: ignore[call-overload,arg-type]
+
+    @staticmethod
+    def _cc(dollars: str) -> int:
+        return int(Decimal(dollars) * 10_000)
+
+    @staticmethod
+    def _cx(contracts: str) -> int:
+        return int(Decimal(contracts) * 100)
+
+    def at(self, ticker: str, time_us: int) -> tuple[int, Sides]:
+        """Return number and book of the last event that is not later."""
+        _, seq, sides = next(state for state in reversed(self.states[ticker]) if state[0] <= time_us)
+        return seq, sides
+
+
+def replay(redis_url: str, database_url: str, path: Path) -> None:
+    asyncio.run(Replay(redis_url=redis_url, dsn=database_url, clock=SystemClock()).run([path]))
+
+
+def compare(path: Path, moments: int) -> int:
+    """Compare at random moments and at random stamps of events; return how many."""
+    slow, chance, compared = SlowReplay(path), random.Random(4), 0
+    assert len(slow.states) == 2
+    for ticker, states in slow.states.items():
+        first_us, last_us = states[0][0], states[-1][0]
+        stamps = [max(time_us, first_us) for time_us, _, _ in chance.sample(states, moments // 4)]
+        for time_us in [chance.randint(first_us, last_us) for _ in range(moments // 4)] + stamps:
+            found = book_at(ticker, EPOCH + timedelta(microseconds=time_us))
+            assert found.book is not None
+            assert (found.is_valid, found.reason) == (True, "")
+            assert (found.seq, found.book.levels) == slow.at(ticker, time_us)
+            compared += 1
+    return compared
+
+
+@pytest.mark.recorded
+def test_a_book_at_any_moment_is_what_a_slow_replay_of_the_file_gives(
+    redis_url: str, database_url: str, recorded: Path
+) -> None:
+    replay(redis_url, database_url, recorded / RECORDINGS[0])
+    assert compare(recorded / RECORDINGS[0], FEW) == FEW
+
+
+@pytest.mark.recorded
+@pytest.mark.long
+def test_books_of_two_recordings_at_hundreds_of_moments(redis_url: str, database_url: str, recorded: Path) -> None:
+    for name in RECORDINGS:
+        replay(redis_url, database_url, recorded / name)
+    assert [compare(recorded / name, MANY) for name in RECORDINGS] == [MANY, MANY]
+
+
+class History:
+    """Rows of one market as the writer stores them, by hand."""
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._sql("INSERT INTO markets_marketkey (id, ticker) VALUES (1, 'M-1')")
+        self._sql("INSERT INTO feed_connection (id, identity) VALUES (1, 101), (2, 102)")
+
+    def _sql(self, statement: str, *values: object) -> None:
+        with psycopg.connect(self._dsn) as connection:
+            connection.execute(statement, values)
+
+    def snapshot(self, seconds: float, seq: int, *, conn: int = 1) -> None:
+        self._sql(
+            "INSERT INTO markets_book_snapshot (time, market, conn, seq, time_source, yes_price_cc, yes_count_cx, "
+            "no_price_cc, no_count_cx) VALUES (%s, 1, %s, %s, 0, '{4200}', '{1000}', '{}', '{}')",
+            at(seconds), conn, seq,
+        )  # fmt: skip
+
+    def delta(self, seconds: float, seq: int, delta_cx: int = 100, *, conn: int = 1) -> None:
+        self._sql(
+            "INSERT INTO markets_book_delta (time, market, conn, seq, side, time_source, price_cc, delta_cx) "
+            "VALUES (%s, 1, %s, %s, 0, 0, 4200, %s)",
+            at(seconds), conn, seq, delta_cx,
+        )  # fmt: skip
+
+    def gap(self, seconds: float, reason: str, *, conn: int | None = 1, ticker: str = "", received: int = 0) -> None:
+        self._sql(
+            "INSERT INTO feed_feedgap (time, ticker, connection_id, reason, sid, expected, received) "
+            "VALUES (%s, %s, %s, %s, 0, 0, %s)",
+            at(seconds), ticker, conn, reason, received,
+        )  # fmt: skip
+
+
+def at(seconds: float) -> datetime:
+    return START + timedelta(seconds=seconds)
+
+
+@pytest.fixture
+def history(database_url: str) -> History:
+    return History(database_url)
+
+
+def size_and_reason(seconds: float) -> tuple[int | None, str]:
+    found = book_at("M-1", at(seconds))
+    assert found.is_valid == (not found.reason)
+    return None if found.book is None else found.book.size_cx(0, 4_200), found.reason
+
+
+def test_a_market_nobody_ever_heard_of_has_no_book(history: History) -> None:
+    found = book_at("M-2", at(0))
+    assert (found.book, found.is_valid, found.reason) == (None, False, "history knows no such market")
+
+
+def test_before_its_first_snapshot_a_market_has_no_book(history: History) -> None:
+    history.snapshot(1, 1)
+    assert size_and_reason(0.5) == (None, "there is no snapshot before")
+
+
+def test_a_moment_without_a_time_zone_is_refused_by_name(history: History) -> None:
+    with pytest.raises(ValueError, match="time must have a time zone"):
+        book_at("M-1", datetime(2026, 11, 20))  # noqa: DTZ001
+
+
+def test_it_tells_the_last_event_that_it_contains(history: History) -> None:
+    history.snapshot(1, 5)
+    history.delta(2, 9)
+    found = book_at("M-1", at(3))
+    assert (found.as_of, found.conn, found.seq) == (at(2), 101, 9)
+
+
+def test_deltas_stamped_before_their_snapshot_belong_to_it(history: History) -> None:
+    history.snapshot(1, 5)
+    history.delta(0.8, 6)
+    history.delta(0.9, 4, 5_000)  # before it by its number
+    assert size_and_reason(1) == (1_100, "")
+
+
+def test_B1_a_book_of_a_connection_that_was_cut_is_not_believed_until_the_next_snapshot(history: History) -> None:
+    history.snapshot(1, 5)
+    history.delta(2, 6)
+    history.gap(3, "closed by the venue")
+    history.gap(4, "connection began", conn=2)
+    history.snapshot(5, 1, conn=2)
+    assert size_and_reason(2.5) == (1_100, "")
+    assert size_and_reason(3.5) == (1_100, "closed by the venue")
+    assert size_and_reason(5) == (1_000, "")
+
+
+def test_A10_after_the_last_sign_of_a_killed_gateway_nothing_is_believed(history: History) -> None:
+    history.snapshot(1, 5)
+    history.delta(2, 6)
+    history.gap(9, "connection began", conn=2)
+    history.snapshot(10, 1, conn=2)
+    assert size_and_reason(1.5) == (1_000, "")
+    assert size_and_reason(2) == (1_100, "")
+    assert size_and_reason(3) == (1_100, ENDED_UNSEEN)
+    assert size_and_reason(9) == (1_100, "connection began")
+    assert size_and_reason(10) == (1_000, "")
+
+
+def test_B4_a_sequence_gap_spoils_the_book_by_its_number_whatever_the_clocks_say(history: History) -> None:
+    history.snapshot(1, 5)
+    history.delta(2, 6)
+    history.delta(3, 9, 7_000)
+    history.gap(3.2, "sequence gap", received=9)  # stamped by the receiver, later than the delta that showed it
+    history.snapshot(3.1, 10)
+    assert size_and_reason(2.5) == (1_100, "")
+    assert size_and_reason(3) == (1_100, "sequence gap")
+    assert size_and_reason(3.3) == (1_000, "")
+
+
+def test_a_gap_of_another_market_spoils_nothing(history: History) -> None:
+    history.snapshot(1, 5)
+    history.gap(2, "unsubscribed", ticker="M-2")
+    assert size_and_reason(3) == (1_000, "")
+    history.gap(4, "unsubscribed", ticker="M-1")
+    assert size_and_reason(5) == (1_000, "unsubscribed")
+
+
+def test_B10_a_subscription_that_counts_anew_is_not_mixed_with_the_one_before(history: History) -> None:
+    history.snapshot(1, 5)
+    history.delta(1.5, 900, 5_000)
+    history.gap(2, "subscription lost")
+    history.snapshot(2.5, 1)
+    history.delta(3, 2)
+    assert size_and_reason(4) == (1_100, "")
+
+
+def test_D8_a_store_that_began_anew_spoils_every_book_before_it(history: History) -> None:
+    history.snapshot(1, 5)
+    history.gap(2, "kmm:tape:0: the store began anew; what it held before is lost", conn=None)
+    assert "began anew" in size_and_reason(3)[1]
+
+
+def test_more_taken_than_a_level_holds_is_told(history: History) -> None:
+    history.snapshot(1, 5)
+    history.delta(2, 6, -1_001)
+    assert size_and_reason(3) == (1_000, "negative level: YES level 4200 would fall to -1")
