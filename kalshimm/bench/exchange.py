@@ -21,7 +21,7 @@ import aiohttp
 import msgspec
 
 from kalshimm.bench import venue
-from kalshimm.bench.report import Effort, Progress, Round
+from kalshimm.bench.report import Bench, Effort, Goal, Progress, Round
 from kalshimm.bench.subscribers import Subscriber, subscribed
 from kalshimm.bench.venue import Venue
 from kalshimm.errors import KalshimmError
@@ -76,15 +76,14 @@ class _Message(msgspec.Struct, omit_defaults=True):
     sending_ts_ms: int | None = None
 
 
-class ExchangeBench:
+class ExchangeBench(Bench):
     """The bench named `exchange`."""
 
     name = "exchange"
     about = f"events per second to {SUBSCRIBERS} subscribers over {MARKETS} markets, and order round trips"
     unit = f"events per CPU second of the exchange, each read by {SUBSCRIBERS} subscribers over {MARKETS} markets"
     reference = "the same messages encoded once by msgspec from typed structs, per CPU second"
-    floor = 3_000.0
-    aim = 10_000.0
+    goal = Goal(floor=3_000, aim=10_000)
 
     async def run(self, effort: Effort, progress: Progress) -> list[Round]:
         """Measure events against encoding round by round, then time orders."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from kalshimm.bench.books import BooksBench
 from kalshimm.bench.exchange import ExchangeBench
 from kalshimm.bench.report import Bench
 
-BENCHES: dict[str, Bench] = {bench.name: bench for bench in (ExchangeBench(),)}
+BENCHES: dict[str, Bench] = {bench.name: bench for bench in (BooksBench(), ExchangeBench())}

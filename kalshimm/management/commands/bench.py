@@ -8,7 +8,7 @@ import msgspec
 from django.core.management.base import BaseCommand, CommandParser
 
 from kalshimm.bench.registry import BENCHES
-from kalshimm.bench.report import Bench, Effort, Report, measure
+from kalshimm.bench.report import Effort, Report, Result, measure
 
 ROUNDS, SECONDS = 5, 4.0
 
@@ -25,14 +25,15 @@ class Command(BaseCommand):
         parser.add_argument("name", choices=BENCHES, metavar="NAME", help=", ".join(BENCHES))
         parser.add_argument("--rounds", type=_rounds, default=ROUNDS, help=f"how many rounds ({ROUNDS})")
         parser.add_argument("--seconds", type=_seconds, default=SECONDS, help=f"length of a round ({SECONDS:g})")
+        parser.add_argument("--rate", type=_rate, default=0.0, help="messages a second, where a bench plays at one")
         parser.add_argument("--json", action="store_true", help="print one document on one line")
 
     def handle(self, *_args: Any, **options: Any) -> None:
         bench = BENCHES[options["name"]]
-        effort = Effort(options["rounds"], options["seconds"])
+        effort = Effort(options["rounds"], options["seconds"], options["rate"])
         self.stderr.write(f"{bench.name}: {bench.about}; against {bench.reference}")
         report = asyncio.run(measure(bench, effort, self.stderr.write))
-        self.stdout.write(msgspec.json.encode(report).decode() if options["json"] else _table(bench, report))
+        self.stdout.write(msgspec.json.encode(report).decode() if options["json"] else _table(report))
 
 
 def _rounds(text: str) -> int:
@@ -49,15 +50,33 @@ def _seconds(text: str) -> float:
     return value
 
 
-def _table(bench: Bench, report: Report) -> str:
-    verdict = "reaches the aim" if report.figure >= report.aim else "above the floor"
-    if report.figure < report.floor:
-        verdict = "BELOW THE FLOOR"
-    lines = [
-        f"{report.figure:,.0f} {report.unit}: {verdict} (floor {report.floor:,.0f}, aim {report.aim:,.0f})",
-        f"{report.ratio:.2%} of {report.against:,.0f}: {bench.reference}",
-    ]
+def _rate(text: str) -> float:
+    value = float(text)
+    if value <= 0:
+        raise argparse.ArgumentTypeError("more than 0 messages a second")
+    return value
+
+
+def _table(report: Report) -> str:
+    lines = [_line(one) for one in (report, *report.others)]
+    if report.void:
+        lines.insert(0, f"VOID: {report.void}")
     for name in report.rounds[0].more:
         lines.append(f"{name}: {', '.join(f'{one.more[name]:,}' for one in report.rounds)}")
+    if report.discarded:
+        lines.append(f"measured twice: the reference of the first {len(report.discarded)} rounds was not steady")
     lines.append(f"{report.cpus_busy:.2f} processors of the machine were busy")
     return "\n".join(lines)
+
+
+def _line(one: Result) -> str:
+    return (
+        f"{one.name}: {_shown(one.figure, one.spread)} {one.unit}\n"
+        f"  ÷ {_shown(one.against, one.against_spread)} {one.reference} = {one.ratio:.4g}\n"
+        f"  {one.verdict}: {one.judged}, floor {one.floor:,g}, aim {one.aim:,g}"
+    )
+
+
+def _shown(median: float, spread: float) -> str:
+    digits = 0 if abs(median) >= 1_000 else 2
+    return f"{median:,.{digits}f} (± {spread / 2:.0%})"

@@ -10,18 +10,17 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 
 from kalshimm.bench.registry import BENCHES
-from kalshimm.bench.report import Effort, Progress, Round, measure
+from kalshimm.bench.report import Bench, Effort, Goal, Progress, Round, measure
 
 
-class Counting:
+class Counting(Bench):
     """A bench that measures nothing but its own rounds."""
 
     name = "counting"
     about = "numbers"
     unit = "numbers per second"
     reference = "other numbers"
-    floor = 2.0
-    aim = 20.0
+    goal = Goal(floor=2.0, aim=20.0)
 
     async def run(self, effort: Effort, progress: Progress) -> list[Round]:
         progress("counting")
@@ -47,11 +46,12 @@ def test_json_is_one_document_on_one_line_and_progress_goes_elsewhere(counting: 
     (line,) = out.getvalue().splitlines()
     assert json.loads(line).keys() == {
         *("bench", "figure", "unit", "against", "ratio", "floor", "aim", "rounds", "cpus_busy"),
+        *("name", "reference", "judged", "verdict", "void", "spread", "against_spread", "others", "discarded"),
     }
     assert "counting" in err.getvalue()
 
 
-@pytest.mark.parametrize(("rounds", "verdict"), [("1", "BELOW THE FLOOR"), ("5", "above the floor")])
+@pytest.mark.parametrize(("rounds", "verdict"), [("1", "MISSES THE FLOOR"), ("5", "reaches the floor")])
 def test_a_person_is_told_how_the_figure_stands(counting: str, rounds: str, verdict: str) -> None:
     out = io.StringIO()
     call_command("bench", counting, "--rounds", rounds, stdout=out, stderr=io.StringIO())
@@ -59,7 +59,9 @@ def test_a_person_is_told_how_the_figure_stands(counting: str, rounds: str, verd
     assert "other numbers" in out.getvalue()
 
 
-@pytest.mark.parametrize("wrong", [["nothing"], ["exchange", "--rounds", "0"], ["exchange", "--seconds", "-1"]])
+@pytest.mark.parametrize(
+    "wrong", [["nothing"], ["exchange", "--rounds", "0"], ["exchange", "--seconds", "-1"], ["books", "--rate", "0"]]
+)
 def test_a_wrong_usage_is_refused(wrong: list[str]) -> None:
     with pytest.raises(CommandError) as refused:
         call_command("bench", *wrong)

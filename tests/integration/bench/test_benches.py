@@ -1,0 +1,29 @@
+"""The benches from end to end, as short as they can be: what they print. No figure is judged."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+REPORT = {
+    *("bench", "figure", "unit", "against", "reference", "ratio", "floor", "aim", "judged", "verdict", "void"),
+    *("name", "spread", "against_spread", "others", "rounds", "discarded", "cpus_busy"),
+}
+
+
+def run(manage: Any, name: str, *options: str, deadline_s: float = 60.0) -> dict[str, Any]:
+    result = manage("bench", name, "--rounds", "1", "--seconds", "0.05", "--json", *options, deadline_s=deadline_s)
+    assert result.returncode == 0, result.stderr
+    (line,) = result.stdout.splitlines()
+    report: dict[str, Any] = json.loads(line)
+    assert report.keys() == REPORT
+    assert report["bench"] == name
+    assert report["figure"] > 0
+    assert report["against"] > 0
+    return report
+
+
+def test_books_are_measured_against_typed_decode(manage: Any) -> None:
+    report = run(manage, "books")
+    assert (report["floor"], report["aim"], report["judged"]) == (0.35, 0.43, "ratio")
+    assert report["rounds"][0]["more"]["json_loads_per_cpu_s"] > 0
