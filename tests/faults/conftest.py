@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import pytest
+from django.conf import settings
+from django.db import connections
+from psycopg import sql
+
+from tests.faults.rig import Case, Options, Rig
+
+FAILED = pytest.StashKey[bool]()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let pytest-django migrate its database, which it does only for tests that say they need one."""
+    for item in items:
+        if "module_database" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.django_db)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    report = yield
+    if report.when == "call":
+        item.stash[FAILED] = not report.passed
+    return report
+
+
+@pytest.fixture(scope="module")
+def module_database(django_db_setup: None, django_db_blocker: Any) -> Iterator[str]:
+    """A migrated database of this module alone: its processes outlive single tests."""
+    name, template = f"faults_{uuid.uuid4().hex[:12]}", str(settings.DATABASES["default"]["NAME"])
+    with django_db_blocker.unblock():
+        connections.close_all()  # a template must have no visitors
+    url = os.environ["DATABASE_URL"]
+    with psycopg.connect(url, autocommit=True) as admin:
+        create = "CREATE DATABASE {} TEMPLATE {}"
+        admin.execute(sql.SQL(create).format(sql.Identifier(name), sql.Identifier(template)))
+        yield urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+        admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture(scope="module")
+def rig_options() -> Options:
+    """A module overrides it for a rig of another make."""
+    return Options()
+
+
+@pytest.fixture(scope="module")
+def rig(tmp_path_factory: pytest.TempPathFactory, module_database: str, rig_options: Options) -> Iterator[Rig]:
+    rig = Rig(tmp_path_factory.mktemp("rig"), module_database, rig_options)
+    yield rig
+    rig.close()
+
+
+@pytest.fixture
+def case(rig: Rig, request: pytest.FixtureRequest) -> Iterator[Case]:
+    """One row on the module's rig; a row that passes without a verdict fails."""
+    case = Case(rig)
+    yield case
+    rig.make_whole()
+    assert case.is_judged or request.node.stash.get(FAILED, True), "the row was not judged"

@@ -1,0 +1,91 @@
+"""What the writer stored, as the same keys that the exchange's frames have."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from typing import Any
+
+import msgspec
+import psycopg
+
+from tests.faults.truth import Key
+
+MICROSECONDS = "(extract(epoch from {}.time) * 1000000)::bigint"
+DELTAS = f"""
+SELECT c.identity, m.ticker, d.seq, {MICROSECONDS.format("d")}, d.side, d.price_cc, d.delta_cx
+FROM markets_book_delta d JOIN markets_marketkey m ON m.id = d.market JOIN feed_connection c ON c.id = d.conn
+"""
+SNAPSHOTS = f"""
+SELECT c.identity, m.ticker, s.seq, {MICROSECONDS.format("s")}, s.yes_price_cc, s.yes_count_cx, s.no_price_cc,
+    s.no_count_cx
+FROM markets_book_snapshot s JOIN markets_marketkey m ON m.id = s.market JOIN feed_connection c ON c.id = s.conn
+WHERE NOT s.is_ours
+"""
+TRADES = f"""
+SELECT m.ticker, t.trade_id, {MICROSECONDS.format("t")}, t.yes_price_cc, t.count_cx, t.taker_side
+FROM markets_trade t JOIN markets_marketkey m ON m.id = t.market
+"""
+TICKERS = f"""
+SELECT c.identity, m.ticker, {MICROSECONDS.format("t")}, t.yes_bid_cx, t.yes_ask_cx, t.volume_cx, t.open_interest_cx
+FROM markets_ticker t JOIN markets_marketkey m ON m.id = t.market JOIN feed_connection c ON c.id = t.conn
+"""
+GAPS = f"""
+SELECT coalesce(c.identity, 0), {MICROSECONDS.format("g")}, g.ticker, g.reason, g.sid, g.expected, g.received
+FROM feed_feedgap g LEFT JOIN feed_connection c ON c.id = g.connection_id ORDER BY g.time, g.id
+"""
+MALFORMED = """
+SELECT coalesce(c.identity, 0), f.reason, f.frame FROM feed_malformedframe f
+LEFT JOIN feed_connection c ON c.id = f.connection_id
+"""
+
+
+class GapRow(msgspec.Struct, frozen=True):
+    """A stored gap; `conn` 0 is a gap of a whole stream."""
+
+    conn: int
+    time_us: int
+    ticker: str
+    reason: str
+    sid: int
+    expected: int
+    received: int
+
+
+class MalformedRow(msgspec.Struct, frozen=True):
+    conn: int
+    reason: str
+    frame: bytes
+
+    @property
+    def place(self) -> tuple[int, int] | None:
+        """Return sid and number of the frame where it can be read so far."""
+        try:
+            head = json.loads(self.frame)
+        except ValueError:
+            return None
+        found = (head.get("sid"), head.get("seq")) if isinstance(head, dict) else (None, None)
+        return found if all(isinstance(part, int) for part in found) else None  # type: ignore[return-value]
+
+
+class Tables:
+    """One look at the database: rows by connection identity, prints (which belong to none), gaps, malformed frames."""
+
+    def __init__(self, database_url: str) -> None:
+        self.rows: defaultdict[int, set[Key]] = defaultdict(set)
+        with psycopg.connect(database_url) as connection:
+            self._read_rows(connection)
+            self.trades: set[Key] = {("trade", *row) for row in connection.execute(TRADES)}
+            self.gaps = [GapRow(*row) for row in connection.execute(GAPS)]
+            self.malformed = [
+                MalformedRow(conn, reason, bytes(frame)) for conn, reason, frame in connection.execute(MALFORMED)
+            ]
+
+    def _read_rows(self, connection: psycopg.Connection[Any]) -> None:
+        for conn, *rest in connection.execute(DELTAS):
+            self.rows[conn].add(("delta", *rest))
+        for conn, ticker, seq, time_us, *sides in connection.execute(SNAPSHOTS):
+            yes, no = (tuple(sorted(zip(sides[i], sides[i + 1], strict=True))) for i in (0, 2))
+            self.rows[conn].add(("snapshot", ticker, seq, time_us, yes, no))
+        for conn, *rest in connection.execute(TICKERS):
+            self.rows[conn].add(("ticker", *rest))
