@@ -28,6 +28,9 @@ class Watermark(models.Model):
     stream = models.CharField(max_length=160)
     generation = models.CharField(max_length=32, help_text="Of the Redis store the ids belong to.")
     entry_id = models.CharField(max_length=48)
+    entry_number = models.BigIntegerField(
+        null=True, help_text="How many entries the stream had been given with it: what is trimmed unread shows."
+    )
     updated_at = models.DateTimeField()
 
 

@@ -112,7 +112,7 @@ class Replay:
     async def _replay(self, path: Path) -> None:
         recording = identity(path)
         stream = f"kmm:tape:replay:{recording:x}"
-        await self._redis.delete(stream)
+        await self._forget(stream)  # what a replay that was killed left
         writer = StreamWriter(client=self._reading, dsn=self._dsn, sink=TapeSink(stream), clock=self._clock)
         stop = asyncio.Event()
         writing = asyncio.create_task(writer.run(stop), name="replay-writer")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from typing import Any
 
 from psycopg.types.json import Jsonb
 
 from feed import schema
-from feed.sinks.base import Entry
-from feed.sinks.tape import to_time
+from feed.sinks.base import Entry, Gathered, to_time
 from kalshimm.runtime.database import AsyncConnection
 
 UPSERT_ORDER = """
@@ -46,24 +44,28 @@ class JournalSink:
     """All traders' journal lines; remembers the highest committed number of each for its acknowledgement."""
 
     stream = schema.JOURNAL
+    is_trimmed = True
 
     def __init__(self) -> None:
         self.acknowledged: dict[int, int] = {}
         self._fresh: dict[int, int] = {}
 
-    def decode(self, entry: Entry) -> Sequence[schema.JournalEntry]:
+    def decode(self, entry: Entry) -> schema.JournalEntry:
         decoded = schema.decode_journal(entry.payload)
         if decoded.version != schema.VERSION:
             raise ValueError(f"journal version {decoded.version}, expected {schema.VERSION}")
-        return (decoded,)
+        return decoded
 
-    async def store(self, connection: AsyncConnection, rows: list[Any]) -> Counter[str]:
-        lines: list[schema.JournalEntry] = rows
+    def batch(self, connection: AsyncConnection) -> Gathered:
+        return Gathered(self, connection)
+
+    async def store(self, connection: AsyncConnection, values: list[Any]) -> Counter[str]:
+        lines: list[schema.JournalEntry] = values
         groups: dict[str, list[tuple[Any, ...]]] = {UPSERT_ORDER: [], INSERT_FILL: [], INSERT_DECISION: []}
         self._fresh = {}
         for line in lines:
-            statement, values = _values(line)
-            groups[statement].append(values)
+            statement, row = _values(line)
+            groups[statement].append(row)
             self._fresh[line.trader] = max(line.number, self._fresh.get(line.trader, 0))
         stored: Counter[str] = Counter()
         async with connection.cursor() as cursor:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from feed.sinks.base import Entry
-from feed.sinks.tape import to_time
+from feed.sinks.base import Entry, Gathered, to_time
 from kalshimm.runtime.database import AsyncConnection
 from kalshimm.runtime.logs import LOG_STREAM, LOG_VERSION, decode_log
 
@@ -23,11 +21,12 @@ class LogSink:
     """The log stream."""
 
     stream = LOG_STREAM
+    is_trimmed = True
 
     async def load(self, connection: AsyncConnection) -> None:
         """Nothing is remembered."""
 
-    def decode(self, entry: Entry) -> Sequence[tuple[Any, ...]]:
+    def decode(self, entry: Entry) -> tuple[Any, ...]:
         r = decode_log(entry.payload)
         if r.version != LOG_VERSION:
             raise ValueError(f"log version {r.version}, expected {LOG_VERSION}")
@@ -35,15 +34,16 @@ class LogSink:
         message = r.message.replace("\x00", "\\0")
         fields = {k: v.replace("\x00", "\\0") if isinstance(v, str) else v for k, v in r.fields.items()}
         return (
-            (
-                to_time(r.time_us), entry.id, r.role[:32], r.name[:64], r.pid, r.level[:10], r.logger[:128], message,
-                Jsonb(fields),
-            ),
+            to_time(r.time_us), entry.id, r.role[:32], r.name[:64], r.pid, r.level[:10], r.logger[:128], message,
+            Jsonb(fields),
         )  # fmt: skip
 
-    async def store(self, connection: AsyncConnection, rows: list[Any]) -> Counter[str]:
+    def batch(self, connection: AsyncConnection) -> Gathered:
+        return Gathered(self, connection)
+
+    async def store(self, connection: AsyncConnection, values: list[Any]) -> Counter[str]:
         async with connection.cursor() as cursor:
-            await cursor.executemany(INSERT, rows)
+            await cursor.executemany(INSERT, values)
             return Counter(logs=cursor.rowcount)
 
     def committed(self) -> None:

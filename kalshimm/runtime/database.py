@@ -1,13 +1,10 @@
-"""PostgreSQL for workers: one connection, and binary COPY into a table."""
+"""PostgreSQL for workers: one connection whose every wait ends."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-import msgspec
 import psycopg
-from psycopg import sql
 
 from kalshimm.errors import StoreSilent
 
@@ -46,47 +43,11 @@ async def connect(dsn: str) -> AsyncConnection:
         raise StoreSilent("PostgreSQL", exc) from exc
 
 
-class Table(msgspec.Struct, frozen=True):
-    """Where rows go: columns in order, with the PostgreSQL type of each (binary COPY converts nothing)."""
-
-    name: str
-    columns: tuple[str, ...]
-    types: tuple[str, ...]
-
-
-async def copy_new(connection: AsyncConnection, table: Table, rows: Sequence[Sequence[Any]]) -> int:
-    """COPY rows into `table`, leaving out those whose key is there already; return how many are new.
-
-    Rows go straight in, inside a savepoint; only when one of them is there already does the batch go through a
-    temporary table. The caller owns the transaction.
-    """
+async def where(connection: AsyncConnection) -> str:
+    """Return in words where the server is, and its data folder where we may know it: what an alarm has to name."""
+    address = f"PostgreSQL at {connection.info.host}:{connection.info.port}"
     try:
-        async with connection.transaction():
-            await _copy(connection, table.name, table, rows)
-        return len(rows)
-    except psycopg.errors.UniqueViolation:
-        return await _copy_through_temporary(connection, table, rows)
-
-
-async def _copy(connection: AsyncConnection, target: str, table: Table, rows: Sequence[Sequence[Any]]) -> None:
-    statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(sql.Identifier(target), _columns(table))
-    async with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        copy.set_types(table.types)
-        for row in rows:
-            await copy.write_row(row)
-
-
-async def _copy_through_temporary(connection: AsyncConnection, table: Table, rows: Sequence[Sequence[Any]]) -> int:
-    temporary = f"new_{table.name}"
-    names = {"temporary": sql.Identifier(temporary), "table": sql.Identifier(table.name), "columns": _columns(table)}
-    create = "CREATE TEMPORARY TABLE {temporary} ON COMMIT DROP AS SELECT {columns} FROM {table} WITH NO DATA"
-    insert = "INSERT INTO {table} ({columns}) SELECT {columns} FROM {temporary} ON CONFLICT DO NOTHING"
-    await connection.execute(sql.SQL(create).format(**names))
-    await _copy(connection, temporary, table, rows)
-    cursor = await connection.execute(sql.SQL(insert).format(**names))
-    await connection.execute(sql.SQL("DROP TABLE {temporary}").format(**names))
-    return cursor.rowcount
-
-
-def _columns(table: Table) -> sql.Composed:
-    return sql.SQL(", ").join(map(sql.Identifier, table.columns))
+        row = await (await connection.execute("SELECT current_setting('data_directory')")).fetchone()
+    except psycopg.errors.InsufficientPrivilege:
+        return address
+    return f"{address}, data in {row[0]}" if row else address

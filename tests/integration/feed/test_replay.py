@@ -95,8 +95,8 @@ async def test_D8_a_replay_whose_database_goes_away_says_so(
     async def away(*_: object) -> None:
         raise psycopg.OperationalError("server closed the connection unexpectedly")
 
-    monkeypatch.setattr("feed.writer.StreamWriter._store", away)
-    monkeypatch.setattr("feed.writer.RETRY_FIRST_S", 0.01)
+    monkeypatch.setattr("feed.writer.stream.StreamWriter._store", away)
+    monkeypatch.setattr("feed.writer.stream.RETRY_FIRST_S", 0.01)
     runner = Replay(redis_url=redis_url, dsn=database_url, clock=SystemClock())
     with pytest.raises(NotReachable, match="unstored; replay again"):
         await runner.run([path])

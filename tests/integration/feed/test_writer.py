@@ -15,7 +15,7 @@ from feed.publisher import tape_commands
 from feed.sinks.base import Sink
 from feed.sinks.journal import JournalSink
 from feed.sinks.log import LogSink
-from feed.sinks.tape import TapeSink
+from feed.sinks.tape import TapeBatch, TapeSink
 from feed.writer import StreamWriter
 from kalshimm.runtime import streams
 from kalshimm.runtime.clock import SystemClock
@@ -108,8 +108,13 @@ async def test_it_goes_on_from_its_watermark_and_trims_what_is_stored(bench: Ben
 class Failing(TapeSink):
     """Stores its rows, then fails before the transaction can commit."""
 
-    async def store(self, connection: Any, rows: list[Any]) -> Any:
-        await super().store(connection, rows)
+    def batch(self, connection: Any) -> TapeBatch:
+        return FailingBatch(self, connection)
+
+
+class FailingBatch(TapeBatch):
+    async def finish(self) -> Any:
+        await super().finish()
         raise RuntimeError("killed before the commit")
 
 

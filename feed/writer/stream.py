@@ -1,0 +1,287 @@
+"""One stream into the database: read ahead, stored in large commits, never lost and never doubled.
+
+A task reads on from the watermark that PostgreSQL keeps for this store's generation; what it read goes out while more
+is read, and the watermark moves in the same transaction. Then the stream is trimmed up to it. Killed anywhere it loses
+nothing and doubles nothing: what was committed lies below the watermark, what was not is read again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable
+
+import msgspec
+import redis.asyncio as redis_async
+
+from feed import schema
+from feed.sinks.base import Batch, Sink
+from feed.sinks.tables import GAPS, MALFORMED, Values, digest63, stream_gap
+from feed.writer import watermark
+from feed.writer.reading import Chunk, Hole, Item, Reader, StreamInfo, stream_info
+from feed.writer.trouble import ENTRIES, STORES, Trouble, explain
+from feed.writer.watermark import START, Position
+from kalshimm.runtime import crash, database, streams
+from kalshimm.runtime.backoff import delay_s
+from kalshimm.runtime.clock import Clock
+from kalshimm.runtime.copying import copy_new, to_timestamp
+from kalshimm.runtime.worker import wait_or_stop
+
+logger = logging.getLogger(__name__)
+
+ROWS_A_COMMIT = 50_000
+COMMIT_EVERY_S = 1.0
+QUIET_S = 0.2  # a stream on which nothing comes is committed sooner
+RETRY_FIRST_S = 0.2
+RETRY_MOST_S = 5.0
+REMIND_EVERY_S = 60.0
+
+
+class StreamWriter:
+    """Moves one stream into the database.
+
+    Args:
+        sink: Which stream, and what its entries mean.
+        on_commit: Called after each commit with what was stored.
+    """
+
+    def __init__(
+        self,
+        *,
+        client: redis_async.Redis,
+        dsn: str,
+        sink: Sink,
+        clock: Clock,
+        on_commit: Callable[[Counter[str]], None] | None = None,
+    ) -> None:
+        self._redis, self._dsn, self.sink, self._clock = client, dsn, sink, clock
+        self._on_commit = on_commit
+        self._connection: database.AsyncConnection | None = None
+        self._database = "the database"
+        self._generation = ""
+        self.position = START
+        self.stored: Counter[str] = Counter()
+        self.commits = 0
+        self.trouble: Trouble | None = None
+        self._told_at = 0.0
+        self._attempt = 0  # since the last commit
+
+    @property
+    def watermark(self) -> str:
+        """The newest entry whose rows are stored."""
+        return self.position.entry_id
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Write until stopped; when asked to stop, store what was on the stream first."""
+        while True:
+            try:
+                await self._prepare()
+                await self._write_until(stop)
+                return
+            except STORES as exc:
+                await self._close()
+                self._attempt += 1
+                wait_s = delay_s(self._attempt, first_s=RETRY_FIRST_S, most_s=RETRY_MOST_S, jitter=0.0)
+                self._complain(exc)
+                if await wait_or_stop(stop, wait_s):
+                    return
+
+    # ---- stores ------------------------------------------------------------------------------------------------------
+
+    async def _prepare(self) -> None:
+        """Connect, and find where this generation of the store was read to."""
+        await self._close()
+        self._connection = connection = await database.connect(self._dsn)
+        self._database = await database.where(connection)
+        await self.sink.load(connection)
+        self._generation = await streams.generation(self._redis, schema.GENERATION)
+        stream = self.sink.stream
+        known = await watermark.read(connection, stream, self._generation)
+        if known is None:
+            self.position = START
+            if await watermark.has_history(connection, stream):
+                await self._note_lost(f"{stream}: the store began anew; what it held before is lost")
+            return
+        self.position = known
+        await self._trim()  # a writer that died between commit and trim left it to us
+        info = await self._info()
+        if known.number is None:
+            self.position = Position(known.entry_id, info.taken_off)
+        elif info.added is not None and info.added < known.number:
+            self.position = START
+            await self._note_lost(f"{stream} was deleted; what it held and was not stored is lost")
+
+    async def _info(self) -> StreamInfo:
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.xinfo_stream(self.sink.stream)
+        return stream_info((await pipeline.execute(raise_on_error=False))[0])
+
+    async def _close(self) -> None:
+        if self._connection is not None:
+            await self._connection.close()
+            self._connection = None
+
+    def _complain(self, exc: BaseException) -> None:
+        """Raise an alarm when a trouble begins, and again while it lasts."""
+        trouble = explain(exc, self._database)
+        if trouble is None:
+            logger.warning("%s", exc, extra={"action": "store_generation"})
+            return
+        now = self._clock.monotonic()
+        is_known = self.trouble is not None and self.trouble.alert == trouble.alert
+        if not is_known or now - self._told_at >= REMIND_EVERY_S:
+            self._told_at = now
+            fields = {"action": "writer_waits", "alert": trouble.alert, "stream": self.sink.stream}
+            logger.error("%s waits: %s", self.sink.stream, trouble.sentence, extra=fields)
+        self.trouble = trouble
+
+    def _all_well(self) -> None:
+        self._attempt = 0
+        if self.trouble is not None:
+            fields = {"action": "writer_goes_on", "recovered": self.trouble.alert, "stream": self.sink.stream}
+            logger.info("%s is stored again", self.sink.stream, extra=fields)
+            self.trouble = None
+
+    # ---- storing -----------------------------------------------------------------------------------------------------
+
+    async def _write_until(self, stop: asyncio.Event) -> None:
+        reader = Reader(
+            self._redis, self.sink.stream, generation=self._generation, position=self.position,
+            decode=self.sink.decode,
+        )  # fmt: skip
+        reading = asyncio.create_task(reader.run(stop), name=f"read {self.sink.stream}")
+        try:
+            while (chunk := await reader.next()) is not None:
+                crash.point("writer.after_read")
+                await self._commit(chunk, reader)
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+            await self._close()
+
+    async def _commit(self, first: Chunk, reader: Reader) -> None:
+        """Store a chunk, and what else comes while there is room, in one transaction; then trim and tell."""
+        taken = [first]
+        try:
+            await self._store(taken, reader)
+        except ENTRIES as exc:
+            await self._store_by_halves(taken, exc)
+
+    async def _store_by_halves(self, chunks: list[Chunk], exc: Exception) -> None:
+        """Find what cannot be stored: everything else is stored, and it is set aside with the reason."""
+        if len(chunks) == 1 and len(chunks[0].items) <= 1:
+            (item,) = chunks[0].items  # without an entry there is nothing to blame
+            await self._store([msgspec.structs.replace(chunks[0], items=[Item(item.entry, None, str(exc))])])
+            return
+        for half in _halves(chunks):
+            try:
+                await self._store(half)
+            except ENTRIES as problem:
+                await self._store_by_halves(half, problem)
+
+    async def _store(self, chunks: list[Chunk], reader: Reader | None = None) -> None:
+        """Store chunks and move the watermark behind them, whole or not at all; then trim.
+
+        Args:
+            chunks: What `reader` gives while the transaction has room is appended to it.
+        """
+        assert self._connection is not None
+        try:
+            async with self._connection.transaction():
+                stored = await self._store_rows(self._connection, chunks, reader)
+                end = chunks[-1].end
+                await watermark.write(self._connection, self.sink.stream, self._generation, end)
+                crash.point("writer.before_commit")
+        except BaseException:
+            self.sink.rolled_back()
+            raise
+        crash.point("writer.after_commit")
+        self.sink.committed()
+        self.position = end
+        self.stored += stored
+        self.commits += 1
+        self._all_well()
+        await self._trim()
+        crash.point("writer.after_trim")
+        if self._on_commit is not None:
+            self._on_commit(stored)
+
+    async def _store_rows(
+        self, connection: database.AsyncConnection, chunks: list[Chunk], reader: Reader | None
+    ) -> Counter[str]:
+        batch = self.sink.batch(connection)
+        try:
+            for chunk in chunks:
+                await _add(batch, chunk)
+            if reader is not None:
+                await self._add_more(batch, chunks, reader)
+            stored = await batch.finish()
+        except BaseException as exc:
+            await batch.abandon(exc)
+            raise
+        poisoned = [self._set_aside(item) for chunk in chunks for item in chunk.items if item.problem]
+        if poisoned:
+            stored["poisoned"] += await copy_new(connection, MALFORMED, poisoned)
+        gaps = [self._gap(chunk.hole, chunk) for chunk in chunks if chunk.hole is not None]
+        if gaps:
+            stored["gaps"] += await copy_new(connection, GAPS, gaps)
+        return stored
+
+    async def _add_more(self, batch: Batch, chunks: list[Chunk], reader: Reader) -> None:
+        until = self._clock.monotonic() + COMMIT_EVERY_S
+        while batch.rows < ROWS_A_COMMIT:
+            left_s = until - self._clock.monotonic()
+            chunk = await reader.more(min(left_s, QUIET_S)) if left_s > 0 else None
+            if chunk is None:
+                return
+            chunks.append(chunk)
+            await _add(batch, chunk)
+
+    # ---- what is missing ---------------------------------------------------------------------------------------------
+
+    def _set_aside(self, item: Item) -> Values:
+        """Return the row of the malformed table that keeps an entry nobody can store, and say so."""
+        stream, entry = self.sink.stream, item.entry
+        text = " ".join(item.problem.replace("\x00", "\\0").split())
+        fields = {"action": "entry_poisoned", "alert": "ENTRY_POISONED", "stream": stream}
+        logger.error("entry %s of %s set aside: %s", entry.id, stream, text, extra=fields)
+        digest = digest63(entry.id.encode() + entry.payload)
+        return (to_timestamp(_id_us(entry.id)), None, f"{stream} {entry.id}: {text}", entry.payload, digest)
+
+    def _gap(self, hole: Hole, chunk: Chunk) -> Values:
+        """Return the gap row of entries that left the stream before they were stored, and raise an alarm."""
+        reason = f"{self.sink.stream}: {hole.entries} entries were trimmed before they were stored"
+        logger.error("%s", reason, extra={"action": "stream_hole", "alert": "STREAM_HOLE", "stream": self.sink.stream})
+        first = chunk.items[0].entry.id if chunk.items else chunk.end.entry_id
+        return stream_gap(_id_us(first), reason, expected=hole.expected, received=hole.received)
+
+    async def _note_lost(self, reason: str) -> None:
+        assert self._connection is not None
+        fields = {"action": "store_generation", "alert": "STREAM_HOLE", "stream": self.sink.stream}
+        logger.error("%s", reason, extra=fields)
+        async with self._connection.transaction():
+            await copy_new(self._connection, GAPS, [stream_gap(self._clock.wall_us(), reason)])
+
+    async def _trim(self) -> None:
+        """Take off the stream what is stored, if nobody else reads it."""
+        if self.sink.is_trimmed:
+            milliseconds, _, number = self.watermark.partition("-")
+            await self._redis.xtrim(self.sink.stream, minid=f"{milliseconds}-{int(number) + 1}", approximate=False)
+
+
+async def _add(batch: Batch, chunk: Chunk) -> None:
+    await batch.add([item.value for item in chunk.items if not item.problem])
+
+
+def _halves(chunks: list[Chunk]) -> tuple[list[Chunk], list[Chunk]]:
+    if len(chunks) == 1:
+        first, second = chunks[0].halves()
+        return [first], [second]
+    middle = len(chunks) // 2
+    return chunks[:middle], chunks[middle:]
+
+
+def _id_us(entry_id: str) -> int:
+    """Return the time in an entry's id, which is the store's clock: microseconds since 1970."""
+    return int(entry_id.partition("-")[0]) * 1_000

@@ -1,0 +1,59 @@
+"""What keeps the writer from storing: which errors are a store's and pass, which an entry's and stay; and what to say.
+
+a store's     wait, connect anew, go on from the watermark: nothing is lost, the streams hold it
+an entry's    no table takes it, however often: found by halving, set aside with the reason
+anything else ends the writer: a schema of another version, a bug
+"""
+
+from __future__ import annotations
+
+import struct
+
+import msgspec
+import psycopg
+from psycopg import errors
+from redis.exceptions import RedisError
+
+from feed.writer.reading import StoreBeganAnew
+from kalshimm.errors import NotReachable
+
+# InternalError: a database that takes no writes, a transaction broken off.
+STORES = (
+    RedisError, psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError, NotReachable, OSError,
+    StoreBeganAnew,
+)  # fmt: skip
+ENTRIES = (
+    psycopg.DataError, psycopg.IntegrityError, psycopg.NotSupportedError, struct.error,
+    OverflowError, ValueError, TypeError, LookupError,
+)  # fmt: skip
+
+
+class Trouble(msgspec.Struct, frozen=True):
+    """What is wrong: the alert's name, and a sentence for the operator."""
+
+    alert: str
+    sentence: str
+
+
+def explain(exc: BaseException, database: str) -> Trouble | None:
+    """Return what a store's error means; None where it needs no alarm.
+
+    Args:
+        database: Where the database is, in words.
+    """
+    why = " ".join(str(exc).split()).rstrip(".")
+    match exc:
+        case StoreBeganAnew():
+            return None
+        case errors.DiskFull():
+            return Trouble("DATABASE_FULL", f"the disk of {database} is full ({why}): free space there")
+        case errors.ReadOnlySqlTransaction():
+            sentence = f"{database} takes no writes ({why}): is it a standby, or default_transaction_read_only on?"
+            return Trouble("DATABASE_READ_ONLY", sentence)
+        case errors.LockNotAvailable() | errors.QueryCanceled():
+            sentence = f"{database} makes the writer wait too long ({why}): who holds the lock, or what is so slow?"
+            return Trouble("DATABASE_LOCKED", sentence)
+        case RedisError():
+            return Trouble("REDIS_AWAY", f"Redis does not serve ({why})")
+        case _:
+            return Trouble("DATABASE_AWAY", f"{database} does not serve ({why})")
