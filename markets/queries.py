@@ -1,45 +1,49 @@
 """History as it is read: a book as it was at a moment, and everything that happened to a market in order.
 
-Every statement finds its rows by the primary key, whose first column is time: it reads the minutes it needs, never a
-whole day. What the rows mean together is decided by values alone, in `markets.core`.
+Every statement finds its rows by a key whose first column is time: it reads the minutes it needs, never a whole day.
+What the rows mean together is decided by values alone, in `markets.core`.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from heapq import merge
+from typing import Any, TypeVar
 
 import msgspec
-from django.db import connection
 
+from markets import rows
 from markets.core.book import OrderBook
+from markets.core.ordering import BookEvent, in_sequence
 from markets.core.rebuild import before, contained, rebuild, spoiling
-from markets.core.tape import CONNECTION_BEGAN, Delta, Gap, Snapshot
+from markets.core.tape import CONNECTION_BEGAN, Event, Gap, Snapshot
+from markets.rows import Identities, Kind, Row, every, one, to_time, to_us
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+T = TypeVar("T", bound=Event)
+
 # How far the times of one connection's events may step back, or its receiver's clock be off the exchange's.
 SLACK_US = 5_000_000
 
-MARKET = "SELECT id FROM markets_marketkey WHERE ticker = %s"
-LAST_SNAPSHOT = """
-SELECT s.time, c.identity, s.seq, s.yes_price_cc, s.yes_count_cx, s.no_price_cc, s.no_count_cx, s.conn
-FROM markets_book_snapshot s JOIN feed_connection c ON c.id = s.conn
-WHERE s.market = %(market)s AND s.time <= %(until)s
-ORDER BY s.time DESC, s.conn DESC, s.seq DESC LIMIT 1
-"""
-DELTAS_AFTER = """
-SELECT time, seq, side, price_cc, delta_cx FROM markets_book_delta
+SNAPSHOT_COLUMNS = ", ".join((*rows.SNAPSHOTS.key, *rows.SNAPSHOTS.columns))
+DELTA_COLUMNS = ", ".join((*rows.DELTAS.key, *rows.DELTAS.columns))
+GAP_COLUMNS = ", ".join((*rows.GAPS.key, *rows.GAPS.columns))
+LAST_SNAPSHOT = f"""
+SELECT {SNAPSHOT_COLUMNS} FROM markets_book_snapshot WHERE market = %(market)s AND time <= %(until)s
+ORDER BY time DESC, conn DESC, seq DESC LIMIT 1
+"""  # noqa: S608
+DELTAS_AFTER = f"""
+SELECT {DELTA_COLUMNS} FROM markets_book_delta
 WHERE time >= %(since)s AND time <= %(until)s AND market = %(market)s AND conn = %(conn)s AND seq > %(seq)s
 ORDER BY seq
-"""
+"""  # noqa: S608
 # Another connection's rows say nothing but that ours is over.
-GAPS_AFTER = """
-SELECT g.time, c.identity, g.ticker, g.reason, g.expected, g.received
-FROM feed_feedgap g LEFT JOIN feed_connection c ON c.id = g.connection_id
-WHERE g.time >= %(since)s AND g.time <= %(until)s AND g.ticker IN ('', %(ticker)s)
-  AND (g.connection_id = %(conn)s OR g.connection_id IS NULL OR g.reason = %(began)s)
-ORDER BY g.time, g.id
-"""
+GAPS_AFTER = f"""
+SELECT {GAP_COLUMNS} FROM feed_feedgap
+WHERE time >= %(since)s AND time <= %(until)s AND ticker IN ('', %(ticker)s)
+  AND (connection_id = %(conn)s OR connection_id IS NULL OR reason = %(began)s)
+ORDER BY time, id
+"""  # noqa: S608
 NEXT_BEGINNING = """
 SELECT time FROM feed_feedgap WHERE time > %(until)s AND reason = %(began)s AND connection_id <> %(conn)s
 ORDER BY time LIMIT 1
@@ -52,6 +56,8 @@ SIGNS_OF_LIFE = (
         for table in ("markets_book_delta", "markets_ticker", "markets_book_snapshot")
     ),
 )
+OF_MARKET = "market = %(market)s"
+GAPS_OF_MARKET = "ticker IN ('', %(ticker)s)"
 ENDED_UNSEEN = "the connection had ended; nothing came from it any more"
 
 
@@ -76,7 +82,7 @@ def book_at(ticker: str, time: datetime) -> BookAt:
     """Return the book of a market as it was at `time`, rebuilt from its last snapshot and the deltas behind it.
 
     It contains the events of its connection up to the last one that is not later than `time`; whoever goes on with
-    `tape(ticker, time, …)` skips the events of that connection up to `seq`.
+    `tape(ticker, time, …)` skips the book's events of that connection up to `seq`.
 
     Args:
         time: Aware; exchange time.
@@ -84,31 +90,30 @@ def book_at(ticker: str, time: datetime) -> BookAt:
     Raises:
         ValueError: `time` has no time zone.
     """
-    require_aware("time", time)
-    market = _one(MARKET, (ticker,))
+    rows.require_aware("time", time)
+    market = rows.market_number(ticker)
     if market is None:
         return BookAt(ticker, time, None, is_valid=False, reason="history knows no such market")
-    row = _one(LAST_SNAPSHOT, {"market": market[0], "until": time})
+    row = one(LAST_SNAPSHOT, {"market": market, "until": time})
     if row is None:
         return BookAt(ticker, time, None, is_valid=False, reason="there is no snapshot before")
-    snapshot, conn = snapshot_of(row), row[7]
-    return _rebuilt(ticker, time, snapshot, market=market[0], conn=conn)
+    return _rebuilt(ticker, time, row)
 
 
-def _rebuilt(ticker: str, time: datetime, snapshot: Snapshot, *, market: int, conn: int) -> BookAt:
+def _rebuilt(ticker: str, time: datetime, row: Row) -> BookAt:
+    identities = Identities()
+    snapshot = rows.snapshot(row, identities)
     until_us, slack = to_us(time), timedelta(microseconds=SLACK_US)
-    since = to_time(snapshot.time_us) - slack
-    where: dict[str, Any] = {"ticker": ticker, "market": market, "conn": conn, "seq": snapshot.seq}
-    where |= {"since": since, "until": time + slack, "began": CONNECTION_BEGAN}
-    gaps = [gap_of(found) for found in _all(GAPS_AFTER, where)]
-    where["since"] = max([since, *(to_time(us) for us in _numbering_began_us(gaps, snapshot))])
-    deltas = contained([delta_of(found, snapshot.conn) for found in _all(DELTAS_AFTER, where)], until_us)
-    last_seq = deltas[-1].seq if deltas else snapshot.seq
+    stamped, market, conn, seq = row[:4]
+    where: dict[str, Any] = {"ticker": ticker, "market": market, "conn": conn, "seq": seq, "began": CONNECTION_BEGAN}
+    where |= {"since": stamped - slack, "until": time + slack}
+    gaps = [rows.gap(found, identities) for found in every(GAPS_AFTER, where)]
+    where["since"] = max([stamped - slack, *(to_time(us) for us in _numbering_began_us(gaps, snapshot))])
+    deltas = contained([rows.delta(found, identities) for found in every(DELTAS_AFTER, where)], until_us)
+    last_seq = deltas[-1].seq if deltas else seq
     gap = spoiling(snapshot, gaps, last_seq=last_seq, until_us=until_us)
-    if gap is not None:
-        deltas = list(before(deltas, gap))
-    rebuilt = rebuild(snapshot, deltas, until_us=until_us)
-    reason = gap.reason if gap is not None else rebuilt.reason
+    rebuilt = rebuild(snapshot, deltas if gap is None else before(deltas, gap), until_us=until_us)
+    reason = rebuilt.reason if gap is None else gap.reason
     if not reason and _ended_unseen(time, conn):
         reason = ENDED_UNSEEN
     as_of = to_time(rebuilt.time_us)
@@ -126,53 +131,59 @@ def _numbering_began_us(gaps: list[Gap], snapshot: Snapshot) -> list[int]:
 
 def _ended_unseen(time: datetime, conn: int) -> bool:
     """Whether another connection began after `time` and this one gave no sign of life in between."""
-    beginning = _one(NEXT_BEGINNING, {"until": time, "began": CONNECTION_BEGAN, "conn": conn})
+    beginning = one(NEXT_BEGINNING, {"until": time, "began": CONNECTION_BEGAN, "conn": conn})
     if beginning is None:
         return False
     where = {"since": time, "until": beginning[0], "conn": conn}
-    return all(_one(statement, where) is None for statement in SIGNS_OF_LIFE)
+    return all(one(statement, where) is None for statement in SIGNS_OF_LIFE)
 
 
-def require_aware(name: str, time: datetime) -> None:
-    """Raise ValueError, naming the argument, for a time without a time zone."""
-    if time.tzinfo is None:
-        raise ValueError(f"{name} must have a time zone, for example datetime(…, tzinfo=UTC)")
+def tape(ticker: str, since: datetime, until: datetime) -> Iterator[Event]:
+    """Return everything that happened to a market in `since` ≤ time < `until`, in order.
+
+    The book's events and the gaps come in the order of their connection (`markets.core.ordering`): by number, not by
+    time. What has no number goes by its time: at equal times book and gaps first, then trades, then tickers. The range
+    is read in batches, so it may be as long as history. A market that history does not know has an empty tape.
+
+    Args:
+        since, until: Aware; exchange time.
+
+    Raises:
+        ValueError: A time has no time zone, or `until` is not after `since`.
+    """
+    rows.require_aware("since", since)
+    rows.require_aware("until", until)
+    if until <= since:
+        raise ValueError(f"until must be after since ({since.isoformat()}), found {until.isoformat()}")
+    return _tape(ticker, since, until)
 
 
-def to_time(time_us: int) -> datetime:
-    return EPOCH + timedelta(microseconds=time_us)
+def _tape(ticker: str, since: datetime, until: datetime) -> Iterator[Event]:
+    market = rows.market_number(ticker)
+    if market is None:
+        return
+    identities = Identities()
+
+    def read(kind: Kind, make: Callable[[Row, Identities], T], which: str = OF_MARKET) -> Iterator[T]:
+        values = {"market": market, "ticker": ticker}
+        for batch in rows.batches(kind, since, until, which=which, values=values):
+            for row in batch:
+                yield make(row, identities)
+
+    by_time: list[Iterator[BookEvent]] = [
+        read(rows.GAPS, rows.gap, GAPS_OF_MARKET), read(rows.SNAPSHOTS, rows.snapshot), read(rows.DELTAS, rows.delta)
+    ]  # fmt: skip
+    stamped: list[Iterator[tuple[int, Event]]] = [
+        in_sequence(merge(*by_time, key=_time_us), slack_us=SLACK_US),
+        ((trade.time_us, trade) for trade in read(rows.TRADES, rows.trade)),
+        ((message.time_us, message) for message in read(rows.TICKERS, rows.ticker)),
+    ]
+    yield from (event for _, event in merge(*stamped, key=_stamp_us))
 
 
-def to_us(time: datetime) -> int:
-    return (time - EPOCH) // timedelta(microseconds=1)
+def _time_us(event: BookEvent) -> int:
+    return event.time_us
 
 
-def snapshot_of(row: tuple[Any, ...]) -> Snapshot:
-    """Return a row (time, identity, seq, yes prices, yes counts, no prices, no counts …) as a snapshot."""
-    time, identity, seq, *levels = row[:7]
-    yes, no = (tuple(zip(*side, strict=True)) for side in (levels[:2], levels[2:]))
-    return Snapshot(to_us(time), identity, seq, yes, no)
-
-
-def delta_of(row: tuple[Any, ...], identity: int) -> Delta:
-    """Return a row (time, seq, side, price, delta) of one connection as a delta."""
-    return Delta(to_us(row[0]), identity, *row[1:])
-
-
-def gap_of(row: tuple[Any, ...]) -> Gap:
-    """Return a row (time, identity, ticker, reason, expected, received) as a gap."""
-    return Gap(to_us(row[0]), *row[1:])
-
-
-def _one(statement: str, values: Any) -> tuple[Any, ...] | None:
-    with connection.cursor() as cursor:
-        cursor.execute(statement, values)
-        row: tuple[Any, ...] | None = cursor.fetchone()
-        return row
-
-
-def _all(statement: str, values: Any) -> list[tuple[Any, ...]]:
-    with connection.cursor() as cursor:
-        cursor.execute(statement, values)
-        rows: list[tuple[Any, ...]] = cursor.fetchall()
-        return rows
+def _stamp_us(stamped: tuple[int, Event]) -> int:
+    return stamped[0]

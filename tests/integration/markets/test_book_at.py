@@ -3,79 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import io
-import json
 import random
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from pathlib import Path
 
-import psycopg
 import pytest
-import zstandard
+from historyrows import History, at
+from slowreplay import SlowReplay
 
 from feed.replay import Replay
 from kalshimm.runtime.clock import SystemClock
 from markets.queries import ENDED_UNSEEN, book_at
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-START = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 RECORDINGS = (
     "ws_l2_kxbtc15m/rv600_forward_native_shadow_20260513T1640Z.ndjson.zst",
     "ws_l2_kxbtc15m/rv600_forward_native_shadow_20260513T1808Z.ndjson.zst",
 )
 FEW, MANY = 24, 400
-
-Sides = tuple[dict[int, int], dict[int, int]]
-
-
-class SlowReplay:
-    """The book after every event of a recording, by market: (time of the event, its number, the book)."""
-
-    def __init__(self, path: Path) -> None:
-        self.states: dict[str, list[tuple[int, int, Sides]]] = {}
-        for line in self._lines(path):
-            self._take(json.loads(line))
-
-    @staticmethod
-    def _lines(path: Path) -> Iterator[str]:
-        unpacked = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(path.open("rb"))
-        return io.TextIOWrapper(unpacked, "utf-8")
-
-    def _take(self, line: dict[str, object]) -> None:
-        body = line["payload_json"]
-        assert isinstance(body, dict)
-        if line["event_type"] == "orderbook_snapshot":
-            time_us = int(line["local_recv_ns"]) // 1_000  # type: ignore[call-overload]
-            sides = tuple(
-                {self._cc(price): self._cx(size) for price, size in body.get(f"{side}_dollars_fp", [])}
-                for side in ("yes", "no")
-            )
-        elif line["event_type"] == "orderbook_delta":
-            time_us = body["ts_ms"] * 1_000
-            sides = tuple(dict(side) for side in self.states[body["market_ticker"]][-1][2])
-            side, price = sides[body["side"] == "no"], self._cc(body["price_dollars"])
-            side[price] = side.get(price, 0) + self._cx(body["delta_fp"])
-            if not side[price]:
-                del side[price]
-        else:
-            return
-        states = self.states.setdefault(body["market_ticker"], [])
-        states.append((time_us, int(line["sequence_number"]), sides))  # type: ignore[call-overload,arg-type]
-
-    @staticmethod
-    def _cc(dollars: str) -> int:
-        return int(Decimal(dollars) * 10_000)
-
-    @staticmethod
-    def _cx(contracts: str) -> int:
-        return int(Decimal(contracts) * 100)
-
-    def at(self, ticker: str, time_us: int) -> tuple[int, Sides]:
-        """Return number and book of the last event that is not later."""
-        _, seq, sides = next(state for state in reversed(self.states[ticker]) if state[0] <= time_us)
-        return seq, sides
 
 
 def replay(redis_url: str, database_url: str, path: Path) -> None:
@@ -112,44 +57,6 @@ def test_books_of_two_recordings_at_hundreds_of_moments(redis_url: str, database
     for name in RECORDINGS:
         replay(redis_url, database_url, recorded / name)
     assert [compare(recorded / name, MANY) for name in RECORDINGS] == [MANY, MANY]
-
-
-class History:
-    """Rows of one market as the writer stores them, by hand."""
-
-    def __init__(self, dsn: str) -> None:
-        self._dsn = dsn
-        self._sql("INSERT INTO markets_marketkey (id, ticker) VALUES (1, 'M-1')")
-        self._sql("INSERT INTO feed_connection (id, identity) VALUES (1, 101), (2, 102)")
-
-    def _sql(self, statement: str, *values: object) -> None:
-        with psycopg.connect(self._dsn) as connection:
-            connection.execute(statement, values)
-
-    def snapshot(self, seconds: float, seq: int, *, conn: int = 1) -> None:
-        self._sql(
-            "INSERT INTO markets_book_snapshot (time, market, conn, seq, time_source, yes_price_cc, yes_count_cx, "
-            "no_price_cc, no_count_cx) VALUES (%s, 1, %s, %s, 0, '{4200}', '{1000}', '{}', '{}')",
-            at(seconds), conn, seq,
-        )  # fmt: skip
-
-    def delta(self, seconds: float, seq: int, delta_cx: int = 100, *, conn: int = 1) -> None:
-        self._sql(
-            "INSERT INTO markets_book_delta (time, market, conn, seq, side, time_source, price_cc, delta_cx) "
-            "VALUES (%s, 1, %s, %s, 0, 0, 4200, %s)",
-            at(seconds), conn, seq, delta_cx,
-        )  # fmt: skip
-
-    def gap(self, seconds: float, reason: str, *, conn: int | None = 1, ticker: str = "", received: int = 0) -> None:
-        self._sql(
-            "INSERT INTO feed_feedgap (time, ticker, connection_id, reason, sid, expected, received) "
-            "VALUES (%s, %s, %s, %s, 0, 0, %s)",
-            at(seconds), ticker, conn, reason, received,
-        )  # fmt: skip
-
-
-def at(seconds: float) -> datetime:
-    return START + timedelta(seconds=seconds)
 
 
 @pytest.fixture
