@@ -108,9 +108,13 @@ def frame_count(effort: Effort) -> int:
     return max(1_000, min(FRAMES_MOST, int(effort.seconds * FRAMES_A_SECOND)))
 
 
-def prepare(markets: int, count: int) -> Material:
-    """Return the frames of a tape: the snapshot of each market, then `count` deltas."""
-    tape = frames.tape(markets, 2 * count)  # half a lap: the books shall not end as they began
+def prepare(markets: int, count: int, *, is_lap: bool = False) -> Material:
+    """Return the frames of a tape: the snapshot of each market, then `count` deltas.
+
+    Args:
+        is_lap: They are all deltas of the tape, and end where they began; else they are half of a lap, and do not.
+    """
+    tape = frames.tape(markets, count if is_lap else 2 * count)
     books = tape.books_at(0)
     pairs = enumerate(zip(tape.markets, books, strict=True), 1)
     snapshots = [frames.snapshot_frame(market, book, seq=seq) for seq, (market, book) in pairs]

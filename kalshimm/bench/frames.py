@@ -61,7 +61,7 @@ class Tape(msgspec.Struct, frozen=True):
     def books_at(self, position: int) -> list[OrderBook]:
         """Return each market's book after the first `position` deltas of endless laps."""
         books = [market.first_book() for market in self.markets]
-        for delta in self.deltas[: position % len(self.deltas)]:
+        for delta in self.deltas[: position % max(len(self.deltas), 1)]:
             books[delta.market].apply(delta.side, delta.price_cc, delta.delta_cx)
         return books
 

@@ -27,3 +27,12 @@ def test_books_are_measured_against_typed_decode(manage: Any) -> None:
     report = run(manage, "books")
     assert (report["floor"], report["aim"], report["judged"]) == (0.35, 0.43, "ratio")
     assert report["rounds"][0]["more"]["json_loads_per_cpu_s"] > 0
+
+
+def test_the_gateway_is_measured_against_its_path_without_a_socket(manage: Any) -> None:
+    report = run(manage, "gateway")
+    assert (report["floor"], report["aim"], report["judged"]) == (0.6, 0.8, "ratio")
+    (reconnect,) = report["others"]
+    assert (reconnect["name"], reconnect["floor"], reconnect["aim"]) == ("reconnect", 15, 5)
+    assert reconnect["figure"] > 0
+    assert report["rounds"][0]["more"]["messages_a_batch"] >= 1

@@ -1,0 +1,279 @@
+"""A venue that can only shout: a WebSocket server that plays a tape as fast as it is told, cheaply.
+
+It answers the commands of a book subscription as the venue would (subscribe, add, delete, snapshots, list,
+unsubscribe), accepts the other channels and stays silent on them. Frames are encoded beforehand up to their sequence
+number and time, joined to chunks and written straight to the socket, so that it costs a small part of a processor.
+A full socket makes it wait: nothing is dropped, and nothing gathers here.
+
+    python -m kalshimm.bench.blaster --markets 500 --deltas 200000
+
+talks JSON lines: first {"ws"} when it serves; then for each line of its input (Play or Drop) one answer. It ends with
+its input.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.server import ServerConnection, serve
+
+from kalshimm.bench import frames
+from kalshimm.bench.frames import Tape
+
+CHANNEL_SIDS = {"orderbook_delta": frames.BOOK_SID, "trade": 2, "ticker": 3, "market_lifecycle_v2": 4}
+PATH = "/trade-api/ws/v2"
+CHUNK_FRAMES = 250  # one write of about 64 KiB
+PING_EVERY_S = 5.0  # the venue's own is 10 s; a client gives up after 15 s of silence
+HEADERS = [b"\x81\x7e" + size.to_bytes(2, "big") for size in range(65_536)]  # of unmasked text frames of 126 bytes on
+
+
+class Play(msgspec.Struct, frozen=True, tag="play"):
+    """Send `count` deltas at `rate` a second, 0 for as fast as they are taken.
+
+    `step_s` is the shortest time between two writes: what is due meanwhile goes out together.
+    """
+
+    count: int
+    rate: float = 0.0
+    step_s: float = 0.001
+
+
+class Drop(msgspec.Struct, frozen=True, tag="drop"):
+    """Cut the connection."""
+
+
+class Played(msgspec.Struct, frozen=True):
+    """What was sent. The nth delta was due `(n − 1) / rate` after `began_s`, on the machine's monotonic clock."""
+
+    first_seq: int
+    last_seq: int
+    began_s: float
+    ended_s: float
+    cpu_s: float
+
+
+class Dropped(msgspec.Struct, frozen=True):
+    at_s: float
+
+
+class Ready(msgspec.Struct, frozen=True):
+    ws: str
+
+
+class Told(msgspec.Struct):
+    """A command of the client."""
+
+    id: int
+    cmd: str
+    params: dict[str, Any] = {}
+
+
+decode_told = msgspec.json.Decoder(Told).decode
+decode_order = msgspec.json.Decoder(Play | Drop).decode
+
+
+def due(count: int, rate: float, step_s: float) -> Iterator[int]:
+    """Yield how many of `count` are due now, sleeping until some are; never more than a chunk at once."""
+    sent, began_s = 0, time.monotonic()
+    while sent < count:
+        if rate:
+            waiting = int((time.monotonic() - began_s) * rate) + 1 - sent
+            if waiting <= 0:
+                next_s = began_s + sent / rate - time.monotonic()
+                time.sleep(max(next_s, step_s))
+                continue
+        else:
+            waiting = count
+        ready = min(waiting, count - sent, CHUNK_FRAMES)
+        yield ready
+        sent += ready
+
+
+class Line:
+    """One client's connection: its subscriptions, their sequences, and how far the tape was played on it."""
+
+    def __init__(self, connection: ServerConnection, tape: Tape, bodies: list[bytes]) -> None:
+        self._connection, self._tape, self._bodies = connection, tape, bodies
+        self._by_ticker = {market.ticker: index for index, market in enumerate(tape.markets)}
+        self._lock = threading.Lock()  # numbers leave in their order
+        self._seqs: dict[int, int] = {}
+        self._markets: dict[int, list[str]] = {}
+        self._position = 0
+
+    def cut(self) -> None:
+        self._connection.close_socket()
+
+    # ---- what the client asks ---------------------------------------------------------------------------------------
+
+    def follow(self) -> None:
+        """Answer commands until the connection ends."""
+        for text in self._connection:
+            told = decode_told(text)
+            with self._lock:
+                self._write(b"".join(_text_frame(answer) for answer in self._answers(told)))
+
+    def _answers(self, told: Told) -> Iterator[bytes]:
+        match told.cmd:
+            case "subscribe":
+                for channel in told.params["channels"]:
+                    yield from self._subscribe(told, channel)
+            case "update_subscription":
+                yield from self._update(told, told.params["sids"][0])
+            case "unsubscribe":
+                for sid in told.params["sids"]:
+                    yield _encode({"id": told.id, "sid": sid, "seq": self._next(sid), "type": "unsubscribed"})
+                    del self._markets[sid]
+            case "list_subscriptions":
+                channels = {sid: channel for channel, sid in CHANNEL_SIDS.items()}
+                yield _encode(
+                    {"id": told.id, "type": "ok", "msg": [{"channel": channels[s], "sid": s} for s in self._markets]}
+                )
+            case _:
+                yield _encode({"id": told.id, "type": "error", "msg": {"code": 5, "msg": "Unknown command"}})
+
+    def _subscribe(self, told: Told, channel: str) -> Iterator[bytes]:
+        sid, tickers = CHANNEL_SIDS[channel], told.params.get("market_tickers", [])
+        self._markets[sid], self._seqs[sid] = list(tickers), 0
+        yield _encode({"id": told.id, "type": "subscribed", "msg": {"channel": channel, "sid": sid}})
+        yield from self._snapshots(sid, tickers)
+
+    def _update(self, told: Told, sid: int) -> Iterator[bytes]:
+        tickers, held = told.params["market_tickers"], self._markets[sid]
+        if told.params["action"] == "get_snapshot":
+            yield from self._snapshots(sid, tickers, command_id=told.id)
+            return
+        is_adding = told.params["action"] == "add_markets"
+        added = [ticker for ticker in tickers if ticker not in set(held)] if is_adding else []
+        gone = set() if is_adding else set(tickers)
+        self._markets[sid] = [ticker for ticker in held if ticker not in gone] + added
+        full = {"market_tickers": self._markets[sid]}
+        yield _encode({"id": told.id, "sid": sid, "seq": self._next(sid), "type": "ok", "msg": full})
+        yield from self._snapshots(sid, added)
+
+    def _snapshots(self, sid: int, tickers: list[str], *, command_id: int = 0) -> Iterator[bytes]:
+        """Return the books as they are now; an unknown market gets none, as at the venue."""
+        if sid != frames.BOOK_SID or not tickers:
+            return
+        books = self._tape.books_at(self._position)
+        for index in [self._by_ticker[ticker] for ticker in tickers if ticker in self._by_ticker]:
+            market = self._tape.markets[index]
+            yield frames.snapshot_frame(market, books[index], seq=self._next(sid), command_id=command_id)
+
+    def _next(self, sid: int) -> int:
+        self._seqs[sid] += 1
+        return self._seqs[sid]
+
+    # ---- what we shout ----------------------------------------------------------------------------------------------
+
+    def play(self, play: Play) -> Played:
+        """Send the next deltas of the tape.
+
+        Raises:
+            ConnectionError: Nobody listens to books, or no more.
+        """
+        if frames.BOOK_SID not in self._seqs:
+            raise ConnectionError("nobody has subscribed any book")
+        first_seq, cpu_s = self._seqs[frames.BOOK_SID] + 1, time.process_time()
+        began_s = time.monotonic()
+        for count in due(play.count, play.rate, play.step_s):
+            with self._lock:
+                self._write(self._chunk(count))
+        return Played(
+            first_seq, self._seqs[frames.BOOK_SID], began_s, time.monotonic(), time.process_time() - cpu_s
+        )  # fmt: skip
+
+    def _chunk(self, count: int) -> bytes:
+        """Return the next deltas as WebSocket frames, from the beginning again after the last."""
+        front, end = frames.head(), frames.tail(time.time_ns() // 1_000)
+        around, seq = len(front) + len(end), self._seqs[frames.BOOK_SID]
+        parts: list[bytes] = []
+        for body in self._taken(count):
+            seq += 1
+            number = b"%d" % seq
+            parts += (HEADERS[around + len(number) + len(body)], front, number, body, end)
+        self._seqs[frames.BOOK_SID] = seq
+        return b"".join(parts)
+
+    def _taken(self, count: int) -> list[bytes]:
+        at = self._position % len(self._bodies)
+        self._position = at + count
+        taken = self._bodies[at : at + count]
+        while len(taken) < count:
+            taken += self._bodies[: count - len(taken)]
+        return taken
+
+    def _write(self, data: bytes) -> None:
+        # Past the library, which would copy and queue each frame; its own lock keeps pings out of our frames.
+        with self._connection.protocol_mutex:
+            self._connection.socket.sendall(data)
+
+
+class Blaster:
+    """The server, and the newest connection to it."""
+
+    def __init__(self, tape: Tape) -> None:
+        self._tape, self._bodies = tape, frames.bodies(tape)
+        self._line: Line | None = None
+
+    def serve(self) -> None:
+        """Answer orders from the input until it ends."""
+        with serve(
+            self._connected, "127.0.0.1", 0, compression=None, ping_interval=PING_EVERY_S, ping_timeout=None
+        ) as server:
+            threading.Thread(target=server.serve_forever, name="accept", daemon=True).start()
+            _say(Ready(f"ws://127.0.0.1:{server.socket.getsockname()[1]}{PATH}"))
+            for line in sys.stdin.buffer:
+                _say(self._obey(decode_order(line)))
+            if self._line is not None:
+                self._line.cut()
+
+    def _obey(self, order: Play | Drop) -> Played | Dropped:
+        if self._line is None:
+            raise ConnectionError("nobody is connected")
+        if isinstance(order, Play):
+            return self._line.play(order)
+        line, self._line = self._line, None
+        at_s = time.monotonic()
+        line.cut()
+        return Dropped(at_s)
+
+    def _connected(self, connection: ServerConnection) -> None:
+        line = self._line = Line(connection, self._tape, self._bodies)
+        try:
+            line.follow()
+        except (ConnectionClosed, OSError):
+            return  # the client left, or we cut it: whoever plays to it hears of that
+
+
+def _text_frame(payload: bytes) -> bytes:
+    size = len(payload)
+    if size < 126:
+        return bytes((0x81, size)) + payload
+    return (HEADERS[size] if size < 65_536 else b"\x81\x7f" + size.to_bytes(8, "big")) + payload
+
+
+def _say(line: msgspec.Struct) -> None:
+    sys.stdout.buffer.write(_encode(line) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Play a tape of order book deltas over a WebSocket.")
+    parser.add_argument("--markets", type=int, required=True, help="how many books")
+    parser.add_argument("--deltas", type=int, required=True, help="how many deltas a lap has")
+    options = parser.parse_args()
+    Blaster(frames.tape(options.markets, options.deltas)).serve()
+
+
+if __name__ == "__main__":
+    main()

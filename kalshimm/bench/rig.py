@@ -1,0 +1,249 @@
+"""What benches of the data path stand on: a throw-away home with stores of its own, and child processes that end.
+
+Nothing here touches the stores, keys or streams of the installation: children see this home and these stores alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar, cast
+
+import msgspec
+import psutil
+import redis.asyncio as redis_async
+
+from feed import schema
+from feed.publisher import ROWS_AN_ENTRY
+from kalshimm.bench.blaster import Drop, Dropped, Play, Played, Ready
+from kalshimm.embedded import valkey
+from kalshimm.errors import KalshimmError
+from kalshimm.runtime import streams
+from kalshimm.settings import BASE_DIR
+
+T = TypeVar("T")
+
+READY_WITHIN_S = 60.0
+STOP_WITHIN_S = 10.0
+ANSWER_WITHIN_S = 300.0
+LEASE_S = 24 * 3600  # longer than any bench: nobody needs to renew it
+NO_DATABASE = "postgresql://nobody@127.0.0.1:1/nothing"  # for workers that must not need one
+Entries = list[tuple[bytes, dict[bytes, bytes]]]  # what Redis answers; its client's types allow much more
+OTHERS_SETTINGS = ("KALSHI", "DATABASE_URL", "REDIS_URL")
+
+
+class Child:
+    """A process of the bench's own."""
+
+    def __init__(self, name: str, process: asyncio.subprocess.Process) -> None:
+        self.name = name
+        self.process = process
+        self._seen = psutil.Process(process.pid)
+
+    def cpu_s(self) -> float:
+        """Return the processor time it has used so far."""
+        times = self._seen.cpu_times()
+        return float(times.user + times.system)
+
+    def require_alive(self) -> None:
+        if self.process.returncode is not None:
+            raise KalshimmError(f"The bench's {self.name} ended by itself with {self.process.returncode}.")
+
+    async def line(self) -> bytes:
+        """Return its next line of output.
+
+        Raises:
+            KalshimmError: It ended, or does not answer.
+        """
+        assert self.process.stdout is not None, "it was asked for"
+        try:
+            line = await asyncio.wait_for(self.process.stdout.readline(), ANSWER_WITHIN_S)
+        except TimeoutError as exc:
+            raise KalshimmError(f"The bench's {self.name} does not answer.") from exc
+        if not line:
+            await self.process.wait()
+            self.require_alive()
+        return line
+
+
+@contextlib.asynccontextmanager
+async def child(name: str, argv: Sequence[str], environment: dict[str, str], log: Path) -> AsyncIterator[Child]:
+    """Run a Python process with pipes for input and output; its errors go to `log`. It is stopped at the end."""
+    with log.open("ab") as errors:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *argv,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=errors,
+            env=environment,
+            cwd=BASE_DIR,
+        )
+    try:
+        yield Child(name, process)
+    except KalshimmError as exc:
+        raise KalshimmError(" ".join([str(exc), *_last_line(log)])) from exc
+    finally:
+        await _stop(process)
+
+
+def _last_line(log: Path) -> list[str]:
+    return log.read_text(errors="replace").strip().splitlines()[-1:]
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is not None:
+        return
+    process.terminate()
+    try:
+        await asyncio.wait_for(process.wait(), STOP_WITHIN_S)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+
+
+class Rig:
+    """A home that is removed at the end, a Valkey of its own, and where the children find both."""
+
+    def __init__(self, home: Path, redis_url: str, database_url: str) -> None:
+        self.home, self.redis_url, self.database_url = home, redis_url, database_url
+
+    def environment(self, **more: str) -> dict[str, str]:
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(OTHERS_SETTINGS)}
+        own = {"KALSHIMM_HOME": str(self.home), "DATABASE_URL": self.database_url, "REDIS_URL": self.redis_url}
+        return kept | own | more
+
+    def manage(
+        self, name: str, *argv: str, environment: dict[str, str]
+    ) -> contextlib.AbstractAsyncContextManager[Child]:
+        """Run a command of manage.py until the end of the block."""
+        return child(name, (str(BASE_DIR / "manage.py"), *argv), environment, self.home / f"{name}.log")
+
+    @contextlib.asynccontextmanager
+    async def blaster(self, *, markets: int, deltas: int) -> AsyncIterator[BlasterClient]:
+        """Run a blaster with the tape of this size."""
+        argv = ("-m", "kalshimm.bench.blaster", "--markets", str(markets), "--deltas", str(deltas))
+        async with child("blaster", argv, self.environment(), self.home / "blaster.log") as process:
+            ready = msgspec.json.decode(await process.line(), type=Ready)
+            yield BlasterClient(process, ready.ws)
+
+    def gateway(self, ws_url: str) -> contextlib.AbstractAsyncContextManager[Child]:
+        """Run the real gateway against a venue at `ws_url`."""
+        venue = {"KALSHI_ENV": "local", "KALSHI_WS_URL": ws_url, "KALSHI_REST_URL": "http://127.0.0.1:1/trade-api/v2"}
+        return self.manage("gateway", "gateway", environment=self.environment(**venue))
+
+    @contextlib.asynccontextmanager
+    async def client(self, *, database: int = 0) -> AsyncIterator[redis_async.Redis]:
+        client = streams.connect(f"{self.redis_url.rpartition('/')[0]}/{database}")
+        try:
+            yield client
+        finally:
+            await client.aclose()
+
+
+class BlasterClient:
+    """The other end of a blaster's pipes."""
+
+    def __init__(self, process: Child, ws_url: str) -> None:
+        self.process, self.ws_url = process, ws_url
+
+    async def play(self, play: Play) -> Played:
+        return await self._ask(play, Played)
+
+    async def drop(self) -> Dropped:
+        return await self._ask(Drop(), Dropped)
+
+    async def _ask(self, order: Play | Drop, kind: type[T]) -> T:
+        assert self.process.process.stdin is not None, "it was asked for"
+        self.process.process.stdin.write(msgspec.json.encode(order) + b"\n")
+        await self.process.process.stdin.drain()
+        return msgspec.json.decode(await self.process.line(), type=kind)
+
+
+@contextlib.contextmanager
+def rig() -> Iterator[Rig]:
+    """Make a home with a Valkey, and remove both at the end."""
+    with tempfile.TemporaryDirectory(prefix="kalshimm-bench-") as folder:
+        home = Path(folder)
+        try:
+            redis_url, _ = valkey.start(home, durable=False)
+            yield Rig(home, redis_url, NO_DATABASE)
+        finally:
+            valkey.stop(home, within_s=STOP_WITHIN_S)
+
+
+async def want(client: redis_async.Redis, tickers: Sequence[str], leased: Sequence[str]) -> None:
+    """Name what the gateway shall subscribe, and of which markets it shall keep a book stream."""
+    expiry_s = time.time() + LEASE_S
+    members = {schema.interest_member(ticker, f"{schema.TAPE_HOLDER}bench"): expiry_s for ticker in tickers}
+    members |= {schema.interest_member(ticker, "bench"): expiry_s for ticker in leased}
+    await client.zadd(schema.INTEREST, members)
+
+
+async def all_valid(client: redis_async.Redis, count: int, *, gateway: Child, after_conn: int = 0) -> int:
+    """Wait until the feed says that `count` books are valid on a connection after `after_conn`; return the connection.
+
+    Raises:
+        KalshimmError: Not within READY_WITHIN_S.
+    """
+    deadline_s, state = time.monotonic() + READY_WITHIN_S, None
+    last_id: str | bytes = "0"
+    while time.monotonic() < deadline_s:
+        gateway.require_alive()
+        answer = await client.xread({schema.FEED: last_id}, block=500)
+        for _stream, entries in cast(list[tuple[bytes, Entries]], answer):
+            last_id = entries[-1][0]
+            state = schema.decode_feed(entries[-1][1][schema.FIELD])
+            if state.subscribed >= count and state.conn > after_conn:
+                return state.conn
+    raise KalshimmError(f"The gateway did not make {count} books valid in {READY_WITHIN_S:.0f} s; the feed: {state}.")
+
+
+async def tape_reaches(client: redis_async.Redis, seq: int, *, gateway: Child) -> None:
+    """Wait until the newest row of the tape has this number or a later one.
+
+    Raises:
+        KalshimmError: Nothing has come for a while.
+    """
+    newest, since_s = -1, time.monotonic()
+    while newest < seq:
+        gateway.require_alive()
+        await asyncio.sleep(0.01)
+        for _id, fields in cast(Entries, await client.xrevrange(schema.TAPE, count=1)):
+            rows = schema.decode_tape(fields[schema.FIELD]).rows
+            now = max((row.seq for row in rows if isinstance(row, schema.DeltaRow)), default=newest)
+            newest, since_s = (now, time.monotonic()) if now != newest else (newest, since_s)
+        if time.monotonic() - since_s > READY_WITHIN_S:
+            raise KalshimmError(f"The tape stands at {newest}, {seq - newest} rows before its end.")
+
+
+class Counted(msgspec.Struct):
+    """What stands on the tape: deltas, and how often a batch was published (each ends in an entry that is not full)."""
+
+    deltas: int = 0
+    batches: int = 0
+
+
+async def count_tape(client: redis_async.Redis) -> Counted:
+    """Return what the tape holds.
+
+    Raises:
+        KalshimmError: A gap row of a subscription stands among it.
+    """
+    counted, start = Counted(), b"-"
+    while page := cast(Entries, await client.xrange(schema.TAPE, min=start, count=1_000)):
+        for _id, fields in page:
+            rows = schema.decode_tape(fields[schema.FIELD]).rows
+            counted.deltas += sum(isinstance(row, schema.DeltaRow) for row in rows)
+            counted.batches += len(rows) < ROWS_AN_ENTRY
+            for row in rows:
+                if isinstance(row, schema.GapRow) and row.sid:
+                    raise KalshimmError(f"The gateway lost something on the way: {row.reason}.")
+        start = b"(" + page[-1][0]
+    return counted
