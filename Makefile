@@ -5,6 +5,7 @@
 VENV := .venv
 PY := $(VENV)/bin/python
 VENDOR_SDK := tests/vendor-sdk.txt
+TIMESCALE := tests/timescale
 ARGS ?=
 
 help:
@@ -39,6 +40,19 @@ install:
 	@cmp -s requirements-dev.lock $(VENV)/installed-dev.lock || \
 		$(MAKE) --no-print-directory venv LOCK=requirements-dev.lock INSTALLED=$(VENV)/installed-dev.lock
 	@cmp -s $(VENDOR_SDK) $(VENV)/installed-vendor-sdk.txt || $(MAKE) --no-print-directory vendor-sdk
+	@cmp -s $(TIMESCALE)/package-lock.json $(TIMESCALE)/node_modules/installed-lock.json || \
+		$(MAKE) --no-print-directory timescale
+
+# TimescaleDB for tests. Without node they say so and are skipped; nothing else needs it.
+.PHONY: timescale
+timescale:
+	@if ! command -v npm >/dev/null 2>&1; then \
+		echo "npm is missing: the tests on TimescaleDB will be skipped"; \
+	elif npm ci --loglevel=error --prefix $(TIMESCALE); then \
+		cp $(TIMESCALE)/package-lock.json $(TIMESCALE)/node_modules/installed-lock.json; \
+	else \
+		echo "npm could not fetch TimescaleDB: the tests on it will be skipped"; \
+	fi
 
 # The vendor's own client, which only the contract tests run. It says that it needs Python 3.13, so no resolver takes it
 # on 3.11, where it works all the same; what it needs stands in the lock.

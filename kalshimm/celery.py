@@ -19,6 +19,7 @@ app.steps["consumer"].add("kalshimm.ops.pulse:PulseStep")
 # The real venue lists tens of thousands of markets; what rolls is read more often, by itself.
 CATALOG_EVERY_S = 10 if settings.KALSHI_ENV == "local" else 900
 ROLLING_EVERY_S = 10
+RETENTION_EVERY_S = 3600
 
 # Each expires before its successor is due: after an outage runs never pile up.
 app.conf.beat_schedule = {
@@ -31,6 +32,11 @@ app.conf.beat_schedule = {
         "task": "traders.tasks.refresh_rolling_series",
         "schedule": ROLLING_EVERY_S,
         "options": {"expires": ROLLING_EVERY_S},
+    },
+    "delete_old_history": {
+        "task": "kalshimm.ops.tasks.delete_old_history",
+        "schedule": RETENTION_EVERY_S,
+        "options": {"expires": RETENTION_EVERY_S},
     },
 }
 # The schedule is above and nowhere else: nothing to remember between two starts.

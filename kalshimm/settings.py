@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kalshimm import env
+from kalshimm.db import plan
 from kalshimm.runtime import home
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -34,6 +35,12 @@ _stores = home.running_stores(KALSHIMM_HOME)
 DATABASE_URL = env.secret("DATABASE_URL") or (_stores.database_url if _stores else "")
 REDIS_URL = env.redis_url(env.secret("REDIS_URL") or (_stores.redis_url if _stores else "redis://127.0.0.1:6379/0"))
 DATABASES = {"default": env.database(DATABASE_URL or "postgresql://kalshimm@127.0.0.1/kalshimm")}
+
+# Days that history is kept, by what it is; 0 keeps it for ever. `manage.py storage` carries a change out.
+RETENTION_DAYS: dict[str, int] = {
+    name: env.integer(f"KALSHIMM_RETENTION_{name.upper()}_DAYS", days, minimum=0, maximum=plan.RETENTION_MAX_DAYS)
+    for name, days in plan.RETENTION_DAYS.items()
+}
 
 INSTALLED_APPS = [
     "django.contrib.admin",

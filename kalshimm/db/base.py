@@ -6,8 +6,10 @@ so the same migrations run on TimescaleDB and on plain PostgreSQL.
 
 from __future__ import annotations
 
+from django.db import transaction
 from timescale.db.backends.postgresql.base import DatabaseWrapper as TimescaleWrapper
 
+from kalshimm.db.plan import AGGREGATES
 from kalshimm.db.schema import DatabaseSchemaEditor
 
 MAKE_TIME_BUCKET = """
@@ -15,6 +17,7 @@ CREATE OR REPLACE FUNCTION time_bucket(width interval, ts timestamptz) RETURNS t
 LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
 AS $$ SELECT date_bin(width, ts, '2000-01-03 00:00:00+00') $$
 """
+AVAILABLE = "SELECT installed_version IS NOT NULL FROM pg_available_extensions WHERE name = 'timescaledb'"
 
 
 class DatabaseWrapper(TimescaleWrapper):
@@ -29,8 +32,17 @@ class DatabaseWrapper(TimescaleWrapper):
         """
         super(TimescaleWrapper, self).prepare_database()
         with self.cursor() as cursor:
-            cursor.execute("SELECT 1 FROM pg_available_extensions WHERE name = 'timescaledb'")
-            if cursor.fetchone():
-                cursor.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
-            else:
+            cursor.execute(AVAILABLE)
+            found = cursor.fetchone()
+            if found is None:
                 cursor.execute(MAKE_TIME_BUCKET)
+            elif not found[0]:
+                self._make_extension()
+
+    def _make_extension(self) -> None:
+        """Make it in the place of our own `time_bucket` and what stands on that, if this was a plain PostgreSQL."""
+        with transaction.atomic(self.alias), self.cursor() as cursor:
+            for view in AGGREGATES:
+                cursor.execute(f"DROP VIEW IF EXISTS {view.name}")  # `manage.py storage` makes them anew
+            cursor.execute("DROP FUNCTION IF EXISTS time_bucket(interval, timestamptz)")
+            cursor.execute("CREATE EXTENSION timescaledb")

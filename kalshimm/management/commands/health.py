@@ -7,9 +7,11 @@ from typing import Any
 import msgspec
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
+from django.db import connection
 from rich.console import Console
 from rich.table import Table
 
+from kalshimm.db.jobs import FailedJob, failed_jobs
 from kalshimm.errors import EXIT_FAILED, EXIT_NOT_REACHABLE
 from kalshimm.ops import health
 from kalshimm.ops.services import EXPECTED_ROLES, NEEDED_ROLES
@@ -32,7 +34,7 @@ class Service(msgspec.Struct, frozen=True):
 
 
 class Command(BaseCommand):
-    help = "Show which services are alive, read from their beats and the stores."
+    help = "Show which services are alive, read from their beats, the stores, and the background jobs of the database."
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -42,6 +44,8 @@ class Command(BaseCommand):
         stores = health.stores()
         services = [Service(name, state == health.OK, state) for name, state in stores.items()]
         is_reachable = all(service.ok for service in services)
+        if stores["database"] == health.OK:
+            services += failing(failed_jobs(connection) or [])
         if stores["redis"] == health.OK:
             services += beating(asyncio.run(_beats()), SystemClock().wall_us())
         is_ok = all(service.ok for service in services)
@@ -51,6 +55,19 @@ class Command(BaseCommand):
             _print(services)
         if not is_ok:
             sys.exit(EXIT_FAILED if is_reachable else EXIT_NOT_REACHABLE)
+
+
+def failing(jobs: list[FailedJob]) -> list[Service]:
+    """Return a service for each background job of the database that failed when it last ran."""
+    return [
+        Service(
+            name=f"{job.name} {job.table}".strip(),
+            ok=False,
+            state=f"failed {job.failures} times",
+            last_event=job.message or "see timescaledb_information.job_errors",
+        )
+        for job in jobs
+    ]
 
 
 def beating(beats: list[Beat], now_us: int) -> list[Service]:

@@ -10,7 +10,10 @@ from kalshimm.ops.logins import first_administrator, login_url
 
 
 class Command(BaseCommand):
-    help = "Migrate the database, make the first administrator, and print a link that logs them in once."
+    help = (
+        "Migrate the database, bring its storage to the plan, make the first administrator, and print a link that logs "
+        "them in once."
+    )
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -18,4 +21,5 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, **options: Any) -> None:
         call_command("migrate", interactive=False, verbosity=0, stdout=self.stderr)
+        call_command("storage", verbosity=0, stdout=self.stderr, stderr=self.stderr)
         self.stdout.write(login_url(first_administrator(), port=options["port"]))
