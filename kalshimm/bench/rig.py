@@ -11,7 +11,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -32,6 +32,7 @@ T = TypeVar("T")
 READY_WITHIN_S = 60.0
 STOP_WITHIN_S = 10.0
 ANSWER_WITHIN_S = 300.0
+OUTPUT_LINE_MAX = 64 << 20
 LEASE_S = 24 * 3600  # longer than any bench: nobody needs to renew it
 NO_DATABASE = "postgresql://nobody@127.0.0.1:1/nothing"  # for workers that must not need one
 Entries = list[tuple[bytes, dict[bytes, bytes]]]  # what Redis answers; its client's types allow much more
@@ -71,10 +72,23 @@ class Child:
             self.require_alive()
         return line
 
+    async def ask(self, what: msgspec.Struct, answer: type[T]) -> T:
+        """Send it a line, and return its next one."""
+        assert self.process.stdin is not None, "it was asked for"
+        self.process.stdin.write(msgspec.json.encode(what) + b"\n")
+        await self.process.stdin.drain()
+        return msgspec.json.decode(await self.line(), type=answer)
+
 
 @contextlib.asynccontextmanager
-async def child(name: str, argv: Sequence[str], environment: dict[str, str], log: Path) -> AsyncIterator[Child]:
-    """Run a Python process with pipes for input and output; its errors go to `log`. It is stopped at the end."""
+async def child(
+    name: str, argv: Sequence[str], environment: dict[str, str], log: Path, *, keep: Sequence[int] = ()
+) -> AsyncIterator[Child]:
+    """Run a Python process with pipes for input and output; its errors go to `log`. It is stopped at the end.
+
+    Args:
+        keep: File descriptors it inherits.
+    """
     with log.open("ab") as errors:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -84,6 +98,8 @@ async def child(name: str, argv: Sequence[str], environment: dict[str, str], log
             stderr=errors,
             env=environment,
             cwd=BASE_DIR,
+            limit=OUTPUT_LINE_MAX,
+            pass_fds=keep,
         )
     try:
         yield Child(name, process)
@@ -114,29 +130,35 @@ class Rig:
     def __init__(self, home: Path, redis_url: str, database_url: str) -> None:
         self.home, self.redis_url, self.database_url = home, redis_url, database_url
 
-    def environment(self, **more: str) -> dict[str, str]:
+    def environment(self, more: Mapping[str, str]) -> dict[str, str]:
         kept = {key: value for key, value in os.environ.items() if not key.startswith(OTHERS_SETTINGS)}
         own = {"KALSHIMM_HOME": str(self.home), "DATABASE_URL": self.database_url, "REDIS_URL": self.redis_url}
-        return kept | own | more
+        return {**kept, **own, **more}
+
+    def python(
+        self, name: str, *argv: str, keep: Sequence[int] = (), more: Mapping[str, str] | None = None
+    ) -> contextlib.AbstractAsyncContextManager[Child]:
+        """Run Python with these arguments until the end of the block, with `more` in its environment."""
+        return child(name, argv, self.environment(more or {}), self.home / f"{name}.log", keep=keep)
 
     def manage(
-        self, name: str, *argv: str, environment: dict[str, str]
+        self, name: str, *argv: str, more: Mapping[str, str] | None = None
     ) -> contextlib.AbstractAsyncContextManager[Child]:
-        """Run a command of manage.py until the end of the block."""
-        return child(name, (str(BASE_DIR / "manage.py"), *argv), environment, self.home / f"{name}.log")
+        """Run a command of manage.py until the end of the block, with `more` in its environment."""
+        return self.python(name, str(BASE_DIR / "manage.py"), *argv, more=more)
 
     @contextlib.asynccontextmanager
     async def blaster(self, *, markets: int, deltas: int) -> AsyncIterator[BlasterClient]:
         """Run a blaster with the tape of this size."""
         argv = ("-m", "kalshimm.bench.blaster", "--markets", str(markets), "--deltas", str(deltas))
-        async with child("blaster", argv, self.environment(), self.home / "blaster.log") as process:
+        async with self.python("blaster", *argv) as process:
             ready = msgspec.json.decode(await process.line(), type=Ready)
             yield BlasterClient(process, ready.ws)
 
     def gateway(self, ws_url: str) -> contextlib.AbstractAsyncContextManager[Child]:
         """Run the real gateway against a venue at `ws_url`."""
         venue = {"KALSHI_ENV": "local", "KALSHI_WS_URL": ws_url, "KALSHI_REST_URL": "http://127.0.0.1:1/trade-api/v2"}
-        return self.manage("gateway", "gateway", environment=self.environment(**venue))
+        return self.manage("gateway", "gateway", more=venue)
 
     @contextlib.asynccontextmanager
     async def client(self, *, database: int = 0) -> AsyncIterator[redis_async.Redis]:
@@ -154,16 +176,10 @@ class BlasterClient:
         self.process, self.ws_url = process, ws_url
 
     async def play(self, play: Play) -> Played:
-        return await self._ask(play, Played)
+        return await self.process.ask(play, Played)
 
     async def drop(self) -> Dropped:
-        return await self._ask(Drop(), Dropped)
-
-    async def _ask(self, order: Play | Drop, kind: type[T]) -> T:
-        assert self.process.process.stdin is not None, "it was asked for"
-        self.process.process.stdin.write(msgspec.json.encode(order) + b"\n")
-        await self.process.process.stdin.drain()
-        return msgspec.json.decode(await self.process.line(), type=kind)
+        return await self.process.ask(Drop(), Dropped)
 
 
 @contextlib.contextmanager

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 REPORT = {
     *("bench", "figure", "unit", "against", "reference", "ratio", "floor", "aim", "judged", "verdict", "void"),
     *("name", "spread", "against_spread", "others", "rounds", "discarded", "cpus_busy"),
@@ -29,6 +31,7 @@ def test_books_are_measured_against_typed_decode(manage: Any) -> None:
     assert report["rounds"][0]["more"]["json_loads_per_cpu_s"] > 0
 
 
+@pytest.mark.long
 def test_the_gateway_is_measured_against_its_path_without_a_socket(manage: Any) -> None:
     report = run(manage, "gateway")
     assert (report["floor"], report["aim"], report["judged"]) == (0.6, 0.8, "ratio")
@@ -36,3 +39,15 @@ def test_the_gateway_is_measured_against_its_path_without_a_socket(manage: Any) 
     assert (reconnect["name"], reconnect["floor"], reconnect["aim"]) == ("reconnect", 15, 5)
     assert reconnect["figure"] > 0
     assert report["rounds"][0]["more"]["messages_a_batch"] >= 1
+
+
+def test_latency_is_measured_against_a_bare_socketpair(manage: Any) -> None:
+    report = run(manage, "latency")
+    assert (report["floor"], report["aim"], report["judged"]) == (5, 3, "ratio")
+    (faster,) = report["others"]
+    assert faster["name"] == "latency at 5,000 messages/s"
+    (one,) = report["rounds"]
+    for rate in (1_000, 5_000):
+        for way in ("", "floor_"):
+            p50, p90, p99 = (one["more"][f"{way}p{part}_us_at_{rate}"] for part in (50, 90, 99))
+            assert 0 < p50 <= p90 <= p99
