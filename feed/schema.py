@@ -85,7 +85,7 @@ class _Row(msgspec.Struct, frozen=True, array_like=True):
     ticker: str
 
 
-class DeltaRow(_Row, frozen=True, array_like=True, tag=0):
+class DeltaRow(_Row, frozen=True, array_like=True, tag=0, gc=False):
     seq: int
     side: int
     price_cc: int
@@ -175,7 +175,7 @@ class BookSnapshot(msgspec.Struct, frozen=True, array_like=True, tag=0):
     no: Levels
 
 
-class BookDelta(msgspec.Struct, frozen=True, array_like=True, tag=1):
+class BookDelta(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
     """One level's signed change; `client_order_id` only when an order of this connection's account caused it."""
 
     seq: int

@@ -152,6 +152,10 @@ class Session:
             frame = with_texts
         except UnicodeDecodeError as exc:
             return (Malformed("", f"not UTF-8: {exc.reason}", bytes(data)),)
+        return self.read(frame, data)
+
+    def read(self, frame: frames.KnownFrame, data: bytes | memoryview) -> tuple[Event, ...]:
+        """Return what a decoded frame means; `data` is what it was decoded from."""
         if type(frame) is frames.Delta:
             return self._delta(frame, data)
         if type(frame) is frames.Snapshot:

@@ -26,7 +26,7 @@ class SnapshotMsg(msgspec.Struct, frozen=True):
     no_dollars_fp: list[Level] | None = None
 
 
-class DeltaMsg(msgspec.Struct, frozen=True):
+class DeltaMsg(msgspec.Struct, frozen=True, gc=False):  # no containers: nothing for the collector to look at
     """`delta_fp` is a signed change; `client_order_id` only when an order of this account caused it."""
 
     market_ticker: MarketTicker
@@ -87,7 +87,7 @@ class Snapshot(Frame, frozen=True, tag="orderbook_snapshot", kw_only=True):
     msg: SnapshotMsg
 
 
-class Delta(Frame, frozen=True, tag="orderbook_delta", kw_only=True):
+class Delta(Frame, frozen=True, tag="orderbook_delta", kw_only=True, gc=False):
     msg: DeltaMsg
 
 
