@@ -4,8 +4,8 @@
     interest (sorted set) → subscriptions
     every 250 ms and on change → kmm:feed
 
-The hot path (frame to books) touches neither Redis nor Django. While a round trip to Redis is under way rows gather,
-so batches grow with the load by themselves.
+The hot path (frame to books) touches neither Redis nor Django. What one turn of the event loop brought leaves at its
+end, in one write; while a round trip to Redis is under way rows gather, so batches grow with the load by themselves.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from feed.kalshi import channels, pacing
 from feed.kalshi.environments import Environment
 from feed.kalshi.session import MOST_TICKERS_A_COMMAND, Session
 from feed.kalshi.signing import Signer
-from feed.link import Link, Waits
+from feed.link import Link, Receive, Waits
 from feed.publisher import GONE_STREAM_S, Publisher
 from feed.relay import RELAY_EVERY_S, Relay
 from kalshimm.runtime import logs, streams
@@ -64,7 +64,7 @@ class Gateway:
     ) -> None:
         self._environment, self._clock = environment, clock
         self._redis = streams.connect(redis_url)
-        self._publisher = Publisher(self._redis)
+        self._publisher = Publisher(redis_url)
         self._relay = Relay(self._redis, layer)
         self._pulse = Pulse(role="gateway", name=environment.name, clock=clock)
         self._interest: dict[str, bool] = {}  # ticker → leased
@@ -88,6 +88,7 @@ class Gateway:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._link.run(stop), name="link")
                 tasks.create_task(self._publish(stop), name="publish")
+                tasks.create_task(self._wake_at_stop(stop), name="wake at stop")
                 tasks.create_task(every(stop, schema.FEED_EVERY_S, self._follow_interest), name="interest")
                 tasks.create_task(every(stop, schema.FEED_EVERY_S, self._tick), name="tick")
                 tasks.create_task(every(stop, RELAY_EVERY_S, self._relay_turn), name="relay")
@@ -101,11 +102,12 @@ class Gateway:
         await self._publisher.send()
         await self._pulse.retire(self._redis)
         await logs.ship(self._redis, role="gateway", name=self._environment.name)
+        self._publisher.close()
         await self._redis.aclose()
 
     # ---- the connection -----------------------------------------------------------------------------------------
 
-    def link_opened(self) -> None:
+    def link_opened(self) -> Receive:
         # 43 bits of milliseconds and 20 random ones: identities sort by time, and two gateways never share one.
         conn = (self._clock.wall_us() // 1_000) << 20 | secrets.randbits(20)
         self._books = Books(conn, Session())
@@ -119,10 +121,9 @@ class Gateway:
         self._books.began(self._clock.wall_us())
         self._subscribe()
         self._dirty.set()
+        return self._books.receive
 
-    def link_received(self, data: bytes | memoryview) -> None:
-        assert self._books is not None, "frames come only from an open link"
-        self._books.receive(data, self._clock.wall_us())
+    def link_turned(self) -> None:
         self._dirty.set()
 
     def link_closed(self, reason: str) -> None:
@@ -234,7 +235,7 @@ class Gateway:
     async def _publish(self, stop: asyncio.Event) -> None:
         """Send what gathered as soon as something has, batch after batch."""
         while True:
-            await self._wait_dirty(stop)
+            await self._dirty.wait()
             self._gather()
             if not await self._publisher.send():
                 if stop.is_set():
@@ -247,20 +248,14 @@ class Gateway:
             if stop.is_set() and not self._dirty.is_set():
                 return
 
-    async def _wait_dirty(self, stop: asyncio.Event) -> None:
-        if stop.is_set():
-            return
-        dirty = asyncio.create_task(self._dirty.wait(), name="dirty")
-        stopped = asyncio.create_task(stop.wait(), name="stopped")
-        await asyncio.wait({dirty, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        dirty.cancel()
-        stopped.cancel()
+    async def _wake_at_stop(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+        self._dirty.set()
 
     def _gather(self) -> None:
         self._dirty.clear()
         if self._books is None:
             return
-        self._books.refresh_streams(self._clock.wall_us())
         taken = self._books.take()
         if taken.is_empty:
             return
@@ -268,11 +263,9 @@ class Gateway:
             # What may not leave now is asked for again by the books' own tick.
             if self._link.is_open and sid in self._books.session.subscriptions and self._may_send():
                 self._send(self._books.session.get_snapshot(sid, tickers))
-        self._publisher.add(self._books, taken)
+        self._publisher.add(self._books.conn, taken)
         if taken.is_feed_changed:
             self._publisher.add_feed(self._feed_state())
-        if taken.changed:
-            self._relay.changed()
         self._pulse.count("rows", len(taken.rows))
 
     def _after_loss(self) -> None:
@@ -281,7 +274,7 @@ class Gateway:
         if self._books is None:
             return
         now_us = self._clock.wall_us()
-        self._books.lost(f"{lost} stream entries lost while Redis was away", now_us)
+        self._books.lost(f"{lost} writes to the streams lost while Redis was away", now_us)
         self._dirty.set()
 
     # ---- feed state, beat ---------------------------------------------------------------------------------------
@@ -307,6 +300,11 @@ class Gateway:
             if self._books.session.give_up(ANSWER_TICKS) and self._link.is_open:
                 logger.error("what is subscribed is in doubt: connecting anew", extra={"action": "answer_lost"})
                 await self._link.hang_up()
+            self._gather()  # rows first: a state that is newer than what the tape has would mislead
+            states = self._books.take_changed()
+            self._publisher.add_states(states)
+            if states:
+                self._relay.changed()
         # Through the queue like everything else: an older state must not overtake a newer one.
         self._publisher.add_feed(self._feed_state())
         self._dirty.set()

@@ -1,7 +1,7 @@
 """A WebSocket to the venue that is kept up: connect, watch, and connect again with growing pauses.
 
-The owner hears when it opens, of each frame, and when it is over; what to subscribe and what to believe is the
-owner's. Neither frame nor ping for 15 s is an end too (B3).
+The owner hears when it opens, of each frame, of the end of each turn of the event loop that brought frames, and when
+it is over; what to subscribe and what to believe is the owner's. Neither frame nor ping for 15 s is an end too (B3).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
@@ -25,6 +26,9 @@ from kalshimm.runtime.worker import wait_or_stop
 logger = logging.getLogger(__name__)
 
 ALERT_ATTEMPTS = 5
+
+
+Receive = Callable[[bytes | memoryview, int], None]
 
 
 class Waits(msgspec.Struct, frozen=True):
@@ -49,9 +53,13 @@ class Waits(msgspec.Struct, frozen=True):
 class Owner(Protocol):
     """Whoever uses the link; called inside the event loop."""
 
-    def link_opened(self) -> None: ...
+    def link_opened(self) -> Receive:
+        """Return what takes this connection's frames, each with the wall time (µs) of the turn that brought it."""
+        ...
 
-    def link_received(self, data: bytes | memoryview) -> None: ...
+    def link_turned(self) -> None:
+        """All frames of one turn of the event loop have been taken."""
+        ...
 
     def link_closed(self, reason: str) -> None:
         """The link is down, or did not come up."""
@@ -84,6 +92,9 @@ class Link:
         self._connection: socket.Connection | None = None
         self._opened_at: float | None = None
         self._heard_at = clock.monotonic()
+        self._receive: Receive = _drop
+        self._is_turning = False
+        self._turn_us = 0
 
     @property
     def is_open(self) -> bool:
@@ -110,7 +121,7 @@ class Link:
         while not stop.is_set():
             self._opened_at = None
             reason = await self._one_connection(stop)
-            self._connection = None
+            self._connection, self._receive = None, _drop
             self._owner.link_closed(reason)
             if stop.is_set():
                 return
@@ -126,12 +137,22 @@ class Link:
     # ---- socket.Handler ----------------------------------------------------------------------------------------------
 
     def on_frame(self, data: bytes | memoryview) -> None:
-        self._heard_at = self._clock.monotonic()
-        if self._connection is not None:  # what comes before our first command belongs to no subscription
-            self._owner.link_received(data)
+        if not self._is_turning:
+            self._begin_turn()
+        self._receive(data, self._turn_us)
 
     def on_ping(self) -> None:
         self._heard_at = self._clock.monotonic()
+
+    def _begin_turn(self) -> None:
+        """Look at the clocks once for all frames that one read of the socket brings."""
+        self._is_turning = True
+        self._heard_at, self._turn_us = self._clock.monotonic(), self._clock.wall_us()
+        asyncio.get_running_loop().call_soon(self._end_turn)
+
+    def _end_turn(self) -> None:
+        self._is_turning = False
+        self._owner.link_turned()
 
     # ---- one connection ----------------------------------------------------------------------------------------------
 
@@ -159,7 +180,7 @@ class Link:
         self._connection = await socket.connect(self._adapter, self._environment.ws_url, headers, self)
         self._opened_at = self._heard_at = self._clock.monotonic()
         logger.info("connected to %s", self._environment.ws_url, extra={"action": "link_connected"})
-        self._owner.link_opened()
+        self._receive = self._owner.link_opened()
 
     async def _until_closed(self, stopping: asyncio.Task[bool]) -> str:
         """Wait for the end of the connection, the stop, or its silence; return why it ended."""
@@ -178,3 +199,7 @@ class Link:
             return closed.result()
         finally:
             closed.cancel()
+
+
+def _drop(data: bytes | memoryview, received_us: int) -> None:
+    """What comes before our first command belongs to no subscription, and what comes after the end to none of ours."""

@@ -1,129 +1,182 @@
-"""Put what the books gathered onto the streams, in one round trip a time.
+"""Put what the books gathered onto the streams: packed beforehand, in one write a time.
 
-A failed round trip is repeated with the same entries until it succeeds: a reader that sees one twice drops it by
-its key. What does not fit the bounded backlog is lost, and a gap row says so.
+A write that failed is repeated with the same commands until it succeeds, before anything newer: a reader that sees an
+entry twice drops it by its key. What does not fit the bounded backlog is lost, and a gap row says so.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
+from collections.abc import Sequence
 from typing import Any
 
-import redis.asyncio as redis_async
+import msgspec
 from redis.exceptions import RedisError
 
 from feed import schema
-from feed.books import Books, Taken
+from feed.books import Taken
+from kalshimm.runtime.resp import Pipe, pack
 
 logger = logging.getLogger(__name__)
 
 ROWS_AN_ENTRY = 50
-BACKLOG_COMMANDS = 20_000  # about a million rows while Redis is away
+BACKLOG_BYTES = 256 << 20  # some four million rows while Redis is away
 FEED_ENTRIES = 1_000
 GONE_STREAM_S = 600  # of a market nobody wants any more: markets that roll would fill the store
 BOOK_STREAM_ENTRIES = 5_000  # at least the last two snapshots, one each 1,000 deltas
+REPORT_EVERY = 20  # failed attempts between two alerts
 
 Command = tuple[Any, ...]
 
 
-def tape_commands(stream: str, conn: int, rows: list[schema.TapeRow]) -> list[Command]:
-    """Return the XADDs that put `rows` on the tape, up to 50 in an entry."""
+class Piece(msgspec.Struct, frozen=True, gc=False):
+    """Packed commands that belong together; `entries` of them are tape entries, which outlive an overflow."""
+
+    data: bytes
+    commands: int
+    is_tape: bool
+
+
+def tape_entries(conn: int, rows: Sequence[schema.TapeRow]) -> list[bytes]:
+    """Return the payloads that carry `rows`, up to 50 in each."""
     return [
-        (
-            "XADD",
-            stream,
-            "*",
-            schema.FIELD,
-            schema.encode(schema.TapeEntry(schema.VERSION, conn, rows[i : i + ROWS_AN_ENTRY])),
-        )
+        schema.encode(schema.TapeEntry(schema.VERSION, conn, list(rows[i : i + ROWS_AN_ENTRY])))
         for i in range(0, len(rows), ROWS_AN_ENTRY)
     ]
 
 
-def book_commands(events: dict[str, list[schema.BookEvent]]) -> list[Command]:
-    """Return the XADDs that put each market's events on its book stream."""
-    return [
-        (
-            "XADD",
+def tape_commands(stream: str, conn: int, rows: Sequence[schema.TapeRow]) -> list[Command]:
+    """Return the XADDs that put `rows` on the tape, up to 50 in an entry."""
+    return [("XADD", stream, "*", schema.FIELD, payload) for payload in tape_entries(conn, rows)]
+
+
+@functools.lru_cache(maxsize=20_000)
+def _xadd_head(stream: str, most: int) -> bytes:
+    """Return the packed XADD of one entry up to its payload; `most` 0 bounds nothing."""
+    bound = ("MAXLEN", "~", str(most)) if most else ()
+    whole: bytes = pack(("XADD", stream, *bound, "*", schema.FIELD, b""))
+    return whole[: whole.rindex(b"$0\r\n")]
+
+
+def xadd(stream: str, payload: bytes, *, most: int = 0) -> bytes:
+    """Return the packed command that appends one entry to a stream of about `most` entries."""
+    return b"%b$%d\r\n%b\r\n" % (_xadd_head(stream, most), len(payload), payload)
+
+
+def pack_tape(stream: str, conn: int, rows: Sequence[schema.TapeRow]) -> Piece:
+    """Return the commands that put `rows` on a tape."""
+    packed = [xadd(stream, payload) for payload in tape_entries(conn, rows)]
+    return Piece(b"".join(packed), len(packed), True)
+
+
+def pack_books(events: dict[str, list[schema.BookEvent]]) -> Piece:
+    """Return the commands that put each market's events on its book stream."""
+    packed = [
+        xadd(
             schema.book_stream(ticker),
-            "MAXLEN",
-            "~",
-            BOOK_STREAM_ENTRIES,
-            "*",
-            schema.FIELD,
             schema.encode(schema.BookEntry(schema.VERSION, happened)),
+            most=BOOK_STREAM_ENTRIES,
         )
         for ticker, happened in events.items()
     ]
+    return Piece(b"".join(packed), len(packed), False)
 
 
-def state_commands(books: Books, tickers: set[str]) -> list[Command]:
+def pack_states(states: dict[str, schema.MarketState]) -> Piece:
     """Return the HSET of the latest state of each market that changed."""
-    if not tickers:
-        return []
     command: list[Any] = ["HSET", schema.MARKETS]
-    for ticker in tickers:
-        command += (ticker, schema.encode(books.state(ticker)))
-    return [tuple(command)]
+    for ticker, state in states.items():
+        command += (ticker, schema.encode(state))
+    return Piece(pack(tuple(command)), 1, False)
 
 
-def feed_command(state: schema.FeedState) -> Command:
+def pack_feed(state: schema.FeedState) -> Piece:
     """Return the XADD that shows readers the connection's state."""
-    return ("XADD", schema.FEED, "MAXLEN", "~", FEED_ENTRIES, "*", schema.FIELD, schema.encode(state))
+    return Piece(xadd(schema.FEED, schema.encode(state), most=FEED_ENTRIES), 1, False)
+
+
+def pack_lives(taken: Taken) -> Piece:
+    """Return the commands that let book streams begin to live, and end with their markets."""
+    commands: list[Command] = []
+    for ticker in sorted(taken.gone - taken.leased):
+        commands.append(("HDEL", schema.MARKETS, ticker))
+        commands.append(("EXPIRE", schema.book_stream(ticker), str(GONE_STREAM_S)))
+    commands += [("PERSIST", schema.book_stream(ticker)) for ticker in sorted(taken.leased)]
+    return Piece(b"".join(map(pack, commands)), len(commands), False)
 
 
 class Publisher:
-    """Sends commands in order; keeps what could not be sent."""
+    """Sends pieces in order; keeps what could not be sent. `lost` counts the commands that were dropped."""
 
-    def __init__(self, client: redis_async.Redis) -> None:
-        self._client = client
-        self._backlog: list[Command] = []
+    def __init__(self, redis_url: str) -> None:
+        self._pipe = Pipe(redis_url)
+        self._waiting: list[Piece] = []
         self.lost = 0
-        self.is_failing = False
+        self._failures = 0
 
-    def add(self, books: Books, taken: Taken) -> None:
-        """Queue what gathered: tape first, then books, then lists."""
-        for ticker in sorted(taken.gone - taken.leased):
-            self._backlog.append(("HDEL", schema.MARKETS, ticker))
-            self._backlog.append(("EXPIRE", schema.book_stream(ticker), GONE_STREAM_S))
-        self._backlog += tape_commands(schema.TAPE, books.conn, taken.rows)
-        self._backlog += [("PERSIST", schema.book_stream(ticker)) for ticker in sorted(taken.leased)]
-        self._backlog += book_commands(taken.events)
-        self._backlog += state_commands(books, taken.changed)
+    def add(self, conn: int, taken: Taken) -> None:
+        """Queue what gathered: streams that end, tape, streams that begin, books."""
+        if taken.gone or taken.leased:
+            self._waiting.append(pack_lives(taken))
+        if taken.rows:
+            self._waiting.append(pack_tape(schema.TAPE, conn, taken.rows))
+        if taken.events:
+            self._waiting.append(pack_books(taken.events))
+
+    def add_states(self, states: dict[str, schema.MarketState]) -> None:
+        """Queue the latest of each market, for lists."""
+        if states:
+            self._waiting.append(pack_states(states))
 
     def add_feed(self, state: schema.FeedState) -> None:
         """Queue the connection's state behind the book events that it concerns."""
-        self._backlog.append(feed_command(state))
+        self._waiting.append(pack_feed(state))
 
-    def _keep(self, commands: list[Command]) -> None:
-        """Keep what fits, the newest; of book streams nothing at all once something must go: a part would mislead."""
-        if len(commands) > BACKLOG_COMMANDS:
-            tape = [command for command in commands if command[1] == schema.TAPE]
-            fitting = tape[-BACKLOG_COMMANDS:]
-            self.lost += len(commands) - len(fitting)
-            commands = fitting
-        self._backlog = commands
+    @property
+    def waits(self) -> bool:
+        """Whether something is to be sent."""
+        return bool(self._waiting)
 
     async def send(self) -> bool:
         """Send everything queued; return False, keeping it, when Redis does not take it.
 
         What exceeds the backlog's bound is dropped, oldest first, and counted in `lost`.
         """
-        if not self._backlog:
+        if not self._waiting:
             return True
-        sending, self._backlog = self._backlog, []
-        pipeline = self._client.pipeline(transaction=False)
-        for command in sending:
-            pipeline.execute_command(*command)
+        sending, self._waiting = self._waiting, []
         try:
-            await pipeline.execute()
+            await self._pipe.send(b"".join([p.data for p in sending]), sum(p.commands for p in sending))
         except (RedisError, OSError, TimeoutError) as exc:
-            if not self.is_failing:
-                logger.error("Redis does not take the tape: %s", exc, extra={"action": "publish_failed"})
-            self.is_failing = True
-            self._keep(sending + self._backlog)
+            self._report(exc)
+            self._keep(sending + self._waiting)
             return False
-        if self.is_failing:
-            logger.warning("Redis takes the tape again, %d entries lost", self.lost, extra={"action": "publish_again"})
-        self.is_failing = False
+        if self._failures:
+            logger.warning("Redis takes the tape again, %d commands lost", self.lost, extra={"action": "publish_again"})
+        self._failures = 0
         return True
+
+    def close(self) -> None:
+        self._pipe.close()
+
+    def _report(self, exc: Exception) -> None:
+        if self._failures % REPORT_EVERY == 0:
+            fields = {"action": "publish_failed", "alert": "STREAM_WRITE_FAILED"}
+            logger.error("Redis does not take the tape: %s", str(exc) or type(exc).__name__, extra=fields)
+        self._failures += 1
+
+    def _keep(self, pieces: list[Piece]) -> None:
+        """Keep what fits, the newest; of book streams nothing at all once something must go: a part would mislead."""
+        if sum(len(p.data) for p in pieces) > BACKLOG_BYTES:
+            kept: list[Piece] = []
+            left = BACKLOG_BYTES
+            for piece in reversed(pieces):
+                left -= len(piece.data) if piece.is_tape else 0
+                if left < 0:
+                    break
+                if piece.is_tape:
+                    kept.append(piece)
+            self.lost += sum(p.commands for p in pieces) - sum(p.commands for p in kept)
+            pieces = kept[::-1]
+        self._waiting = pieces

@@ -19,13 +19,14 @@ import psycopg
 
 from feed.books import Books
 from feed.kalshi.session import Session
-from feed.publisher import tape_commands
+from feed.publisher import pack_tape
 from feed.recording import RecordedFrame, connection_identity, identity, read_frames
 from feed.sinks.tape import TapeSink
 from feed.writer import StreamWriter
 from kalshimm.errors import NotReachable
 from kalshimm.runtime import streams
 from kalshimm.runtime.clock import Clock
+from kalshimm.runtime.resp import Pipe
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +86,7 @@ class Replay:
         self, *, redis_url: str, dsn: str, clock: Clock, use_yes_price: bool = False, progress: Progress | None = None
     ) -> None:
         self._redis = streams.connect(redis_url)
+        self._pipe = Pipe(redis_url)
         self._reading = streams.connect(redis_url, block_s=0.5)
         self._dsn, self._clock = dsn, clock
         self._use_yes_price = use_yes_price
@@ -103,6 +105,7 @@ class Replay:
                 await self._replay(path)
                 self.result.files += 1
         finally:
+            self._pipe.close()
             await self._redis.aclose()
             await self._reading.aclose()
         self.result.seconds = round(time.monotonic() - began, 3)
@@ -158,10 +161,10 @@ class Replay:
         self.result.add(books.counters)
 
     async def _send(self, stream: str, books: Books) -> None:
-        pipeline = self._redis.pipeline(transaction=False)
-        for command in tape_commands(stream, books.conn, books.take().rows):
-            pipeline.execute_command(*command)
-        await pipeline.execute()
+        rows = books.take().rows
+        if rows:
+            piece = pack_tape(stream, books.conn, rows)
+            await self._pipe.send(piece.data, piece.commands)
 
     async def _wait_for_writer(self, stream: str, writing: asyncio.Task[None]) -> None:
         """Hold the reader back while the writer is far behind."""

@@ -31,7 +31,7 @@ from feed.kalshi.errors import VenueError
 from feed.kalshi.rest import Rest
 from feed.kalshi.session import Session
 from feed.kalshi.signing import Signer
-from feed.link import Link
+from feed.link import Link, Receive
 from kalshimm.runtime.backoff import delay_s
 from kalshimm.runtime.clock import Clock
 from kalshimm.runtime.worker import every, wait_or_stop
@@ -104,19 +104,22 @@ class Keeper:
 
     # ---- the private channels ----------------------------------------------------------------------------------------
 
-    def link_opened(self) -> None:
+    def link_opened(self) -> Receive:
         self._session, self._again = Session(), {}
         for channel in channels.PRIVATE_CHANNELS:
             self._link.send(self._session.subscribe(channel))
+        return self.receive
 
     def link_closed(self, reason: str) -> None:
         self._channel_down(reason)
         self._session = Session()
 
-    def link_received(self, data: bytes | memoryview) -> None:
-        for event in self._session.receive(data):
-            self._take_in(event, self._clock.wall_us())
+    def link_turned(self) -> None:
         self._dirty.set()
+
+    def receive(self, data: bytes | memoryview, received_us: int) -> None:
+        for event in self._session.receive(data):
+            self._take_in(event, received_us)
 
     def _take_in(self, event: events.Event, now_us: int) -> None:
         match event:

@@ -75,14 +75,14 @@ async def connect(adapter: str, url: str, headers: Mapping[str, str], handler: H
 
 class _PicowsListener(picows.WSListener):
     def __init__(self, handler: Handler) -> None:
-        self._handler = handler
+        self._handler, self._on_frame = handler, handler.on_frame
         self._parts: list[bytes] = []
         self.reason = "closed by the venue"
 
     def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
         kind = frame.msg_type
         if kind is picows.WSMsgType.TEXT and frame.fin:
-            self._handler.on_frame(frame.get_payload_as_memoryview())
+            self._on_frame(frame.get_payload_as_memoryview())
         elif kind in (picows.WSMsgType.TEXT, picows.WSMsgType.CONTINUATION):
             self._fragment(frame)
         elif kind is picows.WSMsgType.PING:

@@ -8,12 +8,10 @@ import pytest
 import redis
 
 from feed import publisher, schema
-from feed.books import Books, Taken
-from feed.kalshi.session import Session
+from feed.books import Taken
 from feed.publisher import ROWS_AN_ENTRY, Publisher, tape_commands
-from kalshimm.runtime import streams
 
-BOOKS = Books(7, Session())
+CONN = 7
 BOOK = schema.book_stream("M-1")
 
 
@@ -23,7 +21,6 @@ def what_gathered(*, rows: int = 0, leased: str = "", gone: str = "", events: st
     return Taken(
         rows=deltas,
         events={events: happened} if events else {},
-        changed=set(),
         snapshots_wanted=[],
         leased={leased} - {""},
         gone={gone} - {""},
@@ -33,10 +30,10 @@ def what_gathered(*, rows: int = 0, leased: str = "", gone: str = "", events: st
 
 @pytest.fixture
 async def sending(redis_client: redis.Redis, redis_url: str) -> AsyncIterator[Publisher]:
-    client = streams.connect(redis_url)
-    yield Publisher(client)
+    sending = Publisher(redis_url)
+    yield sending
     fill(redis_client, is_full=False)
-    await client.aclose()
+    sending.close()
 
 
 def fill(store: redis.Redis, *, is_full: bool) -> None:
@@ -56,10 +53,10 @@ def test_rows_are_packed_into_entries() -> None:
 
 async def test_D4_what_a_full_store_refused_goes_first_next_time(redis_client: redis.Redis, sending: Publisher) -> None:
     fill(redis_client, is_full=True)
-    sending.add(BOOKS, what_gathered(rows=1))
+    sending.add(CONN, what_gathered(rows=1))
     assert not await sending.send()
     fill(redis_client, is_full=False)
-    sending.add(BOOKS, what_gathered(rows=2, events="M-1"))
+    sending.add(CONN, what_gathered(rows=2, events="M-1"))
     assert await sending.send()
     assert tape_sizes(redis_client) == [1, 2]
     assert redis_client.xlen(BOOK) == 1
@@ -69,10 +66,11 @@ async def test_D4_what_a_full_store_refused_goes_first_next_time(redis_client: r
 async def test_D4_an_overflow_keeps_the_newest_tape_and_no_part_of_a_book(
     redis_client: redis.Redis, sending: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(publisher, "BACKLOG_COMMANDS", 3)
+    entry = len(publisher.pack_tape(schema.TAPE, CONN, what_gathered(rows=5).rows).data)
+    monkeypatch.setattr(publisher, "BACKLOG_BYTES", 3 * entry)
     fill(redis_client, is_full=True)
     for number in range(5):
-        sending.add(BOOKS, what_gathered(rows=number + 1, events="M-1"))
+        sending.add(CONN, what_gathered(rows=number + 1, events="M-1"))
     assert not await sending.send()
     fill(redis_client, is_full=False)
     assert await sending.send()
@@ -82,11 +80,11 @@ async def test_D4_an_overflow_keeps_the_newest_tape_and_no_part_of_a_book(
 
 
 async def test_a_market_that_went_and_came_back_keeps_its_stream(redis_client: redis.Redis, sending: Publisher) -> None:
-    sending.add(BOOKS, what_gathered(leased="M-1", events="M-1"))
-    sending.add(BOOKS, what_gathered(gone="M-1"))
+    sending.add(CONN, what_gathered(leased="M-1", events="M-1"))
+    sending.add(CONN, what_gathered(gone="M-1"))
     await sending.send()
     assert redis_client.ttl(BOOK) > 0
-    sending.add(BOOKS, what_gathered(leased="M-1", gone="M-1", events="M-1"))
+    sending.add(CONN, what_gathered(leased="M-1", gone="M-1", events="M-1"))
     await sending.send()
     assert redis_client.ttl(BOOK) == -1
     assert redis_client.xlen(BOOK) == 2

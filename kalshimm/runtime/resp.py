@@ -1,0 +1,149 @@
+"""A connection to Redis for writes that are packed beforehand: many commands in one write, every answer looked at.
+
+redis-py packs and awaits command by command, which costs more than everything else a busy gateway does
+(performance.md, C). Here the caller packs, one write carries it all, and hiredis reads the answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import Any
+from urllib.parse import urlsplit
+
+import hiredis
+from redis.asyncio.connection import parse_url
+from redis.exceptions import AuthenticationError, ResponseError
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from kalshimm.runtime.streams import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S
+
+pack = hiredis.pack_command
+
+
+class Refused(ResponseError):
+    """Redis answered at least one of the commands with an error; the others may have been carried out."""
+
+
+class Pipe:
+    """One connection, opened when it is needed and again after it broke.
+
+    Args:
+        url: redis://, rediss:// or unix://, as everywhere.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._line: _Line | None = None
+
+    async def send(self, commands: bytes, answers: int) -> None:
+        """Write packed commands, and return once all of their `answers` have come and none was an error.
+
+        Raises:
+            Refused: One was; the connection stays.
+            RedisError, OSError, TimeoutError: No connection, or it broke: nobody knows what was carried out.
+        """
+        if self._line is None or self._line.is_lost:
+            self._line = await _opened(self._url)
+        try:
+            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                await self._line.send(commands, answers)
+        except Refused:
+            raise
+        except BaseException:
+            self.close()  # answers that come later must not be taken for those of the next commands
+            raise
+
+    def close(self) -> None:
+        if self._line is not None:
+            self._line.close()
+            self._line = None
+
+
+class _Line(asyncio.Protocol):
+    """One connection with at most one write under way."""
+
+    def __init__(self) -> None:
+        self._reader = hiredis.Reader(replyError=Refused)
+        self._transport: asyncio.Transport | None = None
+        self._missing = 0
+        self._refusal: Exception | None = None
+        self._done: asyncio.Future[None] | None = None
+        self.is_lost = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.is_lost = True
+        self._fail(RedisConnectionError(f"Redis closed the connection ({exc or 'end of file'})."))
+
+    def data_received(self, data: bytes) -> None:
+        self._reader.feed(data)
+        try:
+            while (answer := self._reader.gets()) is not False:
+                self._missing -= 1
+                if isinstance(answer, Refused) and self._refusal is None:
+                    self._refusal = answer
+        except hiredis.ProtocolError as exc:
+            self._fail(RedisConnectionError(f"What answers is no Redis ({exc})."))
+            return
+        if self._missing == 0 and self._done is not None and not self._done.done():
+            if self._refusal is None:
+                self._done.set_result(None)
+            else:
+                self._done.set_exception(self._refusal)
+
+    async def send(self, commands: bytes, answers: int) -> None:
+        assert self._transport is not None, "a line is used once it is connected"
+        if self.is_lost:
+            raise RedisConnectionError("Redis closed the connection.")
+        self._missing, self._refusal = answers, None
+        self._done = asyncio.get_running_loop().create_future()
+        self._transport.write(commands)
+        await self._done
+
+    def close(self) -> None:
+        self.is_lost = True
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _fail(self, exc: Exception) -> None:
+        if self._done is not None and not self._done.done():
+            self._done.set_exception(exc)
+
+
+async def _opened(url: str) -> _Line:
+    """Connect, log in and choose the database that the URL names."""
+    options = parse_url(url)
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            line = await _connected(url, options)
+            for command in _introduction(options):
+                await line.send(pack(command), 1)
+    except Refused as exc:
+        raise AuthenticationError(f"Redis refuses us ({exc}).") from exc
+    return line
+
+
+async def _connected(url: str, options: Any) -> _Line:
+    loop = asyncio.get_running_loop()
+    if "path" in options:
+        _, line = await loop.create_unix_connection(_Line, options["path"])
+        return line
+    encryption = ssl.create_default_context() if urlsplit(url).scheme == "rediss" else None
+    _, line = await loop.create_connection(
+        _Line, options.get("host", "localhost"), options.get("port", 6379), ssl=encryption
+    )
+    return line
+
+
+def _introduction(options: Any) -> list[tuple[Any, ...]]:
+    commands: list[tuple[Any, ...]] = []
+    if options.get("password"):
+        name = (options["username"],) if options.get("username") else ()
+        commands.append(("AUTH", *name, options["password"]))
+    if options.get("db"):
+        commands.append(("SELECT", str(options["db"])))
+    return commands
