@@ -199,7 +199,7 @@ class Engine:
             raise KalshimmError(f"{len(deltas)} deltas became {rows} rows.")
 
     def best(self, material: Material) -> list[tuple[int, int]]:
-        return _best(self._books.markets[ticker].book for ticker in material.tape.tickers)
+        return _best(self._books.markets[ticker] for ticker in material.tape.tickers)
 
 
 class Pykalshi:

@@ -83,7 +83,9 @@ async def _rounds(own: Rig, material: Material, effort: Effort, progress: Progre
         await all_valid(client, len(tickers), gateway=gateway)
         for number in range(1, effort.rounds + 1):
             figure, more = await _through_socket(client, blaster, gateway, deltas)
-            against = await _from_memory(memory, material, turn=int(more["messages_a_batch"]))
+            against = await _from_memory(
+                memory, own.redis_of(IN_MEMORY_DATABASE), material, turn=int(more["messages_a_batch"])
+            )
             typed = books.typed_per_cpu_s(material.deltas)
             more["typed_per_cpu_s"] = round(typed, 1)
             rounds.append(Round(round(figure, 1), round(against, 1), more))
@@ -113,29 +115,30 @@ async def _through_socket(
     return deltas / max(cpu_s, 0.01), more
 
 
-async def _from_memory(client: redis_async.Redis, material: Material, *, turn: int) -> float:
+async def _from_memory(client: redis_async.Redis, redis_url: str, material: Material, *, turn: int) -> float:
     """Take the lap from memory through books and publisher; return messages per CPU second of this process.
 
     Args:
         turn: So many frames are published together.
     """
     own = books.subscribed_books(material.tape.tickers)
-    publisher = Publisher(client)
+    publisher = Publisher(redis_url)
     for snapshot in material.snapshots:
         own.receive(snapshot, books.TIME_US)
     for ticker in material.tape.tickers[::LEASED_EACH]:
         own.lease(ticker, is_leased=True, now_us=books.TIME_US)
-    publisher.add(own, own.take())
+    publisher.add(own.conn, own.take())
     await publisher.send()
     await client.xtrim(schema.TAPE, maxlen=0, approximate=False)
     start_s, deltas = time.process_time(), material.deltas
     for at in range(0, len(deltas), turn):
         for frame in deltas[at : at + turn]:
             own.receive(frame, books.TIME_US)
-        publisher.add(own, own.take())
+        publisher.add(own.conn, own.take())
         if not await publisher.send():
             raise KalshimmError("Redis did not take the rows.")
     spent_s = time.process_time() - start_s
+    publisher.close()
     if (arrived := (await count_tape(client)).deltas) != len(deltas):
         raise KalshimmError(f"{len(deltas)} deltas were published from memory, and {arrived} stand on the tape.")
     return len(deltas) / spent_s

@@ -160,9 +160,13 @@ class Rig:
         venue = {"KALSHI_ENV": "local", "KALSHI_WS_URL": ws_url, "KALSHI_REST_URL": "http://127.0.0.1:1/trade-api/v2"}
         return self.manage("gateway", "gateway", more=venue)
 
+    def redis_of(self, database: int) -> str:
+        """Return the address of one of the store's databases."""
+        return f"{self.redis_url.rpartition('/')[0]}/{database}"
+
     @contextlib.asynccontextmanager
     async def client(self, *, database: int = 0) -> AsyncIterator[redis_async.Redis]:
-        client = streams.connect(f"{self.redis_url.rpartition('/')[0]}/{database}")
+        client = streams.connect(self.redis_of(database))
         try:
             yield client
         finally:
