@@ -1,0 +1,109 @@
+"""Packed writes against a real Valkey."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import redis
+from redis.exceptions import AuthenticationError, RedisError
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from kalshimm.runtime import resp
+from kalshimm.runtime.resp import Pipe, Refused, pack
+
+
+@pytest.fixture
+async def pipe(redis_client: redis.Redis, redis_url: str) -> AsyncIterator[Pipe]:
+    pipe = Pipe(redis_url)
+    yield pipe
+    pipe.close()
+
+
+def many(count: int) -> bytes:
+    return b"".join(pack(("RPUSH", "list", str(n))) for n in range(count))
+
+
+async def test_everything_of_one_write_is_done_in_its_order(pipe: Pipe, redis_client: redis.Redis) -> None:
+    await pipe.send(many(10_000), 10_000)
+    assert redis_client.lrange("list", 0, -1) == [b"%d" % n for n in range(10_000)]
+
+
+async def test_a_refused_command_is_told_and_the_others_are_done(pipe: Pipe, redis_client: redis.Redis) -> None:
+    redis_client.set("word", "x")
+    with pytest.raises(Refused, match="WRONGTYPE"):
+        await pipe.send(pack(("RPUSH", "word", "1")) + many(1), 2)
+    assert redis_client.llen("list") == 1
+    await pipe.send(many(1), 1)
+    assert redis_client.llen("list") == 2
+
+
+async def test_D1_after_a_broken_connection_the_next_write_opens_another(pipe: Pipe, redis_client: redis.Redis) -> None:
+    await pipe.send(many(1), 1)
+    redis_client.client_kill_filter(_type="normal", skipme=True)
+    for _ in range(3):  # the end may be heard of before, or only by writing
+        try:
+            await pipe.send(many(1), 1)
+            break
+        except RedisConnectionError:
+            continue
+    assert redis_client.llen("list") == 2
+
+
+async def test_D3_an_answer_that_does_not_come_breaks_the_connection(
+    pipe: Pipe, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await pipe.send(many(1), 1)
+    monkeypatch.setattr(resp, "ANSWER_TIMEOUT_S", 0.05)
+    redis_client.client_pause(300, all=True)
+    with pytest.raises(TimeoutError):
+        await pipe.send(many(1), 1)
+    monkeypatch.undo()
+    await pipe.send(pack(("SET", "after", "1")), 1)
+    assert redis_client.get("after") == b"1", "late answers were not taken for these"
+
+
+async def test_the_address_names_user_password_and_database(redis_client: redis.Redis, redis_url: str) -> None:
+    other = Pipe(f"{redis_url.rpartition('/')[0]}/3")
+    await other.send(many(1), 1)
+    other.close()
+    assert redis_client.llen("list") == 0
+    wrong = Pipe(redis_url.replace(urlsplit(redis_url).password or "", "wrong"))
+    with pytest.raises(AuthenticationError):
+        await wrong.send(many(1), 1)
+
+
+async def test_nobody_there_is_an_error_of_the_network() -> None:
+    with pytest.raises(ConnectionRefusedError):
+        await Pipe("redis://127.0.0.1:1/0").send(many(1), 1)
+
+
+async def test_what_answers_but_is_no_store_is_told() -> None:
+    server = await asyncio.start_server(lambda _, writer: writer.write(b"HTTP/1.1 400\r\n"), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    with pytest.raises(RedisError, match="no Redis"):
+        await Pipe(f"redis://127.0.0.1:{port}/0").send(many(1), 1)
+    server.close()
+
+
+async def test_a_store_behind_a_socket_file(tmp_path: Path, redis_url: str) -> None:
+    """A tunnel stands for a store that listens on a file."""
+    parts = urlsplit(redis_url)
+    path = tmp_path / "store"
+
+    async def tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        store_reader, store_writer = await asyncio.open_connection(parts.hostname, parts.port)
+        while data := await reader.read(65_536):
+            store_writer.write(data)
+            writer.write(await store_reader.read(65_536))
+        store_writer.close()
+
+    server = await asyncio.start_unix_server(tunnel, os.fspath(path))
+    pipe = Pipe(f"unix://:{parts.password}@{path}")
+    await pipe.send(pack(("SET", "by-file", "1")), 1)
+    pipe.close()
+    server.close()
