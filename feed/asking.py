@@ -6,9 +6,9 @@ from feed.kalshi.session import Subscription
 from feed.marketbook import MarketBook
 from kalshimm.runtime.backoff import delay_s
 
-ASK_AGAIN_FIRST_S = 1.0
+ASK_AGAIN_FIRST_S = 0.5
 ASK_AGAIN_MOST_S = 30.0
-GOOD_FOR_US = 10_000_000  # a book that was valid this long is asked for at once when it breaks
+GOOD_FOR_US = 1_000_000  # a book that was valid this long is asked for at once when it breaks
 
 
 class Asking:

@@ -7,7 +7,7 @@ I5  a book that a reader called valid equals the exchange's own at that subscrip
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
 import msgspec
 
@@ -20,12 +20,13 @@ STORE_GAP_SLACK_US = 30_000_000  # a stream's gap is dated by whoever found it, 
 
 
 class Verdict(msgspec.Struct):
-    """What was judged and what is wrong; `stored` maps each message judged good to its stored row's connection."""
+    """What was judged and what is wrong; `covered` messages are marked as missing, `strangers` are rows nobody sent."""
 
     problems: list[str]
     stored: list[Message]
     sights: list[Sight]
     covered: int = 0
+    strangers: set[Key] = msgspec.field(default_factory=set)
 
     def rows_after(self, at_us: int) -> int:
         return sum(message.at_us > at_us for message in self.stored)
@@ -34,17 +35,31 @@ class Verdict(msgspec.Struct):
         return sum(sight.at_us > at_us for sight in self.sights)
 
 
-def judge(truth: Truth, tables: Tables, sights: list[Sight], *, after: int, until: int, extra: int = 0) -> Verdict:
+def judge(
+    truth: Truth,
+    tables: Tables,
+    sights: list[Sight],
+    *,
+    after: int,
+    until: int,
+    extra: int = 0,
+    altered: int = 0,
+    known: Set[Key] = frozenset(),
+) -> Verdict:
     """Return the verdict on the frames numbered above `after` and up to `until`.
 
     Args:
         sights: Books that readers called valid.
         extra: How many stored rows may be of no frame (those that a fault injected).
+        altered: How many messages a fault changed into others that nobody could tell from true ones.
+        known: Rows of no frame that earlier faults are to blame for.
     """
     conns = match_connections(truth, tables, sights)
     verdict = Verdict([], [], sights)
     _judge_rows(truth, tables, conns, verdict, after=after, until=until)
-    _judge_extra(truth, tables, conns, verdict, extra=extra)
+    if 0 < len(verdict.problems) <= altered:
+        verdict.problems.clear()
+    _judge_extra(truth, tables, conns, verdict, extra=extra + altered, known=known)
     _judge_sights(truth, conns, verdict)
     return verdict
 
@@ -132,16 +147,17 @@ class _Cover:
         return gap.sid == message.sid and gap.expected <= message.seq < gap.received
 
 
-def _judge_extra(truth: Truth, tables: Tables, conns: dict[int, int], verdict: Verdict, *, extra: int) -> None:
-    strangers = [
-        (conn, key)
-        for conn, rows in tables.rows.items()
-        for key in rows
-        if conn in conns and (key not in truth.by_key or truth.by_key[key].connection != conns[conn])
-    ]
-    strangers += [(0, key) for key in tables.trades if key not in truth.by_key]
-    if len(strangers) > extra:
-        verdict.problems.append(f"{len(strangers)} rows that nobody sent, {extra} expected: {strangers[:SHOWN]}")
+def _judge_extra(
+    truth: Truth, tables: Tables, conns: dict[int, int], verdict: Verdict, *, extra: int, known: Set[Key]
+) -> None:
+    for conn, rows in tables.rows.items():
+        verdict.strangers |= {
+            key for key in rows - known if key not in truth.by_key or truth.by_key[key].connection != conns.get(conn)
+        }
+    verdict.strangers |= {key for key in tables.trades - known if key not in truth.by_key}
+    if len(verdict.strangers) > extra:
+        shown = list(verdict.strangers)[:SHOWN]
+        verdict.problems.append(f"{len(verdict.strangers)} rows that nobody sent, {extra} expected: {shown}")
 
 
 # ---- I5 ------------------------------------------------------------------------------------------------------------

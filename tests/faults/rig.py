@@ -24,9 +24,9 @@ from kalshimm.runtime.logs import LogEntry, decode_log
 from tests.faults.checker import Verdict, judge
 from tests.faults.log import Fault, FaultLog
 from tests.faults.processes import PrivateValkey, Worker
-from tests.faults.tables import Tables
+from tests.faults.tables import GapRow, MalformedRow, Tables, gaps_since
 from tests.faults.tap import Tap
-from tests.faults.truth import Truth
+from tests.faults.truth import Key, Truth
 from tests.faults.watch import Watch
 
 OWNER = "owner"  # whose key the gateway has; faults name it, so that nobody else is struck
@@ -35,6 +35,7 @@ SETTLE_S = 30.0
 POLL_S = 0.02
 FRAMES_KEPT = 2_000_000
 SHOWN = 5
+STORED_EARLIER_US = 20_000_000  # enough to know the connection on which a case begins
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -60,6 +61,7 @@ class Rig:
         self.folder, self.database_url, self.options = folder, database_url, options
         self.log = FaultLog()
         self.truth = Truth()
+        self.strangers: set[Key] = set()  # stored rows of no frame, for which earlier rows are to blame
         self._taps: list[Tap] = []
         self._workers: list[Worker] = []
         self.exchange = self._worker("exchange", self._exchange_argv(), {})
@@ -216,19 +218,23 @@ class Case:
         lines = (self.output(self.rig.gateway) + self.output(self.rig.writer)).splitlines()
         return [word.removeprefix("alert=") for line in lines for word in line.split() if word.startswith("alert=")]
 
-    def gaps(self, reason: str = "") -> list[Any]:
+    def gaps(self, reason: str = "") -> list[GapRow]:
         """Return the gap rows stored since the case began whose reason holds `reason`."""
-        found = Tables(self.rig.database_url).gaps
-        return [gap for gap in found if gap.time_us >= self.began_us and reason in gap.reason]
+        return [gap for gap in gaps_since(self.rig.database_url, self.began_us) if reason in gap.reason]
+
+    def malformed(self) -> list[MalformedRow]:
+        """Return the malformed frames stored since the case began."""
+        return Tables(self.rig.database_url, since_us=self.began_us).malformed
 
     # ---- the verdict -------------------------------------------------------------------------------------------------
 
-    def judge(self, *, faults: int = 1, extra: int = 0, heals: bool = True) -> Verdict:
+    def judge(self, *, faults: int = 1, extra: int = 0, altered: int = 0, heals: bool = True) -> Verdict:
         """Wait until what was sent up to now is stored, and fail unless all of it is good.
 
         Args:
             faults: How many must have been applied.
             extra: Rows that may be stored though the exchange sent no such message.
+            altered: Messages that became others on their way, which nobody could tell from true ones.
             heals: Whether every book must be valid again.
         """
         applied = self.until_applied(faults)
@@ -237,10 +243,11 @@ class Case:
         self.rig.control("DELETE", "/faults")
         last_us = applied[-1].at_us
         self._until_news(last_us)
-        verdict = self._settled(extra)
+        verdict = self._settled(extra, altered)
         assert not verdict.problems, "\n".join(verdict.problems[:SHOWN])
         assert verdict.rows_after(last_us) >= 1, "no row was judged after the fault"
         assert not heals or verdict.books_after(last_us) >= 1, "no book was judged after the fault"
+        self.rig.strangers |= verdict.strangers
         self.is_judged = True
         return verdict
 
@@ -253,17 +260,18 @@ class Case:
 
         self.until(has_news, "messages after the fault")
 
-    def _settled(self, extra: int) -> Verdict:
+    def _settled(self, extra: int, altered: int) -> Verdict:
         self.rig.fetch_truth()
         until = self.rig.truth.last_number
         give_up = time.monotonic() + SETTLE_S
         while True:
-            self.rig.fetch_truth()  # what was stored meanwhile must not look like nobody's
-            tables = Tables(self.rig.database_url)
-            self.rig.fetch_truth()
+            tables = Tables(self.rig.database_url, since_us=self.began_us - STORED_EARLIER_US)
             sights = self.rig.watch.sights[self._sights :]
-            self.rig.fetch_truth()
-            verdict = judge(self.rig.truth, tables, sights, after=self._after, until=until, extra=extra)
+            self.rig.fetch_truth()  # last: what was stored or seen meanwhile must not look like nobody's
+            verdict = judge(
+                self.rig.truth, tables, sights, after=self._after, until=until, extra=extra, altered=altered,
+                known=self.rig.strangers,
+            )  # fmt: skip
             if not verdict.problems or time.monotonic() > give_up:
                 return verdict
             time.sleep(0.2)

@@ -39,7 +39,7 @@ def stored(frames: list[dict[str, Any]], *, gaps: tuple[GapRow, ...] = (), malfo
     keys: set[Key] = {key for frame in frames if (key := row_key(frame)) is not None}
     tables.rows = defaultdict(set, {CONN: keys})
     tables.trades, tables.gaps = set(), list(gaps)
-    tables.malformed = [MalformedRow(CONN, "why", malformed)] if malformed else []
+    tables.malformed = [MalformedRow(CONN, 2_000, "why", malformed)] if malformed else []
     return tables
 
 

@@ -130,15 +130,21 @@ class Watch:
                 self.feeds.append((_now_us(), batch.feed))
         for event in batch.events:
             view.on_event(event)
+            self._note_change(ticker, view)  # one that heals within the batch was a change all the same
         self._look(ticker, view)
 
-    def _look(self, ticker: str, view: FeedView) -> None:
+    def _note_change(self, ticker: str, view: FeedView) -> str:
         why = view.why_invalid(time.monotonic())
         if why != self.why[ticker]:
             self.changes.append(Change(_now_us(), ticker, why))
             self.why[ticker] = why
+        return why
+
+    def _look(self, ticker: str, view: FeedView) -> None:
+        why = self._note_change(ticker, view)
         basis = view.basis
-        if not why and basis is not None:
+        # Crossed within one time stamp a book is in mid-update: valid, but nobody decides on it.
+        if not why and basis is not None and not view.book.is_crossed:
             conn, sid, _generation, seq = basis
             yes, no = view.book.levels
             self.sights.append(Sight(_now_us(), ticker, conn, sid, seq, (dict(yes), dict(no))))

@@ -22,6 +22,8 @@ On a frame to a client (`type` and `ticker` of the frame, `account`):
     hold                sent `delay_ms` later; frames behind it pass
     slow                it and all behind it on this connection `delay_ms` later
     garble              sent with `text` in place of it, or with the bytes of `hex` (which need be no UTF-8)
+    alter               sent with each match of the regular expression `pattern` replaced by `by`
+    renew               sent, and behind it a fresh snapshot of its market that nobody asked for
     inject              `text`, or the bytes of `hex`, sent before it
     pad                 sent with spaces behind it, `bytes` long in all
     cut_frame           its first `bytes` bytes, then the connection is cut
@@ -51,6 +53,7 @@ the first that fits is taken. Source: faults.md, "The harness".
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -203,6 +206,22 @@ class Garble(_Saying, frozen=True, kw_only=True, tag="garble"):
     pass
 
 
+class Alter(FrameFault, frozen=True, kw_only=True, tag="alter"):
+    pattern: str
+    by: str
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        try:
+            re.compile(self.pattern)
+        except re.error as exc:
+            raise ValueError(f"pattern is no regular expression: {exc}") from exc
+
+
+class Renew(FrameFault, frozen=True, kw_only=True, tag="renew"):
+    pass
+
+
 class Inject(_Saying, frozen=True, kw_only=True, tag="inject"):
     pass
 
@@ -282,8 +301,8 @@ class LagReads(Fault, frozen=True, kw_only=True, tag="lag_reads"):
 
 AnyFault = (
     Drop | ApplyThenDrop | ApplyThenDelay | Answer | ApplyThenAnswer | Cut | Delay
-    | Lose | Repeat | Swap | Hold | Slow | Garble | Inject | Pad | CutFrame | Silence | NoPings | Close | Fail
-    | Refuse | Ignore | CloseAtOnce | LagReads
+    | Lose | Repeat | Swap | Hold | Slow | Garble | Alter | Renew | Inject | Pad | CutFrame | Silence | NoPings | Close
+    | Fail | Refuse | Ignore | CloseAtOnce | LagReads
 )  # fmt: skip
 
 

@@ -1,18 +1,20 @@
 """What faults do to frames on their way to one client. No socket, no clock: steps come out.
 
-    frames ──► Line.carry ──► Send · SendLater · CutAfter · CloseWith · EndSubscription
+    frames ──► Line.carry ──► Send · SendLater · CutAfter · CloseWith · EndSubscription · SendSnapshot
 
 A line without faults passes everything on; `is_plain` says so, that nobody needs to look at its frames one by one.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import msgspec
 
 from feed.exchange.faults.plan import FaultPlan
 from feed.exchange.faults.script import (
+    Alter,
     Close,
     CutFrame,
     Fail,
@@ -23,6 +25,7 @@ from feed.exchange.faults.script import (
     Lose,
     NoPings,
     Pad,
+    Renew,
     Repeat,
     Silence,
     Slow,
@@ -59,7 +62,14 @@ class EndSubscription(msgspec.Struct, frozen=True):
     code: int
 
 
-Step = Send | SendLater | CutAfter | CloseWith | EndSubscription
+class SendSnapshot(msgspec.Struct, frozen=True):
+    """Send a market's whole book on a subscription, with its next number."""
+
+    sid: int
+    ticker: str
+
+
+Step = Send | SendLater | CutAfter | CloseWith | EndSubscription | SendSnapshot
 
 
 class _Subject(msgspec.Struct):
@@ -114,9 +124,9 @@ class Line:
         if fault is None:
             return self._pass(frame)
         self._plan.note(fault, at_us=now_us, account=self._account, what=frame[:200].decode(errors="replace"))
-        return self._spoil(fault, frame, head.sid)
+        return self._spoil(fault, frame, head.sid, ticker)
 
-    def _spoil(self, fault: FrameFault, frame: bytes, sid: int) -> list[Step]:
+    def _spoil(self, fault: FrameFault, frame: bytes, sid: int, ticker: str) -> list[Step]:
         match fault:
             case Lose():
                 return []
@@ -132,6 +142,10 @@ class Line:
                 return self._pass(frame)
             case Garble():
                 return self._pass(fault.payload)
+            case Alter():
+                return self._pass(re.sub(fault.pattern.encode(), fault.by.encode(), frame))
+            case Renew():
+                return [*self._pass(frame), SendSnapshot(sid, ticker)]
             case Inject():
                 return [self._timed(fault.payload), *self._pass(frame)]
             case Pad():

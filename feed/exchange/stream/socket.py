@@ -168,6 +168,10 @@ class Sockets:
                     transport.close()
                 case faulty.CloseWith():
                     await client.close(step.code)
+                case faulty.SendSnapshot():
+                    subscription = session.subscriptions.get(step.sid)
+                    if subscription is not None:
+                        self._exchange.hub.send_snapshot(subscription, step.ticker)
                 case faulty.EndSubscription():
                     subscription = session.subscriptions.get(step.sid)
                     if subscription is not None:

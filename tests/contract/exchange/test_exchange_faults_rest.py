@@ -156,6 +156,7 @@ async def test_faults_are_listed_and_removed(venue: Venue) -> None:
         ([{"do": "garble"}], "text or hex"),
         ([{"do": "garble", "text": "x", "hex": "00"}], "text or hex"),
         ([{"do": "inject", "hex": "xyz"}], "hex"),
+        ([{"do": "alter", "pattern": "(", "by": ""}], "pattern"),
         ([{"do": "pad", "bytes": 0}], "bytes"),
         ([{"do": "close_at_once", "code": 70_000}], "code"),
         ([{"do": "lag_reads", "lag_ms": 0}], "lag_ms"),

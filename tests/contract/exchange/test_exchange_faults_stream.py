@@ -106,6 +106,25 @@ async def test_B8_a_frame_may_be_no_text_at_all(venue: Venue) -> None:
     assert closed.value.sent.code == 1007  # what a client says to it
 
 
+async def test_B8_a_frame_may_be_altered_in_part(venue: Venue) -> None:
+    async with venue.socket() as socket:
+        await a_book(socket, A)
+        await arm(venue, do="alter", pattern='"price_dollars":"[^"]*"', by='"price_dollars":null')
+        await venue.order("bid", "0.1000")
+        assert (await socket.next())["msg"]["price_dollars"] is None
+
+
+async def test_B7_a_snapshot_may_come_unasked(venue: Venue) -> None:
+    async with venue.socket() as socket:
+        await a_book(socket, A)
+        await arm(venue, do="renew", type="orderbook_delta")
+        await venue.order("bid", "0.1000")
+        frames = [await socket.next(), await socket.next()]
+    assert [frame["type"] for frame in frames] == ["orderbook_delta", "orderbook_snapshot"]
+    assert numbers(frames) == [2, 3]
+    assert frames[1]["msg"]["yes_dollars_fp"] == [["0.1000", frames[0]["msg"]["delta_fp"]]]
+
+
 async def test_B9_a_snapshot_may_be_larger_than_a_mebibyte(venue: Venue) -> None:
     await venue.order("bid", "0.1000")
     await arm(venue, do="pad", type="orderbook_snapshot", bytes=3 << 20)

@@ -219,7 +219,7 @@ def test_B13_a_snapshot_that_never_comes_is_asked_for_with_growing_pauses() -> N
         books.tick(NOW + second * 1_000_000)
         requests.append(books.take().snapshots_wanted)
     asked = [(second, wanted) for second, wanted in enumerate(requests) if wanted]
-    assert [second for second, _ in asked] == [0, 1, 3, 7, 15, 31]
+    assert [second for second, _ in asked] == [0, 1, 2, 4, 8, 16, 32]
     assert asked[1][1] == [(1, ["M-1", "M-2"])], "once more together"
     assert asked[2][1] == [(1, ["M-1"]), (1, ["M-2"])], "then singly: one may spoil the other"
 

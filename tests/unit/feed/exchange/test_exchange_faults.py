@@ -10,7 +10,7 @@ import pytest
 
 from feed.exchange.faults.plan import FaultPlan
 from feed.exchange.faults.script import BadFaultScript, read_faults, read_file
-from feed.exchange.faults.stream import CloseWith, CutAfter, EndSubscription, Line, Send, SendLater, Step
+from feed.exchange.faults.stream import CloseWith, CutAfter, EndSubscription, Line, Send, SendLater, SendSnapshot, Step
 
 
 def a_plan(*faults: dict[str, Any], seed: int = 1, now_us: int = 0) -> FaultPlan:
@@ -41,6 +41,11 @@ ONE, TWO, THREE = delta(1), delta(2), delta(3)
         ({"do": "slow", "delay_ms": 5, "skip": 1}, [Send(ONE), SendLater(TWO, 5), SendLater(THREE, 5)]),
         ({"do": "garble", "text": "{", "skip": 1}, [Send(ONE), Send(b"{"), Send(THREE)]),
         ({"do": "garble", "hex": "ff7b", "skip": 1}, [Send(ONE), Send(b"\xff{"), Send(THREE)]),
+        (
+            {"do": "alter", "pattern": '"KXA-(.)"', "by": r"null", "skip": 1},
+            [Send(ONE), Send(TWO.replace(b'"KXA-1"', b"null")), Send(THREE)],
+        ),
+        ({"do": "renew", "skip": 1}, [Send(ONE), Send(TWO), SendSnapshot(3, "KXA-1"), Send(THREE)]),
         ({"do": "pad", "bytes": 99, "skip": 1}, [Send(ONE), Send(TWO + b" " * (99 - len(TWO))), Send(THREE)]),
         ({"do": "inject", "text": "x", "skip": 2}, [Send(ONE), Send(TWO), Send(b"x"), Send(THREE)]),
         ({"do": "cut_frame", "bytes": 4, "skip": 1}, [Send(ONE), CutAfter(TWO, 4)]),
