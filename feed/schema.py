@@ -297,7 +297,35 @@ class CommandAnswer(msgspec.Struct, frozen=True, array_like=True, tag=4):
     reason: str
 
 
-JournalBody = OrderState | FillState | Decision | StateChange | CommandAnswer
+class RateSample(msgspec.Struct, frozen=True, array_like=True, tag=5):
+    """What a trader was worth in the minute that ends now; None is unknown, not zero.
+
+    Sides are ladders: `yes` our YES bids, `no` our NO bids. Shares of the sides' qualifying scores are billionths,
+    floored; `present` are those of the `observed_s` seconds in which we rested and qualified; `ahead` and `buffer` are
+    of our best order; `fills` and `trading_ud` (before fees) are so far.
+    """
+
+    state: str
+    observed_s: int
+    rate_ud_h: int | None = None
+    share_yes_ppb: int | None = None
+    share_no_ppb: int | None = None
+    present_yes_s: int | None = None
+    present_no_s: int | None = None
+    resting_yes_cx: int | None = None
+    resting_no_cx: int | None = None
+    ahead_yes_cx: int | None = None
+    ahead_no_cx: int | None = None
+    buffer_yes_cx: int | None = None
+    buffer_no_cx: int | None = None
+    position_cx: int | None = None
+    yes_bid_cc: int | None = None
+    yes_ask_cc: int | None = None
+    fills: int | None = None
+    trading_ud: int | None = None
+
+
+JournalBody = OrderState | FillState | Decision | StateChange | CommandAnswer | RateSample
 
 
 class JournalEntry(msgspec.Struct, frozen=True, array_like=True):

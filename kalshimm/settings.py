@@ -20,6 +20,8 @@ KALSHIMM_LIVE = env.boolean("KALSHIMM_LIVE")
 DEBUG = env.boolean("KALSHIMM_DEBUG")
 # The gateway's waits for a silent or lost connection, in percent of their length: less only where faults are tried out.
 KALSHIMM_WAITS_PERCENT = env.integer("KALSHIMM_WAITS_PERCENT", 100, minimum=1, maximum=100)
+# The tape in Redis while the database does not take it; past it the oldest is dropped, with a gap row and an alarm.
+KALSHIMM_TAPE_BYTES = env.integer("KALSHIMM_TAPE_BYTES", 2 << 30, minimum=1 << 20, maximum=1 << 40)
 
 KALSHI_ENV = env.choice("KALSHI_ENV", ("local", "demo", "prod"), "local")
 KALSHI_REST_URL = env.text("KALSHI_REST_URL")

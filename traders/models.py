@@ -96,10 +96,10 @@ class Trader(models.Model):
 
 
 class Order(models.Model):
-    """An order's latest state, by account and client order id."""
+    """An order's latest state, by account and client order id, else the venue's order id."""
 
     account = models.CharField(max_length=64, help_text="`paper` for dry-run orders.")
-    client_order_id = models.CharField(max_length=64)
+    client_order_id = models.CharField(max_length=64, blank=True, help_text="Empty: a person's order without one.")
     order_id = models.CharField(max_length=64, blank=True)
     trader = models.ForeignKey(Trader, null=True, on_delete=models.SET_NULL, db_constraint=False)
     ticker = models.CharField(max_length=128, db_index=True)
@@ -113,10 +113,30 @@ class Order(models.Model):
     reason = models.TextField(blank=True)
     created_at = models.DateTimeField()
     updated_at = models.DateTimeField(db_index=True)
-    journal_number = models.BigIntegerField(help_text="Journal line this state comes from; an older line never wins.")
+    journal_number = models.BigIntegerField(
+        help_text="Newest line of its trader's journal on it; an older line never wins. 0: no trader has told of it."
+    )
+    # What the account's own stream adds; where it has told of an order, its word is the order's state.
+    told_at = models.DateTimeField(null=True, help_text="Time of the account's newest word on it. Empty: none yet.")
+    venue_time = models.DateTimeField(null=True, help_text="The venue's time of the change it tells.")
+    is_complete = models.BooleanField(
+        default=False, db_default=False, help_text="Rests no more, and all its fills are known."
+    )
+    is_external = models.BooleanField(default=False, db_default=False, help_text="Not placed by this installation.")
+    group_id = models.CharField(max_length=64, blank=True, default="", db_default="")
+    exchange_index = models.IntegerField(null=True)
+    subaccount = models.IntegerField(default=0, db_default=0)
+    expires_at = models.DateTimeField(null=True)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["account", "client_order_id"], name="order_once")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["account", "client_order_id"], name="order_once", condition=~models.Q(client_order_id="")
+            ),
+            models.UniqueConstraint(
+                fields=["account", "order_id"], name="order_once_by_id", condition=models.Q(client_order_id="")
+            ),
+        ]
         ordering = ["-updated_at"]
 
 
@@ -135,9 +155,12 @@ class Fill(models.Model):
     count_cx = models.BigIntegerField()
     is_taker = models.BooleanField()
     fee_ud = models.BigIntegerField(null=True, help_text="Micro-dollars; empty = unknown.")
-    position_cx = models.BigIntegerField(help_text="Net Yes position after it.")
+    position_cx = models.BigIntegerField(null=True, help_text="Its trader's net Yes position after it.")
     inferred = models.BooleanField(default=False, help_text="From ticker volume, not from a print.")
     time = models.DateTimeField(db_index=True)
+    is_external = models.BooleanField(null=True, help_text="Of an order that is not ours. Empty: unknown.")
+    exchange_index = models.IntegerField(null=True)
+    subaccount = models.IntegerField(default=0, db_default=0)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["account", "order_id", "trade_id"], name="fill_once")]

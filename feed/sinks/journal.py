@@ -1,43 +1,38 @@
-"""Traders' journals: orders, fills, decisions. Every statement may be repeated: an older line never wins."""
+"""Traders' journals: orders, fills, decisions, samples. Every statement may be repeated: an older line never wins."""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import Any
 
+import msgspec
 from psycopg.types.json import Jsonb
 
 from feed import schema
 from feed.sinks.base import Entry, Gathered, to_time
+from feed.sinks.dictionary import Dictionary
+from feed.sinks.orders import INSERT_FILL_NOTED, UPSERT_ORDER_NOTED, noted_fill, noted_order
 from kalshimm.runtime.database import AsyncConnection
-
-UPSERT_ORDER = """
-INSERT INTO traders_order (account, client_order_id, order_id, trader_id, ticker, mode, side, price_cc, placed_cx,
-    filled_cx, remaining_cx, status, reason, created_at, updated_at, journal_number)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
-ON CONFLICT (account, client_order_id) DO UPDATE SET
-    order_id = excluded.order_id, placed_cx = excluded.placed_cx, filled_cx = excluded.filled_cx,
-    remaining_cx = excluded.remaining_cx, price_cc = excluded.price_cc, status = excluded.status,
-    reason = excluded.reason, updated_at = excluded.updated_at, journal_number = excluded.journal_number
-WHERE traders_order.journal_number < excluded.journal_number
-"""
-
-INSERT_FILL = """
-INSERT INTO traders_fill (account, order_id, trade_id, client_order_id, trader_id, ticker, mode, side, price_cc,
-    count_cx, is_taker, fee_ud, position_cx, inferred, time)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
-ON CONFLICT (account, order_id, trade_id) DO NOTHING
-"""
 
 INSERT_DECISION = """
 INSERT INTO traders_decision (time, trader, number, kind, reason, figures) VALUES (%s, %s, %s, %s, %s, %s)
 ON CONFLICT DO NOTHING
 """
 
+_FIGURES = schema.RateSample.__struct_fields__
+INSERT_SAMPLE = (
+    f"INSERT INTO traders_ratesample (time, trader, mode, market, {', '.join(_FIGURES)}) "  # noqa: S608 - own names
+    f"VALUES (%s, %s, %s, {', '.join(['%s'] * (len(_FIGURES) + 1))}) ON CONFLICT DO NOTHING"
+)
+
 RAISE_MARK = """
 INSERT INTO traders_journalmark (trader, number) VALUES (%s, %s)
 ON CONFLICT (trader) DO UPDATE SET number = greatest(traders_journalmark.number, excluded.number)
 """
+
+COUNTED = {
+    UPSERT_ORDER_NOTED: "orders", INSERT_FILL_NOTED: "fills", INSERT_DECISION: "decisions", INSERT_SAMPLE: "samples",
+}  # fmt: skip
 
 
 class JournalSink:
@@ -49,6 +44,7 @@ class JournalSink:
     def __init__(self) -> None:
         self.acknowledged: dict[int, int] = {}
         self._fresh: dict[int, int] = {}
+        self._markets = Dictionary("markets_marketkey", "ticker", "varchar")
 
     def decode(self, entry: Entry) -> schema.JournalEntry:
         decoded = schema.decode_journal(entry.payload)
@@ -61,18 +57,19 @@ class JournalSink:
 
     async def store(self, connection: AsyncConnection, values: list[Any]) -> Counter[str]:
         lines: list[schema.JournalEntry] = values
-        groups: dict[str, list[tuple[Any, ...]]] = {UPSERT_ORDER: [], INSERT_FILL: [], INSERT_DECISION: []}
+        sampled = {line.ticker for line in lines if isinstance(line.body, schema.RateSample)}
+        await self._markets.resolve(connection, sampled)
+        groups: defaultdict[str, list[tuple[Any, ...]]] = defaultdict(list)
         self._fresh = {}
         for line in lines:
-            statement, row = _values(line)
+            statement, row = self._statement(line)
             groups[statement].append(row)
             self._fresh[line.trader] = max(line.number, self._fresh.get(line.trader, 0))
         stored: Counter[str] = Counter()
         async with connection.cursor() as cursor:
-            for statement, values_list in groups.items():
-                if values_list:
-                    await cursor.executemany(statement, values_list)
-                    stored[_NAMES[statement]] += cursor.rowcount
+            for statement, rows in groups.items():
+                await cursor.executemany(statement, rows)
+                stored[COUNTED[statement]] += cursor.rowcount
             await cursor.executemany(RAISE_MARK, list(self._fresh.items()))
         return stored
 
@@ -85,36 +82,29 @@ class JournalSink:
         for trader, number in self._fresh.items():
             self.acknowledged[trader] = max(number, self.acknowledged.get(trader, 0))
         self._fresh = {}
+        self._markets.committed()
 
     def rolled_back(self) -> None:
         self._fresh = {}
+        self._markets.rolled_back()
 
-
-_NAMES = {UPSERT_ORDER: "orders", INSERT_FILL: "fills", INSERT_DECISION: "decisions"}
-
-
-def _values(line: schema.JournalEntry) -> tuple[str, tuple[Any, ...]]:
-    time, body = to_time(line.time_us), line.body
-    match body:
-        case schema.OrderState():
-            return UPSERT_ORDER, (
-                line.account, body.client_order_id, body.order_id, line.trader, line.ticker, line.mode, body.side,
-                body.price_cc, body.placed_cx, body.filled_cx, body.remaining_cx, body.status, body.reason, time, time,
-                line.number,
-            )  # fmt: skip
-        case schema.FillState():
-            return INSERT_FILL, (
-                line.account, body.order_id, body.trade_id, body.client_order_id, line.trader, line.ticker, line.mode,
-                body.side, body.price_cc, body.count_cx, body.is_taker, body.fee_ud, body.position_cx, body.inferred,
-                time,
-            )  # fmt: skip
-        case schema.Decision():
-            figures = Jsonb({**body.figures, "repeats": body.repeats})
-            return INSERT_DECISION, (time, line.trader, line.number, "decision", body.reason, figures)
-        case schema.StateChange():
-            return INSERT_DECISION, (time, line.trader, line.number, body.state, body.reason, Jsonb({}))
-        case schema.CommandAnswer():
-            kind = "done" if body.is_done else "refused"
-            return INSERT_DECISION, (
-                time, line.trader, line.number, kind, body.reason, Jsonb({"command": body.command_id}),
-            )  # fmt: skip
+    def _statement(self, line: schema.JournalEntry) -> tuple[str, tuple[Any, ...]]:
+        """Return the statement that stores a line, with its values."""
+        time, body = to_time(line.time_us), line.body
+        match body:
+            case schema.OrderState():
+                return UPSERT_ORDER_NOTED, noted_order(line, body)
+            case schema.FillState():
+                return INSERT_FILL_NOTED, noted_fill(line, body)
+            case schema.Decision():
+                figures = Jsonb({**body.figures, "repeats": body.repeats})
+                return INSERT_DECISION, (time, line.trader, line.number, "decision", body.reason, figures)
+            case schema.StateChange():
+                return INSERT_DECISION, (time, line.trader, line.number, body.state, body.reason, Jsonb({}))
+            case schema.CommandAnswer():
+                kind = "done" if body.is_done else "refused"
+                command = Jsonb({"command": body.command_id})
+                return INSERT_DECISION, (time, line.trader, line.number, kind, body.reason, command)
+            case schema.RateSample():
+                market = self._markets.numbers[line.ticker]
+                return INSERT_SAMPLE, (time, line.trader, line.mode, market, *msgspec.structs.astuple(body))

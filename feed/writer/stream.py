@@ -38,6 +38,13 @@ RETRY_MOST_S = 5.0
 REMIND_EVERY_S = 60.0
 
 
+# Ids of another generation say nothing of what is stored: a store that began anew this instant is left alone.
+TRIM = """
+if redis.call('GET', KEYS[2]) ~= ARGV[2] then return 0 end
+return redis.call('XTRIM', KEYS[1], 'MINID', '=', ARGV[1])
+"""
+
+
 class StreamWriter:
     """Moves one stream into the database.
 
@@ -103,14 +110,15 @@ class StreamWriter:
             if await watermark.has_history(connection, stream):
                 await self._note_lost(f"{stream}: the store began anew; what it held before is lost")
             return
-        self.position = known
-        await self._trim()  # a writer that died between commit and trim left it to us
         info = await self._info()
-        if known.number is None:
-            self.position = Position(known.entry_id, info.taken_off)
-        elif info.added is not None and info.added < known.number:
+        if info.added is not None and info.added < (known.number or 0):
             self.position = START
             await self._note_lost(f"{stream} was deleted; what it held and was not stored is lost")
+            return
+        self.position = known
+        await self._trim()  # a writer that died between commit and trim left it to us
+        if known.number is None:
+            self.position = Position(known.entry_id, (await self._info()).taken_off)
 
     async def _info(self) -> StreamInfo:
         pipeline = self._redis.pipeline(transaction=False)
@@ -267,7 +275,9 @@ class StreamWriter:
         """Take off the stream what is stored, if nobody else reads it."""
         if self.sink.is_trimmed:
             milliseconds, _, number = self.watermark.partition("-")
-            await self._redis.xtrim(self.sink.stream, minid=f"{milliseconds}-{int(number) + 1}", approximate=False)
+            first_kept = f"{milliseconds}-{int(number) + 1}"
+            keys = (self.sink.stream, schema.GENERATION)
+            await self._redis.eval(TRIM, len(keys), *keys, first_kept, self._generation)
 
 
 async def _add(batch: Batch, chunk: Chunk) -> None:

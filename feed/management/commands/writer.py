@@ -25,5 +25,10 @@ class Command(BaseCommand):
 
 
 async def _run(stop: asyncio.Event) -> None:
-    writer = Writer(redis_url=settings.REDIS_URL, dsn=conninfo(settings.DATABASES["default"]), clock=SystemClock())
+    writer = Writer(
+        redis_url=settings.REDIS_URL,
+        dsn=conninfo(settings.DATABASES["default"]),
+        clock=SystemClock(),
+        tape_bytes=settings.KALSHIMM_TAPE_BYTES,
+    )
     await writer.run(stop)

@@ -6,54 +6,17 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-import psycopg
 import pytest
 import redis
 
 from feed import schema
-from feed.publisher import tape_commands
-from feed.sinks.base import Sink
 from feed.sinks.journal import JournalSink
 from feed.sinks.log import LogSink
 from feed.sinks.tape import TapeBatch, TapeSink
 from feed.writer import StreamWriter
-from kalshimm.runtime import streams
 from kalshimm.runtime.clock import SystemClock
 from kalshimm.runtime.logs import LOG_STREAM, LOG_VERSION, LogEntry
-
-CONN = 41
-BEFORE = 1_795_337_400_000_000
-
-
-def a_delta(seq: int, *, ticker: str = "M-1") -> schema.DeltaRow:
-    return schema.DeltaRow(BEFORE + seq, schema.TimeSource.EXCHANGE, ticker, seq, 0, 4_200, 100)
-
-
-def publish(client: redis.Redis, rows: list[schema.TapeRow]) -> None:
-    for command in tape_commands(schema.TAPE, CONN, rows):
-        client.execute_command(*command)
-
-
-class Bench:
-    """Runs stream writers over what lies on the streams, until nothing is left."""
-
-    def __init__(self, redis_url: str, dsn: str) -> None:
-        self.client = streams.connect(redis_url, block_s=1)
-        self.dsn = dsn
-
-    async def drain(self, sink: Sink) -> StreamWriter:
-        writer = StreamWriter(client=self.client, dsn=self.dsn, sink=sink, clock=SystemClock())
-        stop = asyncio.Event()
-        stop.set()  # a writer asked to stop stores what is on the stream first
-        await writer.run(stop)
-        return writer
-
-    async def rows(self, query: str) -> list[tuple[Any, ...]]:
-        async with await psycopg.AsyncConnection.connect(self.dsn) as connection:
-            return list(await (await connection.execute(query)).fetchall())  # type: ignore[arg-type]
-
-    async def count(self, table: str) -> int:
-        return (await self.rows(f"SELECT count(*) FROM {table}"))[0][0]
+from tests.integration.feed.writerbench import BEFORE, CONN, Bench, a_delta, a_line, an_order, publish
 
 
 @pytest.fixture
@@ -142,6 +105,64 @@ async def test_D2_a_store_that_began_anew_is_read_from_its_start_with_a_gap_row(
     assert "began anew" in (await bench.rows("SELECT reason FROM feed_feedgap"))[0][0]
 
 
+async def test_D6_what_was_trimmed_before_it_was_read_becomes_a_gap_row_with_an_alarm(
+    bench: Bench, redis_client: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    publish(redis_client, [a_delta(1)])
+    await bench.drain(TapeSink(schema.TAPE))
+    for seq in range(2, 12):
+        publish(redis_client, [a_delta(seq)])
+    redis_client.xtrim(schema.TAPE, maxlen=3, approximate=False)
+    await bench.drain(TapeSink(schema.TAPE))
+    assert await bench.count("markets_book_delta") == 4
+    gaps = "SELECT reason, expected, received FROM feed_feedgap"
+    assert await bench.rows(gaps) == [("kmm:tape:0: 7 entries were trimmed before they were stored", 2, 9)]
+    assert "STREAM_HOLE" in [getattr(record, "alert", "") for record in caplog.records]
+
+
+async def test_D6_a_hole_with_nothing_behind_it_is_noted_once(bench: Bench, redis_client: redis.Redis) -> None:
+    publish(redis_client, [a_delta(1)])
+    await bench.drain(TapeSink(schema.TAPE))
+    publish(redis_client, [a_delta(2)])
+    redis_client.xtrim(schema.TAPE, maxlen=0, approximate=False)
+    for _ in range(2):
+        await bench.drain(TapeSink(schema.TAPE))
+    assert await bench.rows("SELECT expected, received FROM feed_feedgap") == [(2, 3)]
+    publish(redis_client, [a_delta(3)])
+    await bench.drain(TapeSink(schema.TAPE))
+    assert await bench.count("feed_feedgap") == 1
+
+
+async def test_D6_a_stream_that_was_deleted_is_read_from_its_new_start_with_a_gap_row(
+    bench: Bench, redis_client: redis.Redis
+) -> None:
+    publish(redis_client, [a_delta(1)])
+    publish(redis_client, [a_delta(2)])
+    await bench.drain(TapeSink(schema.TAPE))
+    redis_client.delete(schema.TAPE)
+    entry = schema.encode(schema.TapeEntry(schema.VERSION, CONN, [a_delta(3)]))
+    redis_client.xadd(schema.TAPE, {schema.FIELD: entry}, id="1-1")
+    await bench.drain(TapeSink(schema.TAPE))
+    assert await bench.count("markets_book_delta") == 3
+    assert "was deleted" in (await bench.rows("SELECT reason FROM feed_feedgap"))[0][0]
+
+
+async def test_A12_what_a_writer_left_untrimmed_is_taken_off_and_not_stored_again(
+    bench: Bench, redis_client: redis.Redis
+) -> None:
+    publish(redis_client, [a_delta(1)])
+    entries = redis_client.xrange(schema.TAPE)
+    await bench.drain(TapeSink(schema.TAPE))
+    redis_client.delete(schema.TAPE)
+    for entry_id, fields in entries:  # as if it had died between commit and trim
+        redis_client.xadd(schema.TAPE, fields, id=entry_id)
+    publish(redis_client, [a_delta(2)])
+    writer = await bench.drain(TapeSink(schema.TAPE))
+    assert writer.stored == {"deltas": 1}
+    assert redis_client.xlen(schema.TAPE) == 0
+    assert await bench.count("feed_feedgap") == 0
+
+
 async def test_D7_an_entry_nobody_can_read_is_set_aside_and_the_stream_goes_on(
     bench: Bench, redis_client: redis.Redis
 ) -> None:
@@ -201,15 +222,6 @@ async def test_acknowledgements_outlive_the_writer(bench: Bench, redis_client: r
     assert another.acknowledged == {3: 7}
 
 
-def a_line(number: int, body: schema.JournalBody, *, trader: int = 3) -> bytes:
-    line = schema.JournalEntry(schema.VERSION, trader, number, BEFORE + number, "paper", "dry-run", "M-1", body)
-    return schema.encode(line)
-
-
-def an_order(filled: int, status: str) -> schema.OrderState:
-    return schema.OrderState("c-1", "o-1", 0, 4_200, 1_000, filled, 1_000 - filled, status, "")
-
-
 async def test_journal_lines_become_orders_fills_and_decisions_once(bench: Bench, redis_client: redis.Redis) -> None:
     fill = schema.FillState("c-1", "o-1", "t-1", 0, 4_200, 400, False, None, 400, False)
     lines = [
@@ -228,6 +240,18 @@ async def test_journal_lines_become_orders_fills_and_decisions_once(bench: Bench
     assert await bench.rows("SELECT count_cx, fee_ud FROM traders_fill") == [(400, None)]
     assert await bench.rows("SELECT reason FROM traders_decision") == [("joins best bid",)]
     assert sink.acknowledged == {3: 4}
+
+
+async def test_a_minutes_sample_is_stored_once_beside_the_number_of_its_market(
+    bench: Bench, redis_client: redis.Redis
+) -> None:
+    sample = schema.RateSample("quoting", 60, rate_ud_h=1_200_000, share_yes_ppb=250_000_000, position_cx=-400)
+    for _ in range(2):
+        redis_client.xadd(schema.JOURNAL, {schema.FIELD: a_line(5, sample)})
+    await bench.drain(JournalSink())
+    columns = "ticker, trader, state, observed_s, rate_ud_h, share_yes_ppb, share_no_ppb, position_cx"
+    joined = f"SELECT {columns} FROM traders_ratesample s JOIN markets_marketkey m ON m.id = s.market"
+    assert await bench.rows(joined) == [("M-1", 3, "quoting", 60, 1_200_000, 250_000_000, None, -400)]
 
 
 async def test_log_records_are_stored_with_their_fields(bench: Bench, redis_client: redis.Redis) -> None:

@@ -1,0 +1,28 @@
+"""What the feed stores besides the books: where history came from, and what is true of each account."""
+
+from __future__ import annotations
+
+from feed.models.account import (
+    AccountBalance,
+    AccountDifference,
+    AccountState,
+    OrderGroup,
+    Position,
+    QueuePosition,
+    Settlement,
+)
+from feed.models.history import Connection, FeedGap, MalformedFrame, Watermark
+
+__all__ = [
+    "AccountBalance",
+    "AccountDifference",
+    "AccountState",
+    "Connection",
+    "FeedGap",
+    "MalformedFrame",
+    "OrderGroup",
+    "Position",
+    "QueuePosition",
+    "Settlement",
+    "Watermark",
+]
