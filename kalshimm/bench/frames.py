@@ -76,23 +76,19 @@ def tape(markets: int, deltas: int, *, seed: int = SEED) -> Tape:
     return Tape(listed, forward + back)
 
 
-def _tick_cc(number: int) -> int:
+def tick_cc(number: int) -> int:
     return TENTH_CC if number % TENTHS_EACH == 0 else CENT_CC
 
 
 def _top_cc(number: int, side: int) -> int:
     """Return the best price a side of this market may ever have: one tick away from meeting the other side."""
     yes_top_cc = 2_000 + number * 700 % 6_000
-    return yes_top_cc if side == Side.YES else DOLLAR_CC - yes_top_cc - _tick_cc(number)
+    return yes_top_cc if side == Side.YES else DOLLAR_CC - yes_top_cc - tick_cc(number)
 
 
 def _market(number: int, chance: random.Random) -> Market:
     yes, no = (
-        [
-            (_top_cc(number, side) - k * _tick_cc(number), _size_cx(chance))
-            for k in range(DEPTH)
-            if chance.random() < 0.8
-        ]
+        [(_top_cc(number, side) - k * tick_cc(number), _size_cx(chance)) for k in range(DEPTH) if chance.random() < 0.8]
         for side in Side
     )
     market_id = uuid.UUID(int=chance.getrandbits(128), version=4)
@@ -103,7 +99,7 @@ def _delta(number: int, books: list[OrderBook], chance: random.Random) -> Delta:
     """Apply and return a change near the touch: more of a level, less of it, or all of it gone."""
     side = chance.randrange(2)
     steps = min(int(chance.expovariate(0.35)), DEPTH - 1)
-    price_cc = _top_cc(number, side) - steps * _tick_cc(number)
+    price_cc = _top_cc(number, side) - steps * tick_cc(number)
     held_cx = books[number].size_cx(side, price_cc)
     delta_cx = _size_cx(chance)
     if held_cx and chance.random() < 0.5:

@@ -7,6 +7,7 @@ from kalshimm.bench.exchange import ExchangeBench
 from kalshimm.bench.gateway import GatewayBench
 from kalshimm.bench.latency import LatencyBench
 from kalshimm.bench.report import Bench
+from kalshimm.bench.sustained import SustainedBench
 from kalshimm.bench.writer import WriterBench
 
 ALL: tuple[Bench, ...] = (
@@ -14,6 +15,7 @@ ALL: tuple[Bench, ...] = (
     ExchangeBench(),
     GatewayBench(),
     LatencyBench(),
+    SustainedBench(),
     WriterBench(),
 )
 BENCHES = {bench.name: bench for bench in ALL}

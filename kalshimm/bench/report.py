@@ -124,6 +124,7 @@ class Bench(abc.ABC):
     reference: ClassVar[str]
     goal: ClassVar[Goal]
     others: ClassVar[tuple[Comparison, ...]] = ()
+    default_effort: ClassVar[Effort] = Effort(rounds=5, seconds=4.0)
 
     @abc.abstractmethod
     async def run(self, effort: Effort, progress: Progress) -> list[Round]:

@@ -42,9 +42,10 @@ OTHERS_SETTINGS = ("KALSHI", "DATABASE_URL", "REDIS_URL")
 class Child:
     """A process of the bench's own."""
 
-    def __init__(self, name: str, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, name: str, process: asyncio.subprocess.Process, log: Path) -> None:
         self.name = name
         self.process = process
+        self._log = log
         self._seen = psutil.Process(process.pid)
 
     def cpu_s(self) -> float:
@@ -53,8 +54,10 @@ class Child:
         return float(times.user + times.system)
 
     def require_alive(self) -> None:
+        """Raise KalshimmError with its last words if it has ended."""
         if self.process.returncode is not None:
-            raise KalshimmError(f"The bench's {self.name} ended by itself with {self.process.returncode}.")
+            said = self._log.read_text(errors="replace").strip().splitlines()[-1:]
+            raise KalshimmError(" ".join([f"The bench's {self.name} ended with {self.process.returncode}:", *said]))
 
     async def line(self) -> bytes:
         """Return its next line of output.
@@ -102,15 +105,9 @@ async def child(
             pass_fds=keep,
         )
     try:
-        yield Child(name, process)
-    except KalshimmError as exc:
-        raise KalshimmError(" ".join([str(exc), *_last_line(log)])) from exc
+        yield Child(name, process, log)
     finally:
         await _stop(process)
-
-
-def _last_line(log: Path) -> list[str]:
-    return log.read_text(errors="replace").strip().splitlines()[-1:]
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:

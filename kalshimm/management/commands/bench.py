@@ -8,9 +8,7 @@ import msgspec
 from django.core.management.base import BaseCommand, CommandParser
 
 from kalshimm.bench.registry import BENCHES
-from kalshimm.bench.report import Effort, Report, Result, measure
-
-ROUNDS, SECONDS = 5, 4.0
+from kalshimm.bench.report import Report, Result, measure
 
 
 class Command(BaseCommand):
@@ -23,14 +21,15 @@ class Command(BaseCommand):
             f"  {bench.name:<10} {bench.about};\n{'':<13}against {bench.reference}" for bench in BENCHES.values()
         )
         parser.add_argument("name", choices=BENCHES, metavar="NAME", help=", ".join(BENCHES))
-        parser.add_argument("--rounds", type=_rounds, default=ROUNDS, help=f"how many rounds ({ROUNDS})")
-        parser.add_argument("--seconds", type=_seconds, default=SECONDS, help=f"length of a round ({SECONDS:g})")
-        parser.add_argument("--rate", type=_rate, default=0.0, help="messages a second, where a bench plays at one")
+        parser.add_argument("--rounds", type=_rounds, help="how many rounds (a bench's own default)")
+        parser.add_argument("--seconds", type=_seconds, help="length of a round (a bench's own default)")
+        parser.add_argument("--rate", type=_rate, help="messages a second, where a bench plays at one")
         parser.add_argument("--json", action="store_true", help="print one document on one line")
 
     def handle(self, *_args: Any, **options: Any) -> None:
         bench = BENCHES[options["name"]]
-        effort = Effort(options["rounds"], options["seconds"], options["rate"])
+        given = {name: options[name] for name in ("rounds", "seconds", "rate") if options[name] is not None}
+        effort = msgspec.structs.replace(bench.default_effort, **given)
         self.stderr.write(f"{bench.name}: {bench.about}; against {bench.reference}")
         report = asyncio.run(measure(bench, effort, self.stderr.write))
         self.stdout.write(msgspec.json.encode(report).decode() if options["json"] else _table(report))

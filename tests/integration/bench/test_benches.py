@@ -51,3 +51,11 @@ def test_latency_is_measured_against_a_bare_socketpair(manage: Any) -> None:
         for way in ("", "floor_"):
             p50, p90, p99 = (one["more"][f"{way}p{part}_us_at_{rate}"] for part in (50, 90, 99))
             assert 0 < p50 <= p90 <= p99
+
+
+@pytest.mark.long
+def test_a_sustained_rate_is_played_through_the_real_processes(manage: Any) -> None:
+    report = run(manage, "sustained", "--rate", "2000", deadline_s=110)
+    assert (report["floor"], report["aim"], report["judged"]) == (20_000, 50_000, "figure at 2.0 M/s typed decode")
+    more = report["rounds"][0]["more"]
+    assert {"gateway_cpus", "writer_cpus", "trader_3_cpus", "blaster_share_of_cpu", "writer_behind_s"} <= more.keys()

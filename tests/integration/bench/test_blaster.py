@@ -60,7 +60,7 @@ class Client:
         return sum(market.is_valid for market in self.books.markets.values())
 
     def levels(self, tickers: list[str]) -> list[object]:
-        return [self.books.markets[ticker].book.levels for ticker in tickers]
+        return [self.books.markets[ticker].levels for ticker in tickers]
 
 
 class Server:
