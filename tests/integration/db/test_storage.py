@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from io import StringIO
@@ -19,10 +20,14 @@ from pytest_django.fixtures import Settings
 
 from kalshimm.db import plan, storage
 from kalshimm.db.jobs import failed_jobs
+from kalshimm.db.retention import delete_old_rows
 from kalshimm.db.storage import Storage, chunk_widths
+from kalshimm.management.commands.health import failing
 from markets.models import BookDelta, Ticker, Trade
 from tests.integration.db.conftest import Server
 from traders.models import RateSample
+
+Manage = Callable[..., subprocess.CompletedProcess[str]]
 
 DAY = timedelta(days=1)
 MINUTE = timedelta(minutes=1)
@@ -140,6 +145,20 @@ def test_a_retention_of_0_keeps_for_ever(server: Server, settings: Settings) -> 
     assert RateSample.objects.using(server.alias).filter(trader=trader).count() == 1
 
 
+@pytest.mark.long
+def test_on_timescaledb_nothing_is_deleted_row_by_row(migrated_timescale: Server) -> None:
+    server, trader = migrated_timescale, migrated_timescale.a_market()
+    insert(server, [a_sample(trader, now() - 3_000 * DAY)])
+    assert delete_old_rows(server.connection, now(), plan.RETENTION_DAYS) == {}
+    assert RateSample.objects.using(server.alias).filter(trader=trader).count() == 1
+
+
+def test_a_retention_that_makes_no_sense_is_refused_with_its_name(manage: Manage) -> None:
+    done = manage("storage", env={"KALSHIMM_RETENTION_TRADE_DAYS": "-1"})
+    assert done.returncode == 2
+    assert done.stderr == "KALSHIMM_RETENTION_TRADE_DAYS: expected 0 to 36500, found -1\n"
+
+
 def policies(server: Server, kind: str) -> dict[str, dict[str, str]]:
     query = "SELECT hypertable_name, config FROM timescaledb_information.jobs WHERE proc_name = %s"
     return {
@@ -189,6 +208,8 @@ def test_a_job_that_failed_is_told(migrated_timescale: Server) -> None:
     )
     (failed,) = failed_jobs(server.connection) or []
     assert (failed.table, failed.failures, failed.message) == ("ops_beat", 2, "no space left")
+    (service,) = failing([failed])
+    assert (service.ok, service.state, service.last_event) == (False, "failed 2 times", "no space left")
     server.rows("DELETE FROM _timescaledb_internal.bgw_job_stat")
     assert failed_jobs(server.connection) == []
 
