@@ -478,10 +478,11 @@ class Books:
             self._distrust(market)
 
     def lost(self, reason: str, now_us: int) -> None:
-        """Entries of ours never reached the streams: note the gap, and repeat every leased book whole."""
+        """What we wrote is not all there: note the gap, tell every state again, and every leased book whole."""
         self._gap_row(reason, 0, 0, 0, now_us)
         self._feed_changed = True
         for market in self.markets.values():
+            market.told_seq = NEVER_TOLD
             if not market.is_leased:
                 continue
             # First of all the end of what readers have: its next entries may be among the lost ones.

@@ -79,11 +79,14 @@ class Gateway:
         )  # fmt: skip
         self._books: Books | None = None
         self._state, self._reason = "connecting", ""
+        self._generation = ""
+        self._interest_kept_until_s = 0.0
+        self._is_late = False
         self._dirty = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
         await streams.require(self._redis)
-        await streams.generation(self._redis, schema.GENERATION)
+        self._generation = await streams.generation(self._redis, schema.GENERATION)
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._link.run(stop), name="link")
@@ -139,13 +142,29 @@ class Gateway:
     async def _follow_interest(self) -> None:
         """Read who wants which market, and let the subscriptions follow."""
         try:
-            self._interest = await self._read_interest()
+            await self._look_for_new_store()
+            wanted = await self._read_interest()
+            is_kept = self._clock.monotonic() < self._interest_kept_until_s
+            self._interest = self._interest | wanted if is_kept else wanted
             if not self._is_swept:
                 await self._sweep()
         except (RedisError, OSError, TimeoutError) as exc:
             logger.warning("interest cannot be read: %s", exc, extra={"action": "interest_unread"})
             return  # what was wanted a moment ago is still wanted
         self._subscribe()
+
+    async def _look_for_new_store(self) -> None:
+        """Give an emptied store what its readers need: whole books, and the markets that were wanted a moment ago."""
+        generation = await streams.generation(self._redis, schema.GENERATION)
+        if generation == self._generation:
+            return
+        self._generation = generation
+        logger.error("the store began anew", extra={"action": "store_generation", "alert": "STORE_BEGAN_ANEW"})
+        # Holders renew their leases in time; until then an empty list means nothing.
+        self._interest_kept_until_s = self._clock.monotonic() + schema.INTEREST_LEASE_S
+        if self._books is not None:
+            self._books.lost("the store began anew: what it held and nobody had read is lost", self._clock.wall_us())
+            self._dirty.set()
 
     async def _sweep(self) -> None:
         """Once a connection: take away the latest states of markets that lost their readers while we were away."""
@@ -297,6 +316,7 @@ class Gateway:
         """Judge crossed books by the clock, and show readers that we live."""
         if self._books is not None:
             self._books.tick(self._clock.wall_us())
+            self._judge_lag(self._books.last_lag_ms)
             if self._books.session.give_up(ANSWER_TICKS) and self._link.is_open:
                 logger.error("what is subscribed is in doubt: connecting anew", extra={"action": "answer_lost"})
                 await self._link.hang_up()
@@ -308,6 +328,16 @@ class Gateway:
         # Through the queue like everything else: an older state must not overtake a newer one.
         self._publisher.add_feed(self._feed_state())
         self._dirty.set()
+
+    def _judge_lag(self, lag_ms: int | None) -> None:
+        """Say when messages become too late for anybody to quote on, and when they are in time again."""
+        is_late = lag_ms is not None and lag_ms >= schema.LAG_MAX_MS
+        if is_late and not self._is_late:
+            fields = {"action": "feed_late", "alert": "FEED_LATE", "lag_ms": lag_ms}
+            logger.error("messages come %d ms late: no book is trusted", lag_ms, extra=fields)
+        elif self._is_late and not is_late:
+            logger.warning("messages come in time again", extra={"action": "feed_in_time"})
+        self._is_late = is_late
 
     async def _relay_turn(self) -> None:
         try:

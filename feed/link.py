@@ -130,7 +130,7 @@ class Link:
             first_s, most_s = self._waits.reconnect_first_s, self._waits.reconnect_most_s
             wait = delay_s(attempt, first_s=first_s, most_s=most_s, jitter=random.random())
             fields = {"action": "link_lost"} | ({"alert": self._alert} if attempt >= ALERT_ATTEMPTS else {})
-            message = "no %s: %s Attempt %d follows in %.1f s."
+            message = "no %s: %s Attempt %d follows in %.2f s."
             logger.warning(message, self._what, reason, attempt, wait, extra=fields)
             await wait_or_stop(stop, wait)
 

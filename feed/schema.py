@@ -41,6 +41,7 @@ FIELD = b"d"
 
 FEED_EVERY_S = 0.25
 FEED_ENTRY_MAX_S = 1.5  # an older newest entry means the gateway is gone: no quotes
+LAG_MAX_MS = 5_000  # later messages are no ground for a quote
 CONNECTION_SILENT_MAX_S = 15.0  # the venue pings every 10 s
 INTEREST_LEASE_S = 30  # a holder renews well before
 INTEREST_LINGER_S = 60

@@ -23,6 +23,7 @@ from feed.schema import (
     FEED,
     FEED_ENTRY_MAX_S,
     FIELD,
+    LAG_MAX_MS,
     VERSION,
     BookDelta,
     BookEvent,
@@ -41,7 +42,6 @@ from markets.core.book import NegativeLevel, OrderBook
 
 Entries = list[tuple[bytes, dict[bytes, bytes]]]  # what Redis answers; its client's types allow much more
 
-LAG_MAX_MS = 5_000
 READ_ENTRIES = 1_000
 WALK_BACK_ENTRIES = 200
 PRINTS_KEPT = 1_000  # far more than one round trip of the gateway holds of one market

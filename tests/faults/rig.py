@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import psycopg
 import redis
 
 from feed import schema
@@ -27,7 +28,7 @@ from tests.faults.processes import PrivateValkey, Worker
 from tests.faults.tables import GapRow, MalformedRow, Tables, gaps_since
 from tests.faults.tap import Tap
 from tests.faults.truth import Key, Truth
-from tests.faults.watch import Watch
+from tests.faults.watch import Sight, Watch
 
 OWNER = "owner"  # whose key the gateway has; faults name it, so that nobody else is struck
 HEAL_S = 30.0
@@ -218,6 +219,31 @@ class Case:
         lines = (self.output(self.rig.gateway) + self.output(self.rig.writer)).splitlines()
         return [word.removeprefix("alert=") for line in lines for word in line.split() if word.startswith("alert=")]
 
+    def stored_alerts(self) -> list[str]:
+        """Return the alerts that came through `kmm:log` into the service log since the case began, waiting for one."""
+        query = """
+            SELECT fields->>'alert' FROM ops_service_log
+            WHERE fields ? 'alert' AND time >= to_timestamp(%s / 1000000.0) ORDER BY time
+        """
+        found: list[str] = []
+
+        def look() -> bool:
+            with psycopg.connect(self.rig.database_url) as connection:
+                found[:] = [alert for (alert,) in connection.execute(query, (self.began_us,))]
+            return bool(found)
+
+        self.until(look, "an alert in the service log")
+        return found
+
+    def sights(self) -> list[Sight]:
+        """Return the books that readers called valid since the case began."""
+        return self.rig.watch.sights[self._sights :]
+
+    @staticmethod
+    def wait(seconds: float) -> None:
+        """Let a fault last."""
+        time.sleep(max(0.0, seconds))
+
     def gaps(self, reason: str = "") -> list[GapRow]:
         """Return the gap rows stored since the case began whose reason holds `reason`."""
         return [gap for gap in gaps_since(self.rig.database_url, self.began_us) if reason in gap.reason]
@@ -242,8 +268,7 @@ class Case:
             self.until_valid()
         self.rig.control("DELETE", "/faults")
         last_us = applied[-1].at_us
-        self._until_news(last_us)
-        verdict = self._settled(extra, altered)
+        verdict = self._settled(last_us, extra, altered)
         assert not verdict.problems, "\n".join(verdict.problems[:SHOWN])
         assert verdict.rows_after(last_us) >= 1, "no row was judged after the fault"
         assert not heals or verdict.books_after(last_us) >= 1, "no book was judged after the fault"
@@ -251,29 +276,23 @@ class Case:
         self.is_judged = True
         return verdict
 
-    def _until_news(self, at_us: int) -> None:
-        """Wait until the exchange has sent, and a reader has seen, something after the last fault."""
-
-        def has_news() -> bool:
-            self.rig.fetch_truth()
-            return any(m.at_us > at_us and m.key is not None for m in self.rig.truth.messages[-50:])
-
-        self.until(has_news, "messages after the fault")
-
-    def _settled(self, extra: int, altered: int) -> Verdict:
-        self.rig.fetch_truth()
-        until = self.rig.truth.last_number
+    def _settled(self, last_us: int, extra: int, altered: int) -> Verdict:
+        """Judge again and again until all is stored and something of it came after the last fault, or time is up."""
+        until = 0
         give_up = time.monotonic() + SETTLE_S
         while True:
             tables = Tables(self.rig.database_url, since_us=self.began_us - STORED_EARLIER_US)
             sights = self.rig.watch.sights[self._sights :]
             self.rig.fetch_truth()  # last: what was stored or seen meanwhile must not look like nobody's
+            until = until or self.rig.truth.last_number
             verdict = judge(
                 self.rig.truth, tables, sights, after=self._after, until=until, extra=extra, altered=altered,
                 known=self.rig.strangers,
             )  # fmt: skip
-            if not verdict.problems or time.monotonic() > give_up:
+            has_news = verdict.rows_after(last_us) > 0
+            if (not verdict.problems and has_news) or time.monotonic() > give_up:
                 return verdict
+            until = until if has_news else 0
             time.sleep(0.2)
 
     def _state(self) -> str:

@@ -5,6 +5,7 @@ import pytest
 from feed.schema import (
     CONNECTION_SILENT_MAX_S,
     FEED_ENTRY_MAX_S,
+    LAG_MAX_MS,
     VERSION,
     BookDelta,
     BookSnapshot,
@@ -13,7 +14,7 @@ from feed.schema import (
     FeedState,
 )
 from markets.core.units import Side
-from traders.feedview import LAG_MAX_MS, PRINTS_KEPT, FeedView, _since_snapshot
+from traders.feedview import PRINTS_KEPT, FeedView, _since_snapshot
 
 NOW_S = 100.0
 

@@ -1,0 +1,38 @@
+"""Row B14: a venue that accepts and hangs up at once, with waits cut to a hundredth: else it would take an hour."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from feed.link import ALERT_ATTEMPTS, Waits
+from kalshimm.runtime.backoff import delay_s
+from tests.faults.rig import Case, Options
+
+PERCENT = 1
+
+
+@pytest.fixture(scope="module")
+def rig_options() -> Options:
+    return Options(waits_percent=PERCENT)
+
+
+@pytest.mark.parametrize("times", [8, pytest.param(100, marks=pytest.mark.long)])
+def test_B14_attempts_follow_the_back_off_raise_an_alert_and_leave_one_connection(case: Case, times: int) -> None:
+    case.arm({"do": "close_at_once", "times": times})
+    case.rig.control("POST", "/clients/close", {"account": "owner", "code": 1013})
+    case.until_applied(times + 1)
+    case.judge(faults=times + 1)
+    told = re.findall(r"Attempt (\d+) follows in ([\d.]+) s", case.output(case.rig.gateway))
+    assert len(told) >= times
+    waits = Waits().scaled(PERCENT)
+    for attempt, wait in told:
+        full = delay_s(int(attempt), first_s=waits.reconnect_first_s, most_s=waits.reconnect_most_s, jitter=0.0)
+        assert full / 2 - 0.01 <= float(wait) <= full + 0.01, "printed to a hundredth of a second"
+    assert case.alerts().count("FEED_DOWN") == len(told) - ALERT_ATTEMPTS + 1
+    clients = case.rig.control("GET", "/state")["clients"]
+    assert [sorted(s["channel"] for s in client["subscriptions"]) for client in clients] == [
+        ["market_lifecycle_v2", "orderbook_delta", "ticker", "trade"]
+    ]
+    assert "FEED_DOWN" in case.stored_alerts()
