@@ -1,6 +1,6 @@
 """What the gateway does with a processor: socket → book → Redis, beside the same without the socket.
 
-The real `manage.py gateway` follows 500 markets, every fifth of them leased, and a blaster plays a lap of the tape to
+The real `manage.py gateway` follows 500 markets, a fifth of them leased, and a blaster plays a lap of the tape to
 it as fast as it reads; messages are divided by the gateway's own processor time, and every one must stand on the tape.
 The reference is the product's own books and publisher in this process, fed with the same frames from memory, leased
 and published alike, in batches as large as the gateway's were in that round, into another database of the same store.
@@ -26,7 +26,6 @@ from kalshimm.bench.rig import BlasterClient, Child, Rig, all_valid, count_tape,
 from kalshimm.errors import KalshimmError
 
 MARKETS = 500
-LEASED_EACH = 5
 MEMORY_OVER_TYPED_MIN = 0.18
 RECONNECT_MARKETS = 5_000
 IN_MEMORY_DATABASE = 1
@@ -36,7 +35,7 @@ class GatewayBench(Bench):
     """The bench named `gateway`."""
 
     name = "gateway"
-    about = f"the gateway process, socket to Redis, over {MARKETS} markets of which every fifth is leased"
+    about = f"the gateway process, socket to Redis, over {MARKETS} markets of which a fifth is leased"
     unit = "messages per CPU second of the gateway process"
     reference = "the same frames from memory through decode, book and the same streams, per CPU second"
     goal = Goal(floor=0.60, aim=0.80, on="ratio")
@@ -79,7 +78,7 @@ async def _rounds(own: Rig, material: Material, effort: Effort, progress: Progre
         own.blaster(markets=MARKETS, deltas=deltas) as blaster,
         own.gateway(blaster.ws_url) as gateway,
     ):
-        await want(client, tickers, tickers[::LEASED_EACH])
+        await want(client, tickers, [tickers[number] for number in material.tape.leased])
         await all_valid(client, len(tickers), gateway=gateway)
         for number in range(1, effort.rounds + 1):
             figure, more = await _through_socket(client, blaster, gateway, deltas)
@@ -125,8 +124,8 @@ async def _from_memory(client: redis_async.Redis, redis_url: str, material: Mate
     publisher = Publisher(redis_url)
     for snapshot in material.snapshots:
         own.receive(snapshot, books.TIME_US)
-    for ticker in material.tape.tickers[::LEASED_EACH]:
-        own.lease(ticker, is_leased=True, now_us=books.TIME_US)
+    for number in material.tape.leased:
+        own.lease(material.tape.tickers[number], is_leased=True, now_us=books.TIME_US)
     publisher.add(own.conn, own.take())
     await publisher.send()
     await client.xtrim(schema.TAPE, maxlen=0, approximate=False)

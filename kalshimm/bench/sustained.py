@@ -1,6 +1,6 @@
 """How many messages a second gateway, writer and three traders live with on two cores, with nothing lost.
 
-All are the real processes on stores of their own, durable as an installation's: the gateway follows 500 markets, every
+All are the real processes on stores of their own, durable as an installation's: the gateway follows 500 markets, a
 fifth of them leased, three of them traded; a blaster plays deltas at a steady rate. A rate is held when all were sent
 in time, every single one is a row of the table, no gap was noted, the writer stood at the end of the tape a moment
 after the last one, and the traders show the touch that the tape ends with.
@@ -42,7 +42,6 @@ from markets.core.units import DOLLAR_CC
 from traders.start import Start, write_start
 
 MARKETS = 500
-LEASED_EACH = 5
 TRADERS = 3
 CORES = 2
 LAP_DELTAS = 200_000
@@ -167,8 +166,9 @@ class Stack:
     async def begin(self, blaster: BlasterClient, children: dict[str, Child]) -> None:
         """Wait until every book is valid, for the traders too, and what was on the tape before is stored."""
         self._blaster, self._children = blaster, children
-        await want(self._client, self._tape.tickers, self._tape.tickers[::LEASED_EACH])
-        self._conn = await all_valid(self._client, len(self._tape.tickers), gateway=children["gateway"])
+        tickers = self._tape.tickers
+        await want(self._client, tickers, [tickers[number] for number in self._tape.leased])
+        self._conn = await all_valid(self._client, len(tickers), gateway=children["gateway"])
         if await _waited(self._is_drained) is None:
             raise KalshimmError("The writer does not come to the end of the tape.")
         if problem := await self._traders_problem():
@@ -223,7 +223,9 @@ class Stack:
         problem, start_s = "the traders have not begun", time.monotonic()
         while problem and time.monotonic() - start_s < SETTLE_WITHIN_S:
             await asyncio.sleep(POLL_S)
-            problems = [await self._trader_problem(n, expected[_traded(n)]) for n in range(1, TRADERS + 1)]
+            problems = [
+                await self._trader_problem(n, expected[self._tape.leased[n - 1]]) for n in range(1, TRADERS + 1)
+            ]
             problem = next((one for one in problems if one), "")
         return problem
 
@@ -249,11 +251,6 @@ async def _waited(is_so: Callable[[], Awaitable[bool]]) -> float | None:
             return None
         await asyncio.sleep(POLL_S)
     return time.monotonic() - start_s
-
-
-def _traded(trader: int) -> int:
-    """Return the index of the market that a trader trades: a leased one."""
-    return (trader - 1) * LEASED_EACH
 
 
 def _order(entry_id: str) -> tuple[int, int]:
@@ -287,7 +284,7 @@ async def _stack(stores: Scratch, tape: Tape) -> AsyncIterator[Stack]:
 
 def _write_start(own: Rig, trader: int, tape: Tape) -> None:
     """Write what the supervisor would: a paper trader of one market that joins the best prices."""
-    market = _traded(trader)
+    market = tape.leased[trader - 1]
     start = Start(
         trader=trader,
         name=f"bench-{trader}",

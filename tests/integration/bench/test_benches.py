@@ -41,6 +41,7 @@ def test_the_gateway_is_measured_against_its_path_without_a_socket(manage: Any) 
     assert report["rounds"][0]["more"]["messages_a_batch"] >= 1
 
 
+@pytest.mark.long
 def test_latency_is_measured_against_a_bare_socketpair(manage: Any) -> None:
     report = run(manage, "latency")
     assert (report["floor"], report["aim"], report["judged"]) == (5, 3, "ratio")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 
 from feed.kalshi.wire.frames import Delta, Snapshot, decode_frame
 from kalshimm.bench import frames
@@ -25,6 +26,20 @@ def test_a_market_in_ten_has_ticks_of_a_tenth_of_a_cent() -> None:
     tape = frames.tape(50, 20_000)
     fine = {delta.market for delta in tape.deltas if delta.price_cc % frames.CENT_CC}
     assert fine == {0, 10, 20, 30, 40}
+
+
+def test_deltas_do_to_levels_what_recorded_ones_do() -> None:
+    tape = frames.tape(100, 40_000)
+    books = tape.books_at(0)
+    opened = emptied = touched = 0
+    for delta in tape.deltas:
+        book = books[delta.market]
+        best_cc, held_cx = book.best_cc[delta.side], book.size_cx(delta.side, delta.price_cc)
+        emptied += book.apply(delta.side, delta.price_cc, delta.delta_cx) == 0
+        opened += not held_cx
+        touched += book.best_cc[delta.side] != best_cc
+    parts = [count / len(tape.deltas) for count in (opened, emptied, touched)]
+    assert parts == pytest.approx([0.07, 0.07, 0.05], abs=0.015)  # STATS.md, section 1
 
 
 def test_frames_say_what_the_deltas_are() -> None:
