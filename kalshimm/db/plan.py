@@ -4,9 +4,10 @@ The same on every server. TimescaleDB keeps each table in chunks of time, packs 
 columnstore, drops chunks older than the retention, and keeps the views computed (continuous aggregates); on plain
 PostgreSQL the views are ordinary ones over the rows that are still kept, and a job deletes the old rows.
 
-One SELECT serves both, so that both give the same figures. Rows of one moment are put in order by what is left of their
-key, bytewise: any order would do there, but it must be the same on every server. A migration that changes a column
-below a view has to drop the view first; `manage.py storage` makes it anew.
+One SELECT serves both, so that both give the same figures; on TimescaleDB a row that comes minutes late counts from the
+next refresh on. Rows of one moment are put in order by what is left of their key, bytewise: any order would do there,
+but it must be the same on every server. A migration that changes a column below a view has to drop the view first;
+`manage.py storage` makes it anew.
 """
 
 from __future__ import annotations

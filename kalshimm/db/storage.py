@@ -24,7 +24,7 @@ from timescale.db.models.fields import TimescaleDateTimeField
 from kalshimm.db import steps
 from kalshimm.db.plan import AGGREGATES, HISTORY, Aggregate, HistoryTable
 from kalshimm.db.steps import Actual, Policy, Step, Wanted
-from kalshimm.errors import ConfigurationError
+from kalshimm.errors import ConfigurationError, KalshimmError
 
 LOCK = 7_315_802_604  # any number, the same in every kalshimm
 OLDEST_TIMESCALE = (2, 19)  # the first that says columnstore and refreshes in batches
@@ -47,21 +47,40 @@ SELECT hypertable_name, proc_name,
 FROM timescaledb_information.jobs WHERE hypertable_schema = current_schema()
 """
 CONTINUOUS = """
-SELECT view_name, obj_description(format('%%I.%%I', view_schema, view_name)::regclass, 'pg_class')
+SELECT view_name, obj_description(format('%I.%I', view_schema, view_name)::regclass, 'pg_class')
 FROM timescaledb_information.continuous_aggregates WHERE view_schema = current_schema()
 """
 VIEWS = """
 SELECT relname, obj_description(oid, 'pg_class') FROM pg_class
 WHERE relnamespace = current_schema()::regnamespace AND relkind = 'v' AND relname = ANY(%s)
 """
+MISSING = (
+    "SELECT name FROM unnest(%s::text[]) WITH ORDINALITY AS t (name, n) WHERE to_regclass(name) IS NULL ORDER BY n"
+)
+SIZES = """
+SELECT relname, pg_total_relation_size(oid) FROM pg_class
+WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r' AND relname = ANY(%s)
+"""
+TIMESCALE_SIZES = """
+SELECT hypertable_name, hypertable_size(format('%I.%I', hypertable_schema, hypertable_name)::regclass)
+FROM timescaledb_information.hypertables WHERE hypertable_schema = current_schema()
+UNION ALL
+SELECT view_name, hypertable_size(
+    format('%I.%I', materialization_hypertable_schema, materialization_hypertable_name)::regclass)
+FROM timescaledb_information.continuous_aggregates WHERE view_schema = current_schema()
+"""
 
 
 class Kept(msgspec.Struct, frozen=True):
-    """One table or view: what it is here, for how many days it is kept (0 for ever), and what this run changed."""
+    """One table or view: what it is here, for how many days it is kept (0 for ever), and what this run changed.
+
+    `bytes` is what it takes on disk with its indexes, packed where it is; None for an ordinary view.
+    """
 
     name: str
     kind: str
     kept_days: int
+    bytes: int | None
     changes: list[str]
     is_outdated: bool = False
 
@@ -93,7 +112,10 @@ class Storage:
 
         Raises:
             ConfigurationError: The server's TimescaleDB is too old or lacks its community part.
+            KalshimmError: The database is not migrated.
         """
+        for (name,) in self._rows(MISSING, [[table.name for table in HISTORY]]):
+            raise KalshimmError(f"The database has no table {name}; run `manage.py migrate` first.")
         with self._alone():
             self._connection.prepare_database()  # the server may have got TimescaleDB since it was migrated
             version = timescale_version(self._connection)
@@ -105,6 +127,7 @@ class Storage:
             )
             done = list(self._carry_out(todo, say))
             outdated = [] if rebuild else steps.outdated(self.wanted, actual)
+            sizes = self._sizes(on_timescale=version is not None)
         table, view = ("hypertable", "continuous aggregate") if version else ("table", "view")
 
         def kept(one: HistoryTable | Aggregate) -> Kept:
@@ -114,6 +137,7 @@ class Storage:
                 name=one.name,
                 kind=table if isinstance(one, HistoryTable) else view,
                 kept_days=self.wanted.retention_days[rows.kept],
+                bytes=sizes.get(one.name),
                 changes=[step.words for step in done if step.subject == one.name],
                 is_outdated=one.name in outdated,
             )
@@ -136,6 +160,11 @@ class Storage:
         names = [view.name for view in self.wanted.aggregates]
         return {name: mark or "" for name, mark in self._rows(VIEWS, [names])}
 
+    def _sizes(self, *, on_timescale: bool) -> dict[str, int]:
+        if on_timescale:
+            return dict(self._rows(TIMESCALE_SIZES))
+        return dict(self._rows(SIZES, [[table.name for table in HISTORY]]))
+
     def _carry_out(self, todo: Iterator[Step], say: Callable[[Step], None]) -> Iterator[Step]:
         for step in todo:
             say(step)
@@ -156,7 +185,7 @@ class Storage:
 
     def _rows(self, query: str, values: list[Any] | None = None) -> list[tuple[Any, ...]]:
         with self._connection.cursor() as cursor:
-            cursor.execute(query, values or [])
+            cursor.execute(query, values)
             return list(cursor.fetchall())
 
 

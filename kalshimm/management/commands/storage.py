@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import connection
+from django.template.defaultfilters import filesizeformat
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from kalshimm.db.steps import Step
 from kalshimm.db.storage import Report, Storage
@@ -51,9 +52,10 @@ def _nothing(_step: Step) -> None:
 
 
 def _print(report: Report) -> None:
-    table = Table(report.server, "is a", "kept", box=None, header_style="bold")
+    table = Table(report.server, "is a", "kept", Column("size", justify="right"), box=None, header_style="bold")
     for kept in report.tables:
-        table.add_row(kept.name, kept.kind, f"{kept.kept_days} days" if kept.kept_days else "for ever")
+        size = "" if kept.bytes is None else filesizeformat(kept.bytes).replace("\xa0", " ")
+        table.add_row(kept.name, kept.kind, f"{kept.kept_days} days" if kept.kept_days else "for ever", size)
     console = Console()
     console.print(table)
     console.print(f"{report.changes} changes." if report.changes else "Nothing had to be changed.")

@@ -22,6 +22,7 @@ from kalshimm.db import plan, storage
 from kalshimm.db.jobs import failed_jobs
 from kalshimm.db.retention import delete_old_rows
 from kalshimm.db.storage import Storage, chunk_widths
+from kalshimm.errors import KalshimmError
 from kalshimm.management.commands.health import failing
 from markets.models import BookDelta, Ticker, Trade
 from tests.integration.db.conftest import Server
@@ -61,6 +62,22 @@ def test_the_command_prints_one_document() -> None:
     changes = {table["name"]: table["changes"] for table in document["tables"]}
     assert changes["markets_candle_1m"] == ["made a view"]
     assert "markets_candle_1m: made a view" in err.getvalue()
+
+
+@pytest.mark.django_db
+def test_a_database_without_the_tables_is_sent_to_migrate() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("DROP TABLE ops_beat")
+    with pytest.raises(KalshimmError, match=r"no table ops_beat; run `manage.py migrate`"):
+        Storage(connection).apply()
+
+
+def test_it_says_what_each_table_takes(server: Server) -> None:
+    server.storage()
+    insert(server, deltas(server.a_market(), now(), range(200)))
+    sizes = {table.name: table.bytes for table in server.storage().tables}
+    assert (sizes["markets_book_delta"] or 0) > 200 * 50
+    assert (sizes["markets_candle_1m"] is not None) is server.is_timescale
 
 
 @pytest.mark.django_db
