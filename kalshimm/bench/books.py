@@ -35,7 +35,7 @@ TAKE_EVERY = 50  # frames of one loop turn, and rows of one tape entry
 TIME_US = 1_795_337_401_000_000
 TYPED_OVER_JSON_MIN = 4.0
 LEAST_CPU_S = 0.25  # of the reference: shorter is nothing but the clock's grain
-INSTALL = "not measured against pykalshi: it is not installed (pip install 'kalshimm[bench]')"
+INSTALL = "not measured against pykalshi, the extra `bench`: python -m pip install 'pykalshi>=2,<2.1'"
 
 
 class _Message(msgspec.Struct):
