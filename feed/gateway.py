@@ -37,6 +37,7 @@ from kalshimm.runtime.worker import every, wait_or_stop
 logger = logging.getLogger(__name__)
 
 RETRY_REDIS_S = 0.25
+SLOW_SEND_S = 0.5  # a write to Redis that took longer is told: readers distrust books at three times that
 REFUSED_FIRST_S = 2.0
 REFUSED_MOST_S = 300.0
 ANSWER_TICKS = 40  # of 250 ms: a command unanswered for longer has lost its answer
@@ -81,7 +82,9 @@ class Gateway:
         self._state, self._reason = "connecting", ""
         self._generation = ""
         self._interest_kept_until_s = 0.0
+        self._away: set[str] = set()  # what Redis does not do for us now
         self._is_late = False
+        self._slowest_send_s = 0.0  # since the last beat
         self._dirty = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -149,9 +152,16 @@ class Gateway:
             if not self._is_swept:
                 await self._sweep()
         except (RedisError, OSError, TimeoutError) as exc:
-            logger.warning("interest cannot be read: %s", exc, extra={"action": "interest_unread"})
+            self._say_away("interest cannot be read", exc, action="interest_unread")
             return  # what was wanted a moment ago is still wanted
+        self._away.discard("interest_unread")
         self._subscribe()
+
+    def _say_away(self, what: str, exc: Exception, *, action: str) -> None:
+        """Say that Redis does not do something, once until it does."""
+        if action not in self._away:
+            logger.warning("%s: %s", what, exc, extra={"action": action})
+        self._away.add(action)
 
     async def _look_for_new_store(self) -> None:
         """Give an emptied store what its readers need: whole books, and the markets that were wanted a moment ago."""
@@ -256,7 +266,7 @@ class Gateway:
         while True:
             await self._dirty.wait()
             self._gather()
-            if not await self._publisher.send():
+            if not await self._timed_send():
                 if stop.is_set():
                     return
                 await wait_or_stop(stop, RETRY_REDIS_S)
@@ -266,6 +276,12 @@ class Gateway:
                 self._after_loss()
             if stop.is_set() and not self._dirty.is_set():
                 return
+
+    async def _timed_send(self) -> bool:
+        began_s = self._clock.monotonic()
+        is_sent = await self._publisher.send()
+        self._slowest_send_s = max(self._slowest_send_s, self._clock.monotonic() - began_s)
+        return is_sent
 
     async def _wake_at_stop(self, stop: asyncio.Event) -> None:
         await stop.wait()
@@ -343,13 +359,17 @@ class Gateway:
         try:
             await self._relay.turn()
         except (RedisError, OSError, TimeoutError) as exc:
-            logger.warning("browsers cannot be told: %s", exc, extra={"action": "relay_failed"})
+            self._say_away("browsers cannot be told", exc, action="relay_failed")
+            return
+        self._away.discard("relay_failed")
 
     async def _beat(self) -> None:
         pulse, books = self._pulse, self._books
         pulse.turn(every_s=BEAT_EVERY_S)
-        pulse.state = self._state
-        pulse.last_event = self._reason
+        slowest_s, self._slowest_send_s = self._slowest_send_s, 0.0
+        pulse.state, pulse.last_event = self._state, self._reason
+        if slowest_s >= SLOW_SEND_S:
+            pulse.state, pulse.last_event = "degraded", f"Redis took {slowest_s:.1f} s for a write"
         if books is not None:
             pulse.counters |= dict(books.counters)
             pulse.counters |= {"duplicates": books.session.duplicates, "strays": books.session.strays}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterable
 
 import redis.asyncio as redis_async
 from redis.asyncio.retry import Retry
@@ -16,6 +17,22 @@ CONNECT_TIMEOUT_S = 2.0
 ANSWER_TIMEOUT_S = 5.0
 
 
+class _Connection(redis_async.Connection):
+    """A connection that is lost in one way only.
+
+    uvloop answers a write on a socket that was reset a moment ago with a RuntimeError, which neither the client
+    library nor anybody who waits for Redis to come back expects.
+    """
+
+    async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
+        try:
+            await super().send_packed_command(command, check_health)
+        except RuntimeError as exc:
+            if "handler is closed" not in str(exc):
+                raise
+            raise RedisConnectionError("Redis closed the connection") from exc
+
+
 def connect(url: str, *, block_s: float = 0.0, retries: int = 0) -> redis_async.Redis:
     """Return a client whose every call ends: connect 2 s, answer 5 s beyond `block_s` of a blocking read.
 
@@ -23,6 +40,7 @@ def connect(url: str, *, block_s: float = 0.0, retries: int = 0) -> redis_async.
     """
     return redis_async.Redis.from_url(
         url,
+        connection_class=_Connection,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
         socket_timeout=ANSWER_TIMEOUT_S + block_s,
         retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), retries),

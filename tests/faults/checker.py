@@ -123,14 +123,14 @@ class _Cover:
         own = [gap for gap in tables.gaps if gap.conn in conns]
         self._ranges = [gap for gap in own if gap.received]
         self._ends = [gap for gap in own if not gap.received and gap.reason != "connection began"]
-        self._store = [gap for gap in tables.gaps if gap.conn == 0 or "entries lost" in gap.reason]
+        self._store = [gap for gap in tables.gaps if gap.conn == 0 or "lost while Redis" in gap.reason]
         self._malformed = {row.place for row in tables.malformed if row.conn in conns}
         began = min(m.at_us for m in truth.messages if m.connection == connection)
         later = [gap for gap in tables.gaps if gap.conn not in conns and gap.reason == "connection began"]
         self._is_followed = any(gap.time_us > began for gap in later)
 
     def covers(self, message: Message, *, is_tail: bool) -> bool:
-        if is_tail and (self._is_followed or self._ends_sid(message.sid)):
+        if is_tail and (self._is_followed or self._is_ended(message)):
             return True
         if any(0 <= gap.time_us - message.at_us <= STORE_GAP_SLACK_US for gap in self._store):
             return True
@@ -138,8 +138,8 @@ class _Cover:
             return False  # nobody can know that a ticker is missing: none may be, without a connection's end
         return (message.sid, message.seq) in self._malformed or any(self._in_range(g, message) for g in self._ranges)
 
-    def _ends_sid(self, sid: int) -> bool:
-        return any(gap.sid in (0, sid) for gap in self._ends)
+    def _is_ended(self, message: Message) -> bool:
+        return any(gap.sid in (0, message.sid) and gap.time_us >= message.at_us for gap in self._ends)
 
     @staticmethod
     def _in_range(gap: GapRow, message: Message) -> bool:

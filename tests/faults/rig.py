@@ -281,6 +281,8 @@ class Case:
         until = 0
         give_up = time.monotonic() + SETTLE_S
         while True:
+            last = self._last_on_tape()
+            self.until(lambda last=last: self._is_stored(last), "what stands on the tape is stored")
             tables = Tables(self.rig.database_url, since_us=self.began_us - STORED_EARLIER_US)
             sights = self.rig.watch.sights[self._sights :]
             self.rig.fetch_truth()  # last: what was stored or seen meanwhile must not look like nobody's
@@ -295,10 +297,26 @@ class Case:
             until = until if has_news else 0
             time.sleep(0.2)
 
+    def _last_on_tape(self) -> tuple[int, int]:
+        newest: Any = self.rig.redis.xrevrange(schema.TAPE, count=1)
+        return _order(newest[0][0].decode()) if newest else (0, 0)
+
+    def _is_stored(self, last: tuple[int, int]) -> bool:
+        """Whether the writer's watermark has come to an entry of the tape."""
+        if last == (0, 0):
+            return True
+        with psycopg.connect(self.rig.database_url) as connection:
+            query = "SELECT entry_id FROM feed_watermark WHERE stream = %s AND generation = %s"
+            generation: Any = self.rig.redis.get(schema.GENERATION)
+            row = connection.execute(query, (schema.TAPE, generation.decode())).fetchone()
+        return row is not None and _order(row[0]) >= last
+
     def _state(self) -> str:
         whys = sorted(set(self.rig.watch.why.values()))
-        return f"readers: {whys}; gateway: {self.output_tail(self.rig.gateway)}"
+        tails = "\n".join(f"{w.name}: {w.output()[-1_500:]}" for w in (self.rig.gateway, self.rig.writer))
+        return f"readers: {whys}\n{tails}"
 
-    @staticmethod
-    def output_tail(worker: Worker) -> str:
-        return worker.output()[-1_500:]
+
+def _order(entry_id: str) -> tuple[int, int]:
+    milliseconds, _, number = entry_id.partition("-")
+    return int(milliseconds), int(number)

@@ -83,6 +83,8 @@ def test_a_malformed_frame_covers_its_own_number() -> None:
 def test_a_connections_end_covers_what_was_still_under_way() -> None:
     assert verdict(stored(without(4, 5))).problems
     assert not verdict(stored(without(4, 5), gaps=(a_gap(0, 0, sid=0, reason="closed"),))).problems
+    earlier = GapRow(CONN, 1, "", "closed", 0, 0, 0)
+    assert verdict(stored(without(4, 5), gaps=(earlier,))).problems
     began = a_gap(0, 0, conn=CONN + 1, sid=0, reason="connection began")
     assert not verdict(stored(without(4, 5), gaps=(began,))).problems
     assert verdict(stored(without(3), gaps=(began,))).problems, "but nothing in its middle"

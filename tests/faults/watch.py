@@ -20,6 +20,7 @@ from kalshimm.runtime import streams
 from traders.feedview import Batch, FeedView, StreamReader
 
 BLOCK_MS = 50
+LOOK_S = 0.05
 RENEW_S = 0.5
 RETRY_S = 0.1
 AWAY = (RedisError, ConnectionError, TimeoutError)
@@ -54,6 +55,7 @@ class Watch:
         self.feeds: list[tuple[int, schema.FeedState]] = []
         self.why: dict[str, str] = dict.fromkeys(tickers, "not looked yet")
         self._url, self._holder = redis_url, holder
+        self._views = {ticker: FeedView() for ticker in tickers}
         self._is_over = False
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
@@ -89,6 +91,7 @@ class Watch:
     async def _follow_all(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._renew(), name="renew")
+            tasks.create_task(self._keep_looking(), name="look")
             for ticker in self.tickers:
                 tasks.create_task(self._follow(ticker), name=ticker)
 
@@ -101,9 +104,16 @@ class Watch:
             await asyncio.sleep(RENEW_S)
         await client.aclose()
 
+    async def _keep_looking(self) -> None:
+        """Look at the clock, whether the store answers or not, as a trader's own loop does."""
+        while not self._is_over:
+            for ticker, view in self._views.items():
+                self._note_change(ticker, view)
+            await asyncio.sleep(LOOK_S)
+
     async def _follow(self, ticker: str) -> None:
         client = streams.connect(self._url, block_s=BLOCK_MS / 1_000)
-        view = FeedView()
+        view = self._views[ticker]
         while not self._is_over:
             try:
                 await self._read(client, ticker, view)
