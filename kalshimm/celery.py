@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging, worker_ready
+from celery.signals import setup_logging, worker_init, worker_ready
 from django.conf import settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kalshimm.settings")
@@ -41,6 +42,18 @@ app.conf.beat_schedule = {
 }
 # The schedule is above and nowhere else: nothing to remember between two starts.
 app.conf.beat_schedule_filename = str(settings.KALSHIMM_HOME / "run" / "celerybeat-schedule")
+
+
+@worker_init.connect  # type: ignore[untyped-decorator]  # celery ships no types
+def _require_schema(**_: Any) -> None:
+    from kalshimm.db.version import require_schema  # Django is set up by now
+    from kalshimm.errors import SchemaMismatch
+
+    try:
+        require_schema()
+    except SchemaMismatch as exc:
+        print(exc, file=sys.stderr)  # noqa: T201 - the one line, as manage.py's commands leave
+        raise SystemExit(exc.exit_code) from exc
 
 
 @worker_ready.connect  # type: ignore[untyped-decorator]  # celery ships no types

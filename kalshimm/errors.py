@@ -7,6 +7,7 @@
     ├── OutcomeUnknown(asked)              exit 4   sent, and nobody knows whether it was done
     ├── AlreadyRunning(what, pid)          exit 1   a second copy on one home
     ├── PortInUse(port)                    exit 1
+    ├── SchemaMismatch(migration)          exit 1   the database is of another version
     ├── HomeNotWritable(path)              exit 1
     ├── BadRecording(path, line, reason)   exit 1
     └── (feed.kalshi.errors.VenueError …)  exit 1   what the venue refused
@@ -107,6 +108,24 @@ class PortInUse(KalshimmError):
     def __init__(self, port: int) -> None:
         self.port = port
         super().__init__(f"Port {port} is in use; free it or choose another with --port or KALSHIMM_PORT.")
+
+
+class SchemaMismatch(KalshimmError):
+    """The database is not of this version.
+
+    Args:
+        migration: The first that one of them has and the other has not, as app.name.
+        is_newer: Whether the database has it and the code has not.
+    """
+
+    def __init__(self, migration: str, *, is_newer: bool) -> None:
+        self.migration = migration
+        super().__init__(
+            f"The database has migration {migration}, which this version of kalshimm does not know; run the version "
+            "that made it, or restore a backup from before it."
+            if is_newer
+            else f"The database lacks migration {migration}; run `manage.py migrate`, or `make up`."
+        )
 
 
 class HomeNotWritable(KalshimmError):

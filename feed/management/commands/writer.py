@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 
 from feed.writer import Writer
+from kalshimm.db.version import require_schema
 from kalshimm.runtime import worker
 from kalshimm.runtime.clock import SystemClock
 from kalshimm.runtime.database import conninfo
@@ -21,6 +22,7 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, **_options: Any) -> None:
         with exclusive(folder(settings.KALSHIMM_HOME, "run") / "writer.lock", what="The writer of this home"):
+            require_schema()
             worker.main(_run, name="writer")
 
 

@@ -6,6 +6,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandParser
 
+from kalshimm.db.version import require_known
 from kalshimm.ops.logins import first_administrator, login_url
 
 
@@ -20,6 +21,7 @@ class Command(BaseCommand):
         parser.add_argument("--port", type=int, default=settings.KALSHIMM_PORT, help="of the web pages")
 
     def handle(self, *_args: Any, **options: Any) -> None:
+        require_known()  # before anything of a newer version is taken for ours
         call_command("migrate", interactive=False, verbosity=0, stdout=self.stderr)
         call_command("storage", verbosity=0, stdout=self.stderr, stderr=self.stderr)
         self.stdout.write(login_url(first_administrator(), port=options["port"]))

@@ -5,6 +5,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
+from kalshimm.db.version import require_schema
 from kalshimm.runtime import worker
 from traders.supervisor import supervise
 
@@ -14,4 +15,5 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def handle(self, *_args: Any, **_options: Any) -> None:
+        require_schema()
         worker.main(lambda stop: supervise(settings.KALSHIMM_HOME, settings.REDIS_URL, stop), name="supervisor")
