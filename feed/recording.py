@@ -1,10 +1,11 @@
 """Read recordings of the exchange, line by line, as the wire frames they were.
 
-Three forms of line, which may be plain, `.gz` or `.zst` (window up to 128 MiB); blank lines are skipped:
+Four forms of line, which may be plain, `.gz` or `.zst` (window up to 128 MiB); blank lines are skipped:
 
     {"type":"orderbook_delta","sid":1,…}             a wire frame as it came
     {"recv_ts_ns":…,"raw":"{…}"}                     the same as text, with its receive time
     {"event_type":…,"payload_json":{…},…}            the envelope of a recorder that kept only the body
+    {"conn":…,"recv_us":…,"row":[…]}                 a row of our own tape (feed.tapefile), with first and last line
 
 A recording that ends in the middle, a line that is no JSON and an event nobody knows raise BadRecording with the
 place: half a recording must not pass for a whole one.
@@ -22,6 +23,7 @@ from typing import Any
 import msgspec
 import zstandard
 
+from feed import schema, tapefile
 from kalshimm.errors import BadRecording
 
 CHUNK = 1 << 20
@@ -46,6 +48,8 @@ class RecordedFrame(msgspec.Struct, frozen=True):
 
     `recv_us` is the recorder's own clock, microseconds, None where it kept none; `connection` counts the
     recorder's connections from 0; `event` is the recorder's event with its word under `event_type`.
+    In a recording of our own `row` is what stood on the tape and `conn` the identity of its connection; `frame` is then
+    made of it, for whoever plays frames, and empty where the row never was one.
     """
 
     line: int
@@ -53,6 +57,8 @@ class RecordedFrame(msgspec.Struct, frozen=True):
     connection: int
     frame: bytes
     event: dict[str, Any] | None = None
+    row: schema.TapeRow | None = None
+    conn: int | None = None
 
 
 class _Line(msgspec.Struct):
@@ -65,6 +71,9 @@ class _Line(msgspec.Struct):
     local_recv_ns: int | None = None
     sequence_number: int | None = None
     market_ticker: str | None = None
+    conn: int | None = None
+    kalshimm_tape: int | None = None
+    kalshimm_tape_end: str | None = None
 
 
 class _SubscribedMsg(msgspec.Struct):
@@ -114,6 +123,7 @@ def read_frames(path: Path) -> Iterator[RecordedFrame]:
                 yield reader.read(number, line)
             except (msgspec.MsgspecError, UnicodeDecodeError, TypeError) as exc:
                 raise BadRecording(path, number, f"does not hold what its kind of line does ({exc}).") from exc
+    reader.finish()
 
 
 class _Reader:
@@ -124,14 +134,25 @@ class _Reader:
         self._connection = -1
         self._sids: dict[str, int] = {}
         self._raw_sids: set[int] = set()
+        self._own: dict[int, tuple[int, tapefile.WireFrames]] = {}  # ordinal and frames by connection
+        self._is_unended = False
+
+    def finish(self) -> None:
+        """Raise BadRecording if the file says of itself that something is missing."""
+        if self._is_unended:
+            raise BadRecording(self._path, None, "has no last line: its recorder was cut off. What is here is whole.")
 
     def read(self, number: int, data: bytes) -> RecordedFrame:
         try:
             line = _decode_line(data)
         except msgspec.MsgspecError as exc:
             raise BadRecording(self._path, number, f"expected one JSON object a line ({exc}).") from exc
+        if line.conn is not None:
+            return self._own_row(number, data)
         if line.event_type is not None:
             return self._envelope(number, line)
+        if line.kalshimm_tape is not None or line.kalshimm_tape_end is not None:
+            return self._own_bound(number, line, data)
         if line.raw is not None:
             recv_us = None if line.recv_ts_ns is None else line.recv_ts_ns // 1_000
             return self._wire(number, line.raw.encode(), recv_us)
@@ -140,6 +161,22 @@ class _Reader:
         raise BadRecording(
             self._path, number, "neither a wire frame nor a recorder's line: it has no `type`, `raw` or `event_type`."
         )
+
+    def _own_row(self, number: int, data: bytes) -> RecordedFrame:
+        told = tapefile.decode_row(data)
+        ordinal, frames = self._own.setdefault(told.conn, (len(self._own), tapefile.WireFrames()))
+        frame, row = frames.of(told.row), told.row
+        event = None if frame else {"event_type": type(row).__name__, "reason": getattr(row, "reason", "")}
+        return RecordedFrame(number, told.recv_us, ordinal, frame, event, row, told.conn)
+
+    def _own_bound(self, number: int, line: _Line, data: bytes) -> RecordedFrame:
+        """First and last line of a recording of our own."""
+        self._is_unended = line.kalshimm_tape_end is None
+        if self._is_unended and line.kalshimm_tape != tapefile.VERSION:
+            found, expected = line.kalshimm_tape, tapefile.VERSION
+            raise BadRecording(self._path, number, f"is of version {found}; this program reads {expected}.")
+        event = {"event_type": "tape_begins" if self._is_unended else "tape_ends", **msgspec.json.decode(data)}
+        return RecordedFrame(number, None, max(len(self._own) - 1, 0), b"", event)
 
     def _wire(self, number: int, frame: bytes, recv_us: int | None) -> RecordedFrame:
         try:

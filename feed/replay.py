@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 import psycopg
 
+from feed import schema
 from feed.books import Books
 from feed.kalshi.session import Session
 from feed.publisher import pack_tape
@@ -34,6 +35,14 @@ FRAMES_A_TURN = 2_000
 WRITER_SILENT_MAX_S = 30.0
 STREAM_ENTRIES_MAX = 2_000  # some 100,000 rows: the reader waits for the writer here
 
+COUNTED = {
+    schema.DeltaRow: "deltas",
+    schema.SnapshotRow: "snapshots",
+    schema.TickerRow: "tickers",
+    schema.TradeRow: "trades",
+    schema.GapRow: "gaps",
+    schema.MalformedRow: "malformed",
+}
 TABLES = ("deltas", "snapshots", "tickers", "trades")
 
 
@@ -134,14 +143,14 @@ class Replay:
             self.result.rows[table] += writer.stored[table]
 
     async def _publish(self, path: Path, recording: int, stream: str, writing: asyncio.Task[None]) -> None:
-        connection, books, seen = -1, None, 0
+        connection, seen = -1, 0
+        books: Books | KeptRows | None = None
         try:
             for frame in read_frames(path):
                 if frame.connection != connection or books is None:
                     await self._finish(stream, books)
                     connection = frame.connection
-                    identity_ = connection_identity(recording, connection)
-                    books = Books(identity_, Session(use_yes_price=self._use_yes_price, adopt=True))
+                    books = self._books(frame, recording)
                 _receive(books, frame)
                 seen += bool(frame.frame)
                 if frame.frame and seen % FRAMES_A_TURN == 0:
@@ -154,14 +163,20 @@ class Replay:
             self.result.frames += seen
         self._tell(path, seen)
 
-    async def _finish(self, stream: str, books: Books | None) -> None:
+    def _books(self, frame: RecordedFrame, recording: int) -> Books | KeptRows:
+        if frame.conn is not None:
+            return KeptRows(frame.conn)
+        identity_ = connection_identity(recording, frame.connection)
+        return Books(identity_, Session(use_yes_price=self._use_yes_price, adopt=True))
+
+    async def _finish(self, stream: str, books: Books | KeptRows | None) -> None:
         if books is None or not books.counters["frames"]:
             return
         await self._send(stream, books)
         self.result.add(books.counters)
 
-    async def _send(self, stream: str, books: Books) -> None:
-        rows = books.take().rows
+    async def _send(self, stream: str, books: Books | KeptRows) -> None:
+        rows = books.take_rows() if isinstance(books, KeptRows) else books.take().rows
         if rows:
             piece = pack_tape(stream, books.conn, rows)
             await self._pipe.send(piece.data, piece.commands)
@@ -191,7 +206,29 @@ class Replay:
             self._progress(path, seen)
 
 
-def _receive(books: Books, frame: RecordedFrame) -> None:
+class KeptRows:
+    """Rows of a connection as they stood on the tape: nothing is to be worked out anew."""
+
+    def __init__(self, conn: int) -> None:
+        self.conn = conn
+        self.counters: Counter[str] = Counter()
+        self._rows: list[schema.TapeRow] = []
+
+    def add(self, row: schema.TapeRow) -> None:
+        self._rows.append(row)
+        self.counters["frames"] += 1
+        self.counters[COUNTED.get(type(row), "others")] += 1
+
+    def take_rows(self) -> list[schema.TapeRow]:
+        rows, self._rows = self._rows, []
+        return rows
+
+
+def _receive(books: Books | KeptRows, frame: RecordedFrame) -> None:
+    if isinstance(books, KeptRows):
+        if frame.row is not None:
+            books.add(frame.row)
+        return
     received_us = frame.recv_us or 0
     if received_us:
         books.tick(received_us)
