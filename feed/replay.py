@@ -147,6 +147,8 @@ class Replay:
         books: Books | KeptRows | None = None
         try:
             for frame in read_frames(path):
+                if not frame.frame and frame.row is None:
+                    continue  # the recorder's own event, which says nothing of the market
                 if frame.connection != connection or books is None:
                     await self._finish(stream, books)
                     connection = frame.connection
@@ -226,11 +228,10 @@ class KeptRows:
 
 def _receive(books: Books | KeptRows, frame: RecordedFrame) -> None:
     if isinstance(books, KeptRows):
-        if frame.row is not None:
-            books.add(frame.row)
+        assert frame.row is not None, "a connection's lines are of one kind"
+        books.add(frame.row)
         return
     received_us = frame.recv_us or 0
     if received_us:
         books.tick(received_us)
-    if frame.frame:
-        books.receive(frame.frame, received_us)
+    books.receive(frame.frame, received_us)

@@ -60,6 +60,7 @@ def forget_history(dsn: str) -> None:
         )
 
 
+@pytest.mark.long
 @pytest.mark.timeout(240)
 def test_A10_a_recording_replayed_is_what_the_live_writer_stored_the_gap_of_a_killed_gateway_included(
     database_url: str, tmp_path: Path, manage: Callable[..., Any]

@@ -122,7 +122,7 @@ def many_rows(dsn: str, count: int) -> None:
         )  # fmt: skip
 
 
-@pytest.mark.parametrize("form", ["csv", "parquet"])
+@pytest.mark.parametrize("form", ["csv", pytest.param("parquet", marks=pytest.mark.long)])
 def test_an_export_that_was_killed_goes_on_and_gives_the_same_bytes(
     form: str, manage: Manage, database_url: str, history: History, tmp_path: Path
 ) -> None:
