@@ -1,4 +1,7 @@
-"""Beats: keys with a time to live, written by the loop that does the work. Silence is the alarm."""
+"""Beats: keys with a time to live, written by the loop that does the work. Silence is the alarm.
+
+Once a minute a beat also goes onto the log stream, as a record of its own kind: the writer keeps those.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import msgspec
 import redis.asyncio as redis_async
 from redis.exceptions import RedisError
 
+from kalshimm.runtime import logs
 from kalshimm.runtime.clock import Clock
 from kalshimm.runtime.process import ProcessIdentity
 
@@ -16,6 +20,8 @@ logger = logging.getLogger(__name__)
 BEAT_VERSION = 1
 BEAT_TTL_S = 5
 BEAT_EVERY_S = 1.0
+BEAT_KEPT_EVERY_S = 60.0
+BEAT_ACTION = "beat"  # of the log records that carry one
 BEAT_KEYS = "kmm:beat:*"
 
 
@@ -61,6 +67,7 @@ class Pulse:
         self.counters: dict[str, int] = {}
         self.detail = b""
         self._due: float | None = None
+        self._kept_at: float | None = None
 
     def count(self, counter: str, by: int = 1) -> None:
         self.counters[counter] = self.counters.get(counter, 0) + by
@@ -93,7 +100,9 @@ class Pulse:
     async def beat(self, client: redis_async.Redis) -> bool:
         """Write the beat; with Redis away say so once per outage and return False: the work goes on."""
         try:
-            await client.set(beat_key(self.role, self.name), msgspec.msgpack.encode(self.snapshot()), ex=BEAT_TTL_S)
+            beat = self.snapshot()
+            await client.set(beat_key(self.role, self.name), msgspec.msgpack.encode(beat), ex=BEAT_TTL_S)
+            await self._keep(client, beat)
         except (RedisError, OSError, TimeoutError) as exc:
             if self.counters.get("beats_lost", 0) == 0:
                 logger.warning("beat could not be written: %s", exc, extra={"action": "beat_lost"})
@@ -101,6 +110,16 @@ class Pulse:
             return False
         self.counters.pop("beats_lost", None)
         return True
+
+    async def _keep(self, client: redis_async.Redis, beat: Beat) -> None:
+        """Put the beat on the log stream, once a minute and without the role's own summary."""
+        now = self._clock.monotonic()
+        if self._kept_at is not None and now - self._kept_at < BEAT_KEPT_EVERY_S:
+            return
+        fields = {"action": BEAT_ACTION, "beat": msgspec.msgpack.encode(msgspec.structs.replace(beat, detail=b""))}
+        record = logs.Record(beat.written_us, "INFO", __name__, f"{self.role} {self.name} {beat.state}", fields)
+        await logs.send(client, [record], role=self.role, name=self.name)
+        self._kept_at = now
 
     async def retire(self, client: redis_async.Redis) -> None:
         """Take the beat away at a clean stop: nobody need wait for it to lapse."""

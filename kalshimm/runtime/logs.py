@@ -12,6 +12,7 @@ import os
 import sys
 import time
 import traceback
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -140,17 +141,22 @@ def _encode(entry: LogEntry) -> bytes:
         return msgspec.msgpack.encode(msgspec.structs.replace(entry, message=ascii(entry.message), fields=plain))
 
 
+async def send(client: redis_async.Redis, records: Sequence[Record], *, role: str, name: str) -> None:
+    """Put records on the log stream. Raises what the client raises."""
+    pipeline = client.pipeline(transaction=False)
+    for r in records:
+        entry = LogEntry(LOG_VERSION, r.time_us, role, name, os.getpid(), r.level, r.logger, r.message, r.fields)
+        pipeline.xadd(LOG_STREAM, {b"d": _encode(entry)}, maxlen=LOG_STREAM_ENTRIES, approximate=True)
+    await pipeline.execute()
+
+
 async def ship(client: redis_async.Redis, *, role: str, name: str) -> None:
     """Send what has gathered to the log stream; with Redis away it is kept for the next call."""
     records = queue_handler.take()
     if not records:
         return
-    pipeline = client.pipeline(transaction=False)
-    for r in records:
-        entry = LogEntry(LOG_VERSION, r.time_us, role, name, os.getpid(), r.level, r.logger, r.message, r.fields)
-        pipeline.xadd(LOG_STREAM, {b"d": _encode(entry)}, maxlen=LOG_STREAM_ENTRIES, approximate=True)
     try:
-        await pipeline.execute()
+        await send(client, records, role=role, name=name)
     except (RedisError, OSError, TimeoutError):
         # No log line here: it would queue itself for ever while Redis is away.
         queue_handler.put_back(records)

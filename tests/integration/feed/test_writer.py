@@ -14,7 +14,8 @@ from feed.sinks.journal import JournalSink
 from feed.sinks.log import LogSink
 from feed.sinks.tape import TapeBatch, TapeSink
 from feed.writer import StreamWriter
-from kalshimm.runtime.clock import SystemClock
+from kalshimm.runtime.clock import ManualClock, SystemClock
+from kalshimm.runtime.heartbeat import Pulse
 from kalshimm.runtime.logs import LOG_STREAM, LOG_VERSION, LogEntry
 from tests.integration.feed.writerbench import BEFORE, CONN, Bench, a_delta, a_line, an_order, publish
 
@@ -252,6 +253,23 @@ async def test_a_minutes_sample_is_stored_once_beside_the_number_of_its_market(
     columns = "ticker, trader, state, observed_s, rate_ud_h, share_yes_ppb, share_no_ppb, position_cx"
     joined = f"SELECT {columns} FROM traders_ratesample s JOIN markets_marketkey m ON m.id = s.market"
     assert await bench.rows(joined) == [("M-1", 3, "quoting", 60, 1_200_000, 250_000_000, None, -400)]
+
+
+async def test_a_worker_has_one_beat_a_minute_in_the_beats_table_and_none_in_the_service_log(bench: Bench) -> None:
+    clock = ManualClock()
+    pulse = Pulse(role="gateway", name="local", clock=clock)
+    pulse.counters, pulse.detail = {"frames": 7}, b"for the pages"
+    for _ in range(90):
+        pulse.turn(every_s=1.0)
+        assert await pulse.beat(bench.client)
+        clock.advance_us(1_000_000)
+    await bench.drain(LogSink())
+    beats = "SELECT role, name, loops, state, counters->>'frames' FROM ops_beat ORDER BY time"
+    assert await bench.rows(beats) == [
+        ("gateway", "local", 1, "starting", "7"),
+        ("gateway", "local", 61, "starting", "7"),
+    ]
+    assert await bench.count("ops_service_log") == 0
 
 
 async def test_log_records_are_stored_with_their_fields(bench: Bench, redis_client: redis.Redis) -> None:
