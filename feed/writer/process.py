@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
+from collections.abc import Coroutine
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -58,11 +59,12 @@ class Writer:
         helpers_stop = asyncio.Event()
         try:
             async with asyncio.TaskGroup() as helpers:
-                helpers.create_task(every(helpers_stop, BEAT_EVERY_S, self._beat), name="beat")
+                beating = every(helpers_stop, BEAT_EVERY_S, self._beat)
+                helpers.create_task(_stopping_all(beating, stop), name="beat")
                 async with asyncio.TaskGroup() as writing:
                     for writer in list(self._writers.values()):
-                        writing.create_task(writer.run(stop), name=writer.sink.stream)
-                    writing.create_task(self._find_accounts(stop, writing), name="accounts")
+                        writing.create_task(_stopping_all(writer.run(stop), stop), name=writer.sink.stream)
+                    writing.create_task(_stopping_all(self._find_accounts(stop, writing), stop), name="accounts")
                 helpers_stop.set()
         finally:
             await self._pulse.retire(self._redis)
@@ -78,7 +80,8 @@ class Writer:
                 logger.info("accounts not looked for: %s", exc)
                 return
             for stream in sorted(set(found) - self._writers.keys()):
-                writing.create_task(self._add(AccountSink(stream)).run(stop), name=stream)
+                storing = self._add(AccountSink(stream)).run(stop)
+                writing.create_task(_stopping_all(storing, stop), name=stream)
 
         await every(stop, ACCOUNTS_EVERY_S, look)
 
@@ -105,7 +108,7 @@ class Writer:
         """Count into the beat how far each stream is behind; `backlog` is all entries that are not stored."""
         now = self._clock.monotonic()
         backlog = 0
-        for stream, writer in self._writers.items():
+        for stream, writer in list(self._writers.items()):  # an account may appear meanwhile
             lag = await self._watches[stream].look(writer.position, now=now)
             name = stream.removeprefix("kmm:").replace(":", "_")
             self._pulse.counters |= {
@@ -122,3 +125,12 @@ class Writer:
         if self._journal.acknowledged:
             acknowledged: dict[Any, Any] = {str(k): v for k, v in self._journal.acknowledged.items()}
             await self._redis.hset(schema.ACK, mapping=acknowledged)
+
+
+async def _stopping_all(work: Coroutine[Any, Any, None], stop: asyncio.Event) -> None:
+    """Do the work; if it fails let everybody stop, also who misses the cancel (see kalshimm.runtime.worker.cancel)."""
+    try:
+        await work
+    except BaseException:
+        stop.set()
+        raise

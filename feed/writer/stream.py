@@ -26,7 +26,7 @@ from kalshimm.runtime import crash, database, streams
 from kalshimm.runtime.backoff import delay_s
 from kalshimm.runtime.clock import Clock
 from kalshimm.runtime.copying import copy_new, to_timestamp
-from kalshimm.runtime.worker import wait_or_stop
+from kalshimm.runtime.worker import cancel, wait_or_stop
 
 logger = logging.getLogger(__name__)
 
@@ -104,10 +104,11 @@ class StreamWriter:
         await self.sink.load(connection)
         self._generation = await streams.generation(self._redis, schema.GENERATION)
         stream = self.sink.stream
-        known = await watermark.read(connection, stream, self._generation)
+        await watermark.own(connection, stream)
+        known, has_history = await watermark.read(connection, stream, self._generation)
         if known is None:
             self.position = START
-            if await watermark.has_history(connection, stream):
+            if has_history:
                 await self._note_lost(f"{stream}: the store began anew; what it held before is lost")
             return
         info = await self._info()
@@ -164,8 +165,7 @@ class StreamWriter:
                 crash.point("writer.after_read")
                 await self._commit(chunk, reader)
         finally:
-            reading.cancel()
-            await asyncio.gather(reading, return_exceptions=True)
+            await cancel(reading)
             await self._close()
 
     async def _commit(self, first: Chunk, reader: Reader) -> None:

@@ -11,9 +11,8 @@ INSERT INTO feed_watermark (stream, generation, entry_id, entry_number, updated_
 ON CONFLICT (stream, generation) DO UPDATE SET
     entry_id = excluded.entry_id, entry_number = excluded.entry_number, updated_at = excluded.updated_at
 """
-# Waits for a transaction of ours that outlived its connection: whether it was committed is known after it.
-GET = "SELECT entry_id, entry_number FROM feed_watermark WHERE stream = %s AND generation = %s FOR UPDATE"
-ANY = "SELECT 1 FROM feed_watermark WHERE stream = %s LIMIT 1"
+ALL = "SELECT generation, entry_id, entry_number FROM feed_watermark WHERE stream = %s"
+OWN = "SELECT pg_advisory_lock(hashtextextended(%s, 0))"
 
 
 class Position(msgspec.Struct, frozen=True):
@@ -29,17 +28,24 @@ class Position(msgspec.Struct, frozen=True):
 START = Position()
 
 
-async def read(connection: AsyncConnection, stream: str, generation: str) -> Position | None:
-    """Return up to where this stream of this store is stored; None if nothing of it is."""
-    row = await (await connection.execute(GET, (stream, generation))).fetchone()
-    return None if row is None else Position(*row)
+async def own(connection: AsyncConnection, stream: str) -> None:
+    """Wait until no other session stores this stream, and keep them away as long as this one lasts.
+
+    A session may outlive its process for a moment, with a commit on its way: what is stored is known after it.
+
+    Raises:
+        psycopg.errors.LockNotAvailable: Another one does not let go.
+    """
+    await connection.execute(OWN, (f"kalshimm writer {stream}",))
+
+
+async def read(connection: AsyncConnection, stream: str, generation: str) -> tuple[Position | None, bool]:
+    """Return up to where this stream of this store is stored, and whether any store's stream of its name ever was."""
+    rows = await (await connection.execute(ALL, (stream,))).fetchall()
+    positions = {of: Position(entry_id, number) for of, entry_id, number in rows}
+    return positions.get(generation), bool(rows)
 
 
 async def write(connection: AsyncConnection, stream: str, generation: str, position: Position) -> None:
     """Note that everything up to `position` is stored, once the caller's transaction is committed."""
     await connection.execute(SET, (stream, generation, position.entry_id, position.number))
-
-
-async def has_history(connection: AsyncConnection, stream: str) -> bool:
-    """Return whether any store's stream of this name was ever stored."""
-    return await (await connection.execute(ANY, (stream,))).fetchone() is not None

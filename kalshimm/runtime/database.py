@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 
 from kalshimm.errors import StoreSilent
 
@@ -12,11 +13,21 @@ AsyncConnection = psycopg.AsyncConnection[Any]
 
 CONNECT_TIMEOUT_S = 5
 STATEMENT_TIMEOUT = "60s"
+# Ours: a server that vanished is noticed by us; theirs: a session of a worker that vanished holds its locks no longer.
+KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 25_000}
+SESSION = {
+    "lock_timeout": "5s",
+    "idle_in_transaction_session_timeout": "60s",
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+}
+SET_FOR_SESSION = "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) AS s (name, value)"
 
 
 def conninfo(settings: dict[str, Any]) -> str:
     """Return the connection string of one entry of Django's DATABASES."""
-    return psycopg.conninfo.make_conninfo(
+    return make_conninfo(
         dbname=settings["NAME"],
         user=settings["USER"],
         password=settings["PASSWORD"],
@@ -32,15 +43,21 @@ def conninfo(settings: dict[str, Any]) -> str:
 
 
 async def connect(dsn: str) -> AsyncConnection:
-    """Return one connection in autocommit mode.
+    """Return one connection in autocommit mode, for a worker: no lock is waited for long, no peer that is gone.
 
     Raises:
         StoreSilent: The server does not answer or refuses.
     """
     try:
-        return await psycopg.AsyncConnection.connect(dsn, autocommit=True)
+        connection = await psycopg.AsyncConnection.connect(make_conninfo(dsn, **KEEPALIVE), autocommit=True)
     except psycopg.OperationalError as exc:
         raise StoreSilent("PostgreSQL", exc) from exc
+    try:
+        await connection.execute(SET_FOR_SESSION, (list(SESSION), list(SESSION.values())))
+    except BaseException:
+        await connection.close()
+        raise
+    return connection
 
 
 async def where(connection: AsyncConnection) -> str:

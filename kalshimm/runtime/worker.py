@@ -17,6 +17,8 @@ from kalshimm.errors import KalshimmError
 
 logger = logging.getLogger(__name__)
 
+CANCEL_AGAIN_S = 0.5
+
 Run = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
 
 
@@ -45,6 +47,17 @@ async def every(stop: asyncio.Event, seconds: float, step: Callable[[], Awaitabl
         due = max(due + seconds, loop.time())
         if await wait_or_stop(stop, max(0.0, due - loop.time())):
             return
+
+
+async def cancel(task: asyncio.Task[Any]) -> None:
+    """Cancel a task and return once it has ended, whatever it ended with.
+
+    One cancel may be lost on the way: before Python 3.12 `wait_for`, through which Redis' client sends, swallows one
+    that comes in the moment of success.
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=CANCEL_AGAIN_S)
 
 
 async def _run_until_signalled(run: Run) -> None:
