@@ -174,6 +174,12 @@ class Ground:
         names = ", ".join((*TABLES, "feed_feedgap", "feed_malformedframe", "feed_watermark", "traders_journalmark"))
         with psycopg.connect(self.database_url) as connection:
             connection.execute(f"TRUNCATE {names}")  # type: ignore[arg-type]
+        self.inserted_before = self.inserted()
+
+    def inserted(self) -> int:
+        """Return how many deltas were ever inserted, those that were rolled back too."""
+        counted = "SELECT n_tup_ins FROM pg_stat_user_tables WHERE relname = 'markets_book_delta'"
+        return int(self.rows(counted)[0][0])
 
     def _worker(self, crash: str = "") -> Worker:
         return Worker("writer", ["writer"], self._settings | {VARIABLE: crash}, folder=self.folder, log=self.log)
