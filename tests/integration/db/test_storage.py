@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-import random
 import subprocess
-from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from io import StringIO
-from itertools import groupby
 from typing import Any
 
 import msgspec
 import pytest
+from django.apps import apps
 from django.core.management import call_command
 from django.db import connection
-from django.db.models import Model
 from pytest_django.fixtures import Settings
+from storedrows import DAY, a_row, a_sample, deltas, insert, now
 
 from kalshimm.db import plan, storage
 from kalshimm.db.jobs import failed_jobs
@@ -24,18 +24,10 @@ from kalshimm.db.retention import delete_old_rows
 from kalshimm.db.storage import Storage, chunk_widths
 from kalshimm.errors import KalshimmError
 from kalshimm.management.commands.health import failing
-from markets.models import BookDelta, Ticker, Trade
 from tests.integration.db.conftest import Server
 from traders.models import RateSample
 
 Manage = Callable[..., subprocess.CompletedProcess[str]]
-
-DAY = timedelta(days=1)
-MINUTE = timedelta(minutes=1)
-
-
-def now() -> datetime:
-    return datetime.now(UTC)
 
 
 def test_the_plan_names_every_history_table_and_every_retention() -> None:
@@ -64,6 +56,23 @@ def test_the_command_prints_one_document() -> None:
     assert "markets_candle_1m: made a view" in err.getvalue()
 
 
+@pytest.fixture
+def shared_database(database_url: str) -> Iterator[dict[str, str | None]]:
+    """The environment of commands on the tests' plain database, which has no views before and after."""
+    yield {"DATABASE_URL": database_url}
+    with connection.cursor() as cursor:
+        for view in plan.AGGREGATES:
+            cursor.execute(f"DROP VIEW IF EXISTS {view.name}")
+
+
+def test_two_at_once_do_it_once(manage: Manage, shared_database: dict[str, str | None]) -> None:
+    with ThreadPoolExecutor() as pool:
+        runs = list(pool.map(lambda _: manage("storage", "--json", env=shared_database), range(2)))
+    assert [run.returncode for run in runs] == [0, 0], [run.stderr for run in runs]
+    tables = [table for run in runs for table in json.loads(run.stdout)["tables"]]
+    assert sum(len(table["changes"]) for table in tables) == len(plan.AGGREGATES)
+
+
 @pytest.mark.django_db
 def test_a_database_without_the_tables_is_sent_to_migrate() -> None:
     with connection.cursor() as cursor:
@@ -80,25 +89,10 @@ def test_it_says_what_each_table_takes(server: Server) -> None:
     assert (sizes["markets_candle_1m"] is not None) is server.is_timescale
 
 
-@pytest.mark.django_db
-def test_a_prepared_database_has_the_views() -> None:
-    call_command("prepare", stdout=StringIO(), stderr=StringIO())
+def test_a_prepared_database_has_the_views(manage: Manage, shared_database: dict[str, str | None]) -> None:
+    done = manage("prepare", env=shared_database)
+    assert done.returncode == 0, done.stderr
     assert Storage(connection).apply().changes == 0
-
-
-def insert(server: Server, rows: Iterable[Model]) -> None:
-    rows = list(rows)
-    type(rows[0])._default_manager.using(server.alias).bulk_create(rows, ignore_conflicts=True, batch_size=500)
-
-
-def deltas(market: int, begin: datetime, seqs: Iterable[int]) -> list[BookDelta]:
-    return [
-        BookDelta(
-            time=begin + timedelta(milliseconds=37 * seq), market=market, conn=1, seq=seq, side=seq % 2, time_source=0,
-            price_cc=100 * (1 + seq % 99), delta_cx=seq - 500,
-        )
-        for seq in seqs
-    ]  # fmt: skip
 
 
 def stored(server: Server, market: int) -> list[tuple[Any, ...]]:
@@ -137,6 +131,29 @@ def test_D14_late_and_repeated_rows_of_packed_time_are_stored_once(server: Serve
     insert(server, deltas(market, begin, range(600)))
     server.pack("markets_book_delta")
     assert [row[2] for row in stored(server, market)] == list(range(600))
+
+
+MODELS = {model._meta.db_table: model for model in apps.get_models()}
+
+
+def test_the_columnstore_knows_every_column_of_the_key() -> None:
+    """Else a late row could be told from a packed one only by unpacking."""
+    for table in plan.HISTORY:
+        key = {field.column for field in MODELS[table.name]._meta.pk_fields}
+        assert key <= set(f"{table.segment_by}, {table.order_by}".split(", ")), table.name
+
+
+@pytest.mark.parametrize("table", [table.name for table in plan.HISTORY])
+def test_D14_a_row_of_any_table_that_comes_again_after_packing_is_stored_once(server: Server, table: str) -> None:
+    server.storage()
+    time, number = now() - 11 * DAY, 1_000 + server.a_market()
+    old = [a_row(MODELS[table], time + n * timedelta(seconds=1), number) for n in range(3)]
+    insert(server, old[:2])
+    server.pack(table)
+    assert packed(server, table) or not server.is_timescale
+    insert(server, old)
+    stored = MODELS[table]._default_manager.using(server.alias).filter(time__in=[row.time for row in old])
+    assert stored.count() == 3
 
 
 def test_what_is_older_than_the_retention_goes_and_nothing_else(server: Server, settings: Settings) -> None:
@@ -234,167 +251,6 @@ def test_a_job_that_failed_is_told(migrated_timescale: Server) -> None:
 @pytest.mark.django_db
 def test_plain_postgresql_has_no_jobs_to_fail() -> None:
     assert failed_jobs(connection) is None
-
-
-# -- the views against a computation of their own ----------------------------------------------------------------------
-
-
-def a_trade(chance: random.Random, market: int, begin: datetime) -> Trade:
-    seconds = chance.choice((0, 0, 1, 59, 60, 61, 119, 600))  # many share their time
-    return Trade(
-        time=begin + timedelta(seconds=seconds), market=market, trade_id=f"{chance.choice('aAzZé0-')}{chance.random()}",
-        time_source=0, yes_price_cc=chance.randrange(1, 10_000), count_cx=chance.randrange(1, 10**12),
-        taker_side=0, is_block=chance.random() < 0.2,
-    )  # fmt: skip
-
-
-def a_ticker(chance: random.Random, market: int, begin: datetime) -> Ticker:
-    def price(*empty: int | None) -> int | None:
-        return chance.choice((*empty, chance.randrange(1, 10_000), chance.randrange(1, 10_000)))
-
-    return Ticker(
-        time=begin + timedelta(seconds=chance.choice((0, 0, 1, 60, 61, 600))), market=market,
-        conn=chance.randrange(1, 3), digest=chance.getrandbits(63), time_source=0,
-        yes_bid_cc=price(None, 0), yes_ask_cc=price(None, 10_000),
-    )  # fmt: skip
-
-
-def a_sample(trader: int, time: datetime, chance: random.Random | None = None) -> RateSample:
-    chance = chance or random.Random(1)
-
-    def figure(most: int) -> int | None:
-        return chance.choice((None, chance.randrange(-most, most), chance.randrange(-most, most)))
-
-    return RateSample(
-        time=time, trader=trader, market=trader, mode="dry-run", state="quoting", rate_ud_h=figure(10**15),
-        observed_s=chance.randrange(61), present_yes_s=figure(60), present_no_s=None, position_cx=figure(1_000),
-        fills=figure(10), trading_ud=figure(10**12),
-    )  # fmt: skip
-
-
-def whole(value: int, divisor: int) -> int:
-    """Divide towards zero, as SQL does."""
-    return abs(value) // divisor * (1 if value >= 0 else -1)
-
-
-def candle(rows: list[Trade]) -> tuple[Any, ...]:
-    rows = sorted(rows, key=lambda row: (row.time, row.trade_id.encode()))
-    prices = [row.yes_price_cc for row in rows if not row.is_block]
-    shown = (prices[0], max(prices), min(prices), prices[-1]) if prices else (None,) * 4
-    return (*shown, sum(row.count_cx for row in rows), len(rows))
-
-
-def spread(rows: list[Ticker]) -> tuple[Any, ...]:
-    last = max(rows, key=lambda row: (row.time, row.conn, row.digest))
-    spreads = [
-        row.yes_ask_cc - row.yes_bid_cc for row in rows
-        if row.yes_bid_cc is not None and row.yes_ask_cc is not None and row.yes_bid_cc > 0 and row.yes_ask_cc < 10_000
-    ]  # fmt: skip
-    figures = (sum(spreads), whole(sum(spreads), len(spreads)), min(spreads), max(spreads)) if spreads else (None,) * 4
-    return (len(rows), len(spreads), *figures, last.yes_bid_cc, last.yes_ask_cc)
-
-
-def trader_rate(rows: list[RateSample]) -> tuple[Any, ...]:
-    rows = sorted(rows, key=lambda row: row.time)
-    rates = [row.rate_ud_h for row in rows if row.rate_ud_h is not None]
-    present = [row.present_yes_s for row in rows if row.present_yes_s is not None]
-    return (
-        len(rows), len(rates), sum(rates) if rates else None, whole(sum(rates), len(rates)) if rates else None,
-        sum(row.observed_s for row in rows), sum(present) if present else None, None,
-        rows[-1].position_cx, rows[-1].fills, rows[0].trading_ud, rows[-1].trading_ud,
-    )  # fmt: skip
-
-
-def bucket(time: datetime, width: timedelta) -> datetime:
-    origin = datetime(2000, 1, 3, tzinfo=UTC)
-    return origin + width * ((time - origin) // width)
-
-
-def expected(rows: Iterable[Any], width: timedelta, compute: Callable[[list[Any]], tuple[Any, ...]]) -> list[Any]:
-    ordered = sorted(rows, key=lambda row: row.time)
-    return [(time, *compute(list(group))) for time, group in groupby(ordered, key=lambda row: bucket(row.time, width))]
-
-
-def shown(server: Server, view: str, thing: str, number: int) -> list[Any]:
-    columns = {
-        "markets_candle_1m": "open_yes_cc, high_yes_cc, low_yes_cc, close_yes_cc, volume_cx, trades",
-        "markets_spread_1m": "tickers, quotes, spread_sum_cc, spread_mean_cc, spread_min_cc, spread_max_cc, "
-        "last_yes_bid_cc, last_yes_ask_cc",
-        "traders_rate_1h": "samples, rates, rate_sum_ud_h, rate_mean_ud_h, observed_s, present_yes_s, present_no_s, "
-        "last_position_cx, last_fills, first_trading_ud, last_trading_ud",
-    }[view]
-    return server.rows(f"SELECT time, {columns} FROM {view} WHERE {thing} = %s ORDER BY time", number)
-
-
-def three_times(
-    server: Server, view: str, thing: str, number: int, first: list[Any], late: list[Any], want: Any
-) -> None:
-    """Compare a view with what is wanted as rows came, once it was computed, and after late rows were."""
-    insert(server, first)
-    assert shown(server, view, thing, number) == want(first)
-    server.refresh(view)
-    assert shown(server, view, thing, number) == want(first)
-    insert(server, late)
-    server.refresh(view)
-    assert shown(server, view, thing, number) == want(first + late)
-    if server.is_timescale:
-        assert materialized(server, view) > 0
-
-
-def materialized(server: Server, view: str) -> int:
-    ((schema, table),) = server.rows(
-        "SELECT materialization_hypertable_schema, materialization_hypertable_name"
-        " FROM timescaledb_information.continuous_aggregates WHERE view_name = %s",
-        view,
-    )
-    return server.rows(f"SELECT count(*) FROM {schema}.{table}")[0][0]
-
-
-def test_candles_are_those_of_the_trades(server: Server, chance: random.Random) -> None:
-    server.storage()
-    market, begin = server.a_market(), bucket(now() - 2 * DAY, MINUTE)
-    rows = [a_trade(chance, market, begin) for _ in range(300)]
-    three_times(
-        server, "markets_candle_1m", "market", market, rows[:200], rows[200:], lambda r: expected(r, MINUTE, candle)
-    )
-
-
-def test_a_minute_of_block_trades_alone_has_volume_and_no_price(server: Server, chance: random.Random) -> None:
-    server.storage()
-    trade = a_trade(chance, server.a_market(), now() - DAY)
-    trade.is_block = True
-    insert(server, [trade])
-    ((_, *figures),) = shown(server, "markets_candle_1m", "market", trade.market)
-    assert figures == [None, None, None, None, trade.count_cx, 1]
-
-
-def test_spreads_are_those_of_the_tickers(server: Server, chance: random.Random) -> None:
-    server.storage()
-    market, begin = server.a_market(), bucket(now() - 2 * DAY, MINUTE)
-    rows = [a_ticker(chance, market, begin) for _ in range(300)]
-    three_times(
-        server, "markets_spread_1m", "market", market, rows[:200], rows[200:], lambda r: expected(r, MINUTE, spread)
-    )
-
-
-def test_rates_of_an_hour_are_those_of_its_samples(server: Server, chance: random.Random) -> None:
-    server.storage()
-    trader, begin = server.a_market(), bucket(now() - 2 * DAY, timedelta(hours=1))
-    rows = [a_sample(trader, begin + minute * MINUTE, chance) for minute in range(300)]
-    chance.shuffle(rows)
-    three_times(
-        server, "traders_rate_1h", "trader", trader, rows[:200], rows[200:],
-        lambda r: expected(r, timedelta(hours=1), trader_rate),
-    )  # fmt: skip
-
-
-def test_an_hour_of_unknown_rates_has_an_unknown_mean(server: Server) -> None:
-    server.storage()
-    sample = a_sample(server.a_market(), now() - DAY)
-    sample.rate_ud_h = None
-    insert(server, [sample])
-    ((_, samples, rates, total, mean, *_),) = shown(server, "traders_rate_1h", "trader", sample.trader)
-    assert (samples, rates, total, mean) == (1, 0, None, None)
 
 
 def test_a_changed_definition_is_carried_out_or_told(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
