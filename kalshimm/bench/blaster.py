@@ -26,6 +26,7 @@ from websockets.sync.server import ServerConnection, serve
 
 from kalshimm.bench import frames
 from kalshimm.bench.frames import Tape
+from markets.core.book import OrderBook
 
 CHANNEL_SIDS = {"orderbook_delta": frames.BOOK_SID, "trade": 2, "ticker": 3, "market_lifecycle_v2": 4}
 PATH = "/trade-api/ws/v2"
@@ -106,6 +107,7 @@ class Line:
         self._seqs: dict[int, int] = {}
         self._markets: dict[int, list[str]] = {}
         self._position = 0
+        self._books_at: tuple[int, list[OrderBook]] = (-1, [])
 
     def cut(self) -> None:
         self._connection.close_socket()
@@ -146,11 +148,12 @@ class Line:
 
     def _update(self, told: Told, sid: int) -> Iterator[bytes]:
         tickers, held = told.params["market_tickers"], self._markets[sid]
+        known = set(held)
         if told.params["action"] == "get_snapshot":
             yield from self._snapshots(sid, tickers, command_id=told.id)
             return
         is_adding = told.params["action"] == "add_markets"
-        added = [ticker for ticker in tickers if ticker not in set(held)] if is_adding else []
+        added = [ticker for ticker in tickers if ticker not in known] if is_adding else []
         gone = set() if is_adding else set(tickers)
         self._markets[sid] = [ticker for ticker in held if ticker not in gone] + added
         full = {"market_tickers": self._markets[sid]}
@@ -161,10 +164,18 @@ class Line:
         """Return the books as they are now; an unknown market gets none, as at the venue."""
         if sid != frames.BOOK_SID or not tickers:
             return
-        books = self._tape.books_at(self._position)
+        books = self._books()
         for index in [self._by_ticker[ticker] for ticker in tickers if ticker in self._by_ticker]:
             market = self._tape.markets[index]
             yield frames.snapshot_frame(market, books[index], seq=self._next(sid), command_id=command_id)
+
+    def _books(self) -> list[OrderBook]:
+        """Return every market's book as it is now; remembered, for a client asks in many commands."""
+        at, books = self._books_at
+        if at != self._position:
+            books = self._tape.books_at(self._position)
+            self._books_at = (self._position, books)
+        return books
 
     def _next(self, sid: int) -> int:
         self._seqs[sid] += 1
