@@ -9,6 +9,7 @@ Only sequence numbers and times are written when frames are made; the rest of a 
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import random
@@ -172,8 +173,13 @@ def head(sid: int = BOOK_SID) -> bytes:
 
 def tail(time_us: int) -> bytes:
     """Return what a delta's frame ends with, from the value of its time on."""
-    moment = datetime.fromtimestamp(time_us / 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    return f'{moment}","ts_ms":{time_us // 1_000}}}}}'.encode()
+    second, part_us = divmod(time_us, 1_000_000)
+    return b'%b.%06dZ","ts_ms":%d}}' % (_second(second), part_us, time_us // 1_000)
+
+
+@functools.lru_cache(maxsize=2)
+def _second(second: int) -> bytes:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S").encode()
 
 
 def delta_frames(bodies: Iterable[bytes], *, first_seq: int, time_us: int, a_millisecond: int = 20) -> list[bytes]:

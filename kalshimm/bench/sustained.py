@@ -44,9 +44,10 @@ from traders.start import Start, write_start
 MARKETS = 500
 TRADERS = 3
 CORES = 2
-LAP_DELTAS = 200_000
+LAP_DELTAS = 40_000  # few enough for the blaster to find them in the processor's cache
 RATES = (10_000, 15_000, 20_000, 25_000, 30_000, 40_000, 50_000, 60_000, 75_000, 100_000)
 TRY_PART = 1 / 6  # of a round's seconds
+STEP_S = 0.002  # what is due meanwhile arrives together
 LATE_PART = 0.02  # sending may take so much longer than it should
 LATE_S = 0.2
 BEHIND_MAX_S = 3.0  # a commit is at most 1 s of rows; after 60 s a backlog that grows by a twentieth is further behind
@@ -179,7 +180,7 @@ class Stack:
         assert self._blaster is not None, "it has begun"
         count = max(1, int(rate * seconds))
         cpu_s = {name: child.cpu_s() for name, child in self._children.items()}
-        played = await self._blaster.play(Play(count, rate))
+        played = await self._blaster.play(Play(count, rate, STEP_S))
         self._position += count
         wall_s = played.ended_s - played.began_s
         cpus = {f"{name}_cpus": (child.cpu_s() - cpu_s[name]) / wall_s for name, child in self._children.items()}

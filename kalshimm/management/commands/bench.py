@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
+import sys
 from typing import Any
 
 import msgspec
 from django.core.management.base import BaseCommand, CommandParser
 
 from kalshimm.bench.registry import BENCHES
-from kalshimm.bench.report import Report, Result, measure
+from kalshimm.bench.report import Bench, Effort, Progress, Report, Result, measure
+from kalshimm.commandline import EXIT_SIGNALLED
 
 
 class Command(BaseCommand):
@@ -31,8 +34,27 @@ class Command(BaseCommand):
         given = {name: options[name] for name in ("rounds", "seconds", "rate") if options[name] is not None}
         effort = msgspec.structs.replace(bench.default_effort, **given)
         self.stderr.write(f"{bench.name}: {bench.about}; against {bench.reference}")
-        report = asyncio.run(measure(bench, effort, self.stderr.write))
+        report = asyncio.run(_measured(bench, effort, self.stderr.write))
         self.stdout.write(msgspec.json.encode(report).decode() if options["json"] else _table(report))
+
+
+async def _measured(bench: Bench, effort: Effort, progress: Progress) -> Report:
+    """Measure; SIGTERM and SIGHUP end it as Ctrl-C does, with its processes and stores."""
+    measuring = asyncio.create_task(measure(bench, effort, progress), name=bench.name)
+    ended: list[int] = []
+
+    def end(number: int) -> None:
+        ended.append(number)
+        measuring.cancel()
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, end, number)
+    try:
+        return await measuring
+    except asyncio.CancelledError:
+        if ended:
+            sys.exit(EXIT_SIGNALLED + ended[0])
+        raise
 
 
 def _rounds(text: str) -> int:

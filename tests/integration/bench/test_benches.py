@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+
+from kalshimm.settings import BASE_DIR
+from tests.fixtures.stack import eventually
 
 REPORT = {
     *("bench", "figure", "unit", "against", "reference", "ratio", "floor", "aim", "judged", "verdict", "void"),
@@ -60,3 +70,34 @@ def test_a_sustained_rate_is_played_through_the_real_processes(manage: Any) -> N
     assert (report["floor"], report["aim"], report["judged"]) == (20_000, 50_000, "figure at 2.0 M/s typed decode")
     more = report["rounds"][0]["more"]
     assert {"gateway_cpus", "writer_cpus", "trader_3_cpus", "blaster_share_of_cpu", "writer_behind_s"} <= more.keys()
+
+
+def of_home(home: Path) -> list[psutil.Process]:
+    """Return the living processes that belong to a throw-away home below `home`."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            words = [*process.cmdline(), process.environ().get("KALSHIMM_HOME", "")]
+            if process.status() != psutil.STATUS_ZOMBIE and any(str(home) in word for word in words):
+                found.append(process)
+    return found
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_bench_that_is_ended_leaves_neither_process_nor_folder(number: signal.Signals, tmp_path: Path) -> None:
+    bench = subprocess.Popen(
+        [sys.executable, str(BASE_DIR / "manage.py"), "bench", "gateway", "--seconds", "0.1", "--rounds", "1000"],
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        eventually(lambda: len(of_home(tmp_path)) >= 2, "blaster and gateway run", within_s=60)
+        bench.send_signal(number)
+        assert bench.wait(30) == 128 + number
+    finally:
+        bench.kill()
+    assert of_home(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []

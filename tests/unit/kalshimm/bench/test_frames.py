@@ -72,5 +72,9 @@ def test_a_snapshot_leaves_out_a_side_without_levels() -> None:
     assert read.msg.yes_dollars_fp == [(frames.dollars(p), frames.contracts(c)) for p, c in sorted(market.yes)]
 
 
+def test_a_frame_says_its_time_twice() -> None:
+    assert frames.tail(1_795_337_401_000_000 + 1_002_003) == b'2026-11-22T08:50:02.002003Z","ts_ms":1795337402002}}'
+
+
 def test_contracts_keep_their_sign_and_two_decimals() -> None:
     assert [frames.contracts(cx) for cx in (-250, -5, 0, 5, 12_345)] == ["-2.50", "-0.05", "0.00", "0.05", "123.45"]
