@@ -170,6 +170,7 @@ def test_what_is_older_than_the_retention_goes_and_nothing_else(server: Server, 
 def test_a_retention_of_0_keeps_for_ever(server: Server, settings: Settings) -> None:
     settings.RETENTION_DAYS = settings.RETENTION_DAYS | {"rate_sample": 0}
     server.storage()
+    assert server.storage().changes == 0
     trader = server.a_market()
     insert(server, [a_sample(trader, now() - 3_000 * DAY)])
     if server.is_timescale:
