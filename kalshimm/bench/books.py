@@ -118,7 +118,7 @@ def prepare(markets: int, count: int, *, is_lap: bool = False) -> Material:
     books = tape.books_at(0)
     pairs = enumerate(zip(tape.markets, books, strict=True), 1)
     snapshots = [frames.snapshot_frame(market, book, seq=seq) for seq, (market, book) in pairs]
-    bodies = frames.bodies(tape)[:count]
+    bodies = frames.bodies(tape, count)
     return Material(tape, snapshots, frames.delta_frames(bodies, first_seq=markets + 1, time_us=TIME_US))
 
 

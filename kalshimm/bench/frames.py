@@ -153,9 +153,9 @@ def _size_cx(chance: random.Random) -> int:
 # ---- wire form -------------------------------------------------------------------------------------------------------
 
 
-def bodies(tape: Tape) -> list[bytes]:
-    """Return what stands in each delta's frame between its sequence number and its time."""
-    return [_body(tape.markets[delta.market], delta) for delta in tape.deltas]
+def bodies(tape: Tape, count: int | None = None) -> list[bytes]:
+    """Return what stands in the frame of each delta, or of the first `count`, between its number and its time."""
+    return [_body(tape.markets[delta.market], delta) for delta in tape.deltas[:count]]
 
 
 def _body(market: Market, delta: Delta) -> bytes:
