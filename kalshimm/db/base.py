@@ -44,5 +44,6 @@ class DatabaseWrapper(TimescaleWrapper):
         with transaction.atomic(self.alias), self.cursor() as cursor:
             for view in AGGREGATES:
                 cursor.execute(f"DROP VIEW IF EXISTS {view.name}")  # `manage.py storage` makes them anew
+                cursor.execute(f"DROP INDEX IF EXISTS {view.index}")
             cursor.execute("DROP FUNCTION IF EXISTS time_bucket(interval, timestamptz)")
             cursor.execute("CREATE EXTENSION timescaledb")

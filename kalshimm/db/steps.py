@@ -6,7 +6,7 @@ for step in timescale_steps(plan, actual): …     in this order; none when ever
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from datetime import timedelta
 
 import msgspec
@@ -70,6 +70,7 @@ class Actual(msgspec.Struct, frozen=True):
         columnstores: (segment by, order by) by table.
         aggregates: Mark of the definition by continuous aggregate, "" where it bears none.
         views: The same of ordinary views.
+        indexes: Names of those that help ordinary views.
     """
 
     chunks: Mapping[str, timedelta] = {}
@@ -77,16 +78,25 @@ class Actual(msgspec.Struct, frozen=True):
     policies: Policies = {}
     aggregates: Mapping[str, str] = {}
     views: Mapping[str, str] = {}
+    indexes: Set[str] = frozenset()
 
 
 def plain_steps(wanted: Wanted, actual: Actual) -> Iterator[Step]:
-    """Yield what makes the views of a plain PostgreSQL; its tables are as their migrations made them."""
+    """Yield what makes the views of a plain PostgreSQL, and indexes for them; its tables are as migrated."""
     for view in wanted.aggregates:
         found = actual.views.get(view.name)
         if found != view.mark:
             made = _compose("CREATE VIEW {name} AS " + view.select, name=sql.Identifier(view.name))
             words = "made a view" if found is None else "made anew: its definition had changed"
             yield Step(view.name, words, (*_dropped(view, found), made, _marked(view)))
+        if view.index not in actual.indexes:
+            indexed = _compose(
+                "CREATE INDEX {index} ON {source} (" + view.things + ", time_bucket({width}, time))",
+                index=sql.Identifier(view.index),
+                source=sql.Identifier(view.source),
+                width=sql.Literal(view.width),
+            )
+            yield Step(view.source, f"indexed by {view.things} and {view.width}", (indexed,))
 
 
 def _dropped(view: Aggregate, found: str | None) -> tuple[sql.Composed, ...]:

@@ -54,6 +54,10 @@ VIEWS = """
 SELECT relname, obj_description(oid, 'pg_class') FROM pg_class
 WHERE relnamespace = current_schema()::regnamespace AND relkind = 'v' AND relname = ANY(%s)
 """
+INDEXES = """
+SELECT relname FROM pg_class
+WHERE relnamespace = current_schema()::regnamespace AND relkind = 'i' AND relname = ANY(%s)
+"""
 MISSING = (
     "SELECT name FROM unnest(%s::text[]) WITH ORDINALITY AS t (name, n) WHERE to_regclass(name) IS NULL ORDER BY n"
 )
@@ -119,7 +123,7 @@ class Storage:
         with self._alone():
             self._connection.prepare_database()  # the server may have got TimescaleDB since it was migrated
             version = timescale_version(self._connection)
-            actual = self.read() if version else Actual(views=self._views())
+            actual = self.read() if version else Actual(views=self._views(), indexes=self._indexes())
             todo = (
                 steps.timescale_steps(self.wanted, actual, rebuild=rebuild)
                 if version
@@ -159,6 +163,9 @@ class Storage:
     def _views(self) -> dict[str, str]:
         names = [view.name for view in self.wanted.aggregates]
         return {name: mark or "" for name, mark in self._rows(VIEWS, [names])}
+
+    def _indexes(self) -> frozenset[str]:
+        return frozenset(name for (name,) in self._rows(INDEXES, [[view.index for view in self.wanted.aggregates]]))
 
     def _sizes(self, *, on_timescale: bool) -> dict[str, int]:
         if on_timescale:

@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import Any
 
+import pytest
+from django.db import connection
 from storedrows import DAY, a_sample, insert, now
 
 from markets.models import Ticker, Trade
@@ -160,3 +162,16 @@ def test_an_hour_of_unknown_rates_has_an_unknown_mean(server: Server) -> None:
     insert(server, [sample])
     ((_, samples, rates, total, mean, *_),) = shown(server, "traders_rate_1h", "trader", sample.trader)
     assert (samples, rates, total, mean) == (1, 0, None, None)
+
+
+@pytest.mark.django_db
+def test_on_plain_postgresql_a_view_finds_the_rows_of_one_market_by_an_index() -> None:
+    server = Server(connection)
+    server.storage()
+    server.rows("SET LOCAL enable_seqscan = off")  # which a table of a few rows would be read by
+    query = "EXPLAIN SELECT * FROM markets_candle_1m WHERE market = 1 AND time >= now() - interval '1 hour'"
+    lines = "".join(line for (line,) in server.rows(query))
+    assert "markets_candle_1m_rows" in lines
+    (condition,) = [line for (line,) in server.rows(query) if "Index Cond" in line or "Recheck" in line][:1]
+    assert "market = 1" in condition
+    assert "date_bin" in condition

@@ -42,6 +42,25 @@ def as_planned() -> Actual:
     )
 
 
+def as_planned_without_timescale() -> Actual:
+    return Actual(views={view.name: view.mark for view in AGGREGATES}, indexes={view.index for view in AGGREGATES})
+
+
+def test_an_index_that_is_missing_is_made_for_its_view() -> None:
+    actual = msgspec.structs.replace(as_planned_without_timescale(), indexes={"markets_candle_1m_rows"})
+    made = [(step.subject, step.statements[0].as_string()) for step in plain_steps(WANTED, actual)]
+    assert made == [
+        (
+            "markets_ticker",
+            """CREATE INDEX "markets_spread_1m_rows" ON "markets_ticker" (market, time_bucket('1 minute', time))""",
+        ),
+        (
+            "traders_ratesample",
+            """CREATE INDEX "traders_rate_1h_rows" ON "traders_ratesample" (trader, time_bucket('1 hour', time))""",
+        ),
+    ]
+
+
 def said(actual: Actual, wanted: Wanted = WANTED, *, rebuild: bool = False) -> list[tuple[str, str]]:
     return [(step.subject, step.words) for step in timescale_steps(wanted, actual, rebuild=rebuild)]
 
@@ -54,7 +73,7 @@ def with_policy(name: str, kind: str, policy: Policy | None) -> Actual:
 
 def test_nothing_is_done_where_all_is_as_planned() -> None:
     assert said(as_planned()) == []
-    assert list(plain_steps(WANTED, Actual(views={view.name: view.mark for view in AGGREGATES}))) == []
+    assert list(plain_steps(WANTED, as_planned_without_timescale())) == []
 
 
 def test_everything_is_made_on_an_empty_server() -> None:
@@ -62,7 +81,8 @@ def test_everything_is_made_on_an_empty_server() -> None:
     assert set(subjects) == {one.name for one in (*HISTORY, *AGGREGATES)}
     assert subjects.count("markets_book_delta") == 4  # hypertable, columnstore, its policy, retention
     assert subjects.count("traders_rewardminute") == 3  # kept for ever
-    assert {step.subject for step in plain_steps(WANTED, Actual())} == {view.name for view in AGGREGATES}
+    views_and_sources = {name for view in AGGREGATES for name in (view.name, view.source)}
+    assert {step.subject for step in plain_steps(WANTED, Actual())} == views_and_sources
 
 
 @pytest.mark.parametrize(
