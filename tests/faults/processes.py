@@ -89,13 +89,18 @@ class Worker:
         assert self._process is not None
         return self._process.wait(within_s)
 
+    def begin_close(self) -> None:
+        """Ask it to end without waiting for it, so that several may end at once."""
+        if self._process is not None and self.is_running:
+            self._process.terminate()
+            self._process.send_signal(signal.SIGCONT)
+
     def close(self) -> None:
         """End it whatever state it is in."""
         if self._process is None:
             return
         if self.is_running:
-            self._process.terminate()
-            self._process.send_signal(signal.SIGCONT)
+            self.begin_close()
             try:
                 self._process.wait(END_S)
             except subprocess.TimeoutExpired:

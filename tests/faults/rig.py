@@ -144,7 +144,9 @@ class Rig:
             self.watch.close()
         finally:
             self.redis.close()
-            for worker in reversed(self._workers):
+            for worker in self._workers:
+                worker.begin_close()
+            for worker in self._workers:
                 worker.close()
             for tap in self._taps:
                 tap.close()
