@@ -1,6 +1,6 @@
 """A12: the writer killed at every phase of a commit, and at moments of chance, under load.
 
-`make test` kills it once at each named point; `make test-long` forty times; `KALSHIMM_WRITER_KILLS=200` says otherwise.
+`make test` kills it once at each named point; `make test-long` forty times; `WRITER_KILLS=200` says otherwise.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pytest
 
 from tests.faults.writerground import POINTS, Ground, random_points
 
-KILLS = int(os.environ.get("KALSHIMM_WRITER_KILLS", "40"))
+KILLS = int(os.environ.get("WRITER_KILLS", "40"))
 SEED = 4_041
 LIFE_MOST_S = 1.5  # of a writer that is killed at a moment of chance, from its first beat on
 
