@@ -387,8 +387,10 @@ class Books:
 
     def _gap(self, event: events.Gap, received_us: int) -> None:
         self._counters["gaps"] += 1
-        self._gap_row("sequence gap", event.sid, event.expected, event.received, received_us)
-        if event.sid not in self.generations():
+        is_book = event.channel == channels.BOOK
+        reason = "sequence gap" if is_book else f"sequence gap of {event.channel}"
+        self._gap_row(reason, event.sid, event.expected, event.received, received_us)
+        if not is_book:
             return  # lost prints cannot be asked for again: the gap row is all there is
         self._feed_changed = True
         for ticker in event.markets:
@@ -404,7 +406,10 @@ class Books:
         if event.channel != channels.BOOK:
             return
         for ticker in event.markets:
-            self._invalidate(self.market(ticker), event.reason or "unsubscribed", received_us, resync=False)
+            market = self.market(ticker)
+            if not event.reason and market.sid:  # else the row of the whole subscription tells it
+                self._market_gap(market, "unsubscribed", received_us)
+            self._invalidate(market, event.reason or "unsubscribed", received_us, resync=False)
 
     def _confirmed(self, event: events.Confirmed, received_us: int) -> None:
         """A subscription holds exactly these markets now: the others of it are over."""
@@ -414,8 +419,10 @@ class Books:
         if event.channel != channels.BOOK:
             return
         for ticker in [t for t, m in self.markets.items() if t not in event.markets and self._is_over(m, event.sid)]:
-            self._invalidate(self.markets[ticker], "unsubscribed", received_us, resync=False)
-            del self.markets[ticker]
+            market = self.markets.pop(ticker)
+            if market.sid:  # else it never had a book
+                self._market_gap(market, "unsubscribed", received_us)
+            self._invalidate(market, "unsubscribed", received_us, resync=False)
             self._gone.add(ticker)
 
     def _is_over(self, market: MarketBook, sid: int) -> bool:
@@ -498,9 +505,7 @@ class Books:
             self._asking.leave(market)
             return
         self._counters["resyncs"] += 1
-        subscription = self.session.subscriptions.get(market.sid)
-        seq = subscription.seq or 0 if subscription is not None else 0
-        self._gap_row(reason, market.sid, seq, seq, now_us, ticker=market.ticker)
+        self._market_gap(market, reason, now_us)
         self._asking.want(market, now_us)
 
     def _distrust(self, market: MarketBook) -> None:
@@ -512,6 +517,12 @@ class Books:
     def _uncross(self, market: MarketBook) -> None:
         market.crossed_since_us = None
         self._crossed.pop(market.ticker, None)
+
+    def _market_gap(self, market: MarketBook, reason: str, now_us: int) -> None:
+        """Note that one market's history stops here, at the newest number of its subscription."""
+        subscription = self.session.subscriptions.get(market.sid)
+        seq = subscription.seq or 0 if subscription is not None else 0
+        self._gap_row(reason, market.sid, seq, seq, now_us, ticker=market.ticker)
 
     def _gap_row(
         self, reason: str, sid: int, expected: int, received: int, received_us: int, *, ticker: str = ""

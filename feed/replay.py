@@ -43,6 +43,8 @@ COUNTED = {
     schema.GapRow: "gaps",
     schema.MalformedRow: "malformed",
 }
+# Behind a recorded connection history knows nothing of its markets.
+RECORDING_ENDS = "the recording of this connection ends"
 TABLES = ("deltas", "snapshots", "tickers", "trades")
 
 
@@ -100,6 +102,7 @@ class Replay:
         self._dsn, self._clock = dsn, clock
         self._use_yes_price = use_yes_price
         self._progress = progress
+        self._received_us = 0  # of the last frame, 0 where the recorder kept no time
         self.result = ReplayResult()
 
     async def run(self, paths: Sequence[Path]) -> ReplayResult:
@@ -153,10 +156,11 @@ class Replay:
                     await self._finish(stream, books)
                     connection = frame.connection
                     books = self._books(frame, recording)
+                self._received_us = frame.recv_us or 0
                 _receive(books, frame)
                 seen += bool(frame.frame)
                 if frame.frame and seen % FRAMES_A_TURN == 0:
-                    await self._send(stream, books)
+                    await self._send(stream, books.conn, _rows(books))
                     await self._wait_for_writer(stream, writing)
                     self._tell(path, seen)
         finally:
@@ -174,13 +178,18 @@ class Replay:
     async def _finish(self, stream: str, books: Books | KeptRows | None) -> None:
         if books is None or not books.counters["frames"]:
             return
-        await self._send(stream, books)
+        rows = _rows(books)
+        if isinstance(books, Books):
+            # Behind everything that happened, though the recorder's clock may be behind the exchange's.
+            newest_us = max((row.time_us for row in rows), default=0)
+            books.disconnected(RECORDING_ENDS, max(newest_us, self._received_us) + 1)
+            rows += _rows(books)
+        await self._send(stream, books.conn, rows)
         self.result.add(books.counters)
 
-    async def _send(self, stream: str, books: Books | KeptRows) -> None:
-        rows = books.take_rows() if isinstance(books, KeptRows) else books.take().rows
+    async def _send(self, stream: str, conn: int, rows: list[schema.TapeRow]) -> None:
         if rows:
-            piece = pack_tape(stream, books.conn, rows)
+            piece = pack_tape(stream, conn, rows)
             await self._pipe.send(piece.data, piece.commands)
 
     async def _wait_for_writer(self, stream: str, writing: asyncio.Task[None]) -> None:
@@ -224,6 +233,10 @@ class KeptRows:
     def take_rows(self) -> list[schema.TapeRow]:
         rows, self._rows = self._rows, []
         return rows
+
+
+def _rows(books: Books | KeptRows) -> list[schema.TapeRow]:
+    return books.take_rows() if isinstance(books, KeptRows) else books.take().rows
 
 
 def _receive(books: Books | KeptRows, frame: RecordedFrame) -> None:

@@ -108,7 +108,9 @@ def _rebuilt(ticker: str, time: datetime, row: Row) -> BookAt:
     where: dict[str, Any] = {"ticker": ticker, "market": market, "conn": conn, "seq": seq, "began": CONNECTION_BEGAN}
     where |= {"since": stamped - slack, "until": time + slack}
     gaps = [rows.gap(found, identities) for found in every(GAPS_AFTER, where)]
-    where["since"] = max([stamped - slack, *(to_time(us) for us in _numbering_began_us(gaps, snapshot))])
+    began_us = max(_numbering_began_us(gaps, snapshot), default=to_us(where["since"]))
+    where["since"] = to_time(began_us)
+    gaps = [gap for gap in gaps if gap.time_us >= began_us]
     deltas = contained([rows.delta(found, identities) for found in every(DELTAS_AFTER, where)], until_us)
     last_seq = deltas[-1].seq if deltas else seq
     gap = spoiling(snapshot, gaps, last_seq=last_seq, until_us=until_us)

@@ -13,7 +13,7 @@ from itertools import takewhile
 import msgspec
 
 from markets.core.book import NegativeLevel, OrderBook
-from markets.core.tape import CONNECTION_BEGAN, REFUSED, Delta, Gap, Snapshot
+from markets.core.tape import CONNECTION_BEGAN, OTHERS, Delta, Gap, Snapshot
 
 CROSSED = "crossed past its time stamp"
 CROSSED_FOR_US = 250_000  # a book still crossed after this is broken, whatever the time stamps say
@@ -89,7 +89,7 @@ def _spoils(gap: Gap, snapshot: Snapshot, last_seq: int, until_us: int) -> bool:
         return not is_own and has_come and gap.time_us > snapshot.time_us
     if gap.conn is not None and not is_own:
         return False
-    if not gap.ticker and gap.reason.startswith(REFUSED):
+    if not gap.ticker and gap.reason.startswith(OTHERS):
         return False
     if is_own and gap.received:
         return gap.received > snapshot.seq and (has_come or gap.received <= last_seq)

@@ -12,8 +12,9 @@ import msgspec
 Levels = tuple[tuple[int, int], ...]
 
 CONNECTION_BEGAN = "connection began"
-# What the venue refuses is another market's matter: a market with a book on the connection keeps it.
-REFUSED = "refused by the venue"
+# Gaps of a whole connection that spoil no book: what the venue refuses is another market's matter (one with a book on
+# the connection keeps it), and `sequence gap of trade` is a hole among the prints.
+OTHERS = ("refused by the venue", "sequence gap of ")
 
 
 class Snapshot(msgspec.Struct, frozen=True):

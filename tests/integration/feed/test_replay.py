@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from feed.replay import Replay
+from feed.replay import RECORDING_ENDS, Replay
 from kalshimm.errors import NotReachable
 from kalshimm.runtime.clock import SystemClock
 
@@ -49,10 +49,11 @@ def test_it_reports_what_it_saw_and_stores_it(manage: Manage, database_url: str,
     }  # fmt: skip
     assert {name: result[name] for name in expected} == expected
     assert result["rows"] == {"deltas": 2, "snapshots": 1, "tickers": 0, "trades": 0}
-    assert rows(database_url, "SELECT expected, received FROM feed_feedgap") == [(3, 4)]
+    gaps = [("sequence gap", 3, 4), (RECORDING_ENDS, 0, 0)]
+    assert rows(database_url, "SELECT reason, expected, received FROM feed_feedgap ORDER BY time") == gaps
     again = replay(manage, database_url, path)
     assert again["rows"] == {"deltas": 0, "snapshots": 0, "tickers": 0, "trades": 0}
-    assert len(rows(database_url, "SELECT 1 FROM feed_feedgap")) == 1
+    assert len(rows(database_url, "SELECT 1 FROM feed_feedgap")) == 2
 
 
 def test_no_levels_may_come_at_yes_prices(manage: Manage, database_url: str, tmp_path: Path) -> None:

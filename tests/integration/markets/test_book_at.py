@@ -11,7 +11,7 @@ import pytest
 from historyrows import History, at
 from slowreplay import SlowReplay
 
-from feed.replay import Replay
+from feed.replay import RECORDING_ENDS, Replay
 from kalshimm.runtime.clock import SystemClock
 from markets.queries import ENDED_UNSEEN, book_at
 
@@ -49,6 +49,12 @@ def test_a_book_at_any_moment_is_what_a_slow_replay_of_the_file_gives(
 ) -> None:
     replay(redis_url, database_url, recorded / RECORDINGS[0])
     assert compare(recorded / RECORDINGS[0], FEW) == FEW
+    slow = SlowReplay(recorded / RECORDINGS[0])
+    for ticker, states in slow.states.items():
+        long_after = book_at(ticker, EPOCH + timedelta(microseconds=states[-1][0], hours=1))
+        assert long_after.reason == RECORDING_ENDS
+        assert long_after.book is not None
+        assert long_after.book.levels == states[-1][2]
 
 
 @pytest.mark.recorded
@@ -148,6 +154,14 @@ def test_B10_a_subscription_that_counts_anew_is_not_mixed_with_the_one_before(hi
     history.snapshot(2.5, 1)
     history.delta(3, 2)
     assert size_and_reason(4) == (1_100, "")
+
+
+def test_B10_a_gap_of_a_lost_subscription_does_not_spoil_the_one_after_it(history: History) -> None:
+    history.snapshot(1, 5)
+    history.gap(1.8, "sequence gap", received=900)
+    history.gap(2, "subscription lost")
+    history.snapshot(2.5, 1)
+    assert size_and_reason(4) == (1_000, "")
 
 
 def test_D8_a_store_that_began_anew_spoils_every_book_before_it(history: History) -> None:

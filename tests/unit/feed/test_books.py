@@ -319,3 +319,25 @@ def test_a_ticker_message_of_a_market_nobody_wants_leaves_no_state() -> None:
     assert [row.ticker for row in taken.rows] == ["M-7"]
     assert "M-7" not in books.take_changed()
     assert "M-7" not in books.markets
+
+
+def test_an_unsubscribed_market_leaves_a_gap_row_of_its_own() -> None:
+    """What happens to it from now on is missing from history, and nothing else would say so."""
+    books = a_feed("M-1", "M-2")
+    books.session.delete_markets(1, ["M-2"])
+    receive(books, type="ok", id=2, sid=1, seq=3, msg={"market_tickers": ["M-1"]})
+    gap = schema.GapRow(NOW, schema.TimeSource.RECEIVED, "M-2", "unsubscribed", 1, 3, 3)
+    assert books.take().rows == [gap]
+
+
+def test_a_gap_among_prints_names_its_channel_and_spoils_no_book() -> None:
+    books = a_feed()
+    books.session.subscribe("trade", ["M-1"])
+    receive(books, type="subscribed", id=2, msg={"channel": "trade", "sid": 2})
+    msg = {"market_ticker": "M-1", "trade_id": "t", "yes_price_dollars": "0.4200", "count_fp": "1.00",
+           "taker_outcome_side": "yes"}  # fmt: skip
+    receive(books, type="trade", sid=2, seq=1, msg=msg)
+    receive(books, type="trade", sid=2, seq=5, msg=msg)
+    reasons = [row.reason for row in books.take().rows if isinstance(row, schema.GapRow)]
+    assert reasons == ["sequence gap of trade"]
+    assert books.market("M-1").is_valid

@@ -98,6 +98,7 @@ def gap(*, at_us: int = START_US + 5, conn: int | None = CONN, reason: str = "cu
         (gap(conn=OTHER, reason=CONNECTION_BEGAN), True),
         (gap(conn=CONN, reason=CONNECTION_BEGAN), False),
         (gap(reason="refused by the venue: 26 market limit"), False),
+        (gap(reason="sequence gap of trade", received=11), False),
         (gap(received=10), False),
         (gap(received=11), True),
         (gap(received=11, at_us=START_US - 900), True),
