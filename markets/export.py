@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
-from django.db import connection, transaction
+from django.db import ProgrammingError, connection, transaction
+from psycopg.errors import UndefinedTable
 
 from kalshimm.errors import ConfigurationError, KalshimmError
 from markets.exportkinds import ESCAPED, KINDS, Column, ExportKind
@@ -86,6 +87,10 @@ def run(request: Request, out: Path, *, progress: Progress) -> Manifest:
             while not manifest.is_complete(kind):
                 manifest = _with_next_part(manifest, kind, out, values, progress)
                 _replace(out / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n")
+    except ProgrammingError as exc:
+        if not isinstance(exc.__cause__, UndefinedTable):
+            raise
+        raise KalshimmError("There are no views of candles and spreads; `manage.py storage` makes them.") from exc
     except OSError as exc:
         raise KalshimmError(f"{out} cannot be written ({exc.strerror}); choose another folder with --out.") from exc
     return manifest

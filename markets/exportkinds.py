@@ -48,6 +48,7 @@ _TIME = Column("time", TIME, "TIMESTAMPTZ")
 _TICKER = Column("ticker", TICKER, "VARCHAR", is_text=True)
 _CONN = Column("conn", CONN, "BIGINT")
 _TIME_SOURCE = Column("time_source", TIME_SOURCE, "VARCHAR")
+_MINUTE_KEY = (("time", "market"), ("timestamptz", "int4"))
 _SEQ_KEY = (("time", "market", "conn", "seq"), ("timestamptz", "int4", "int4", "int8"))
 
 KINDS = {
@@ -92,6 +93,21 @@ KINDS = {
         (
             _TIME, Column("ticker", "ticker", "VARCHAR", is_text=True), Column("conn", GAP_CONN, "BIGINT"),
             Column("reason", "reason", "VARCHAR", is_text=True), _int("expected"), _int("received"),
+        ),
+    ),
+    "candles": ExportKind(
+        "markets_candle_1m", *_MINUTE_KEY, OF_MARKETS,
+        (
+            _TIME, _TICKER, *(_int(f"{name}_yes_cc", "INTEGER") for name in ("open", "high", "low", "close")),
+            _int("volume_cx"), _int("trades"),
+        ),
+    ),
+    "spreads": ExportKind(
+        "markets_spread_1m", *_MINUTE_KEY, OF_MARKETS,
+        (
+            _TIME, _TICKER, _int("tickers"), _int("quotes"), _int("spread_sum_cc"),
+            *(_int(name, "INTEGER") for name in ("spread_mean_cc", "spread_min_cc", "spread_max_cc")),
+            *(_int(name, "INTEGER") for name in ("last_yes_bid_cc", "last_yes_ask_cc")),
         ),
     ),
 }  # fmt: skip

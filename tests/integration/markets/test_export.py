@@ -21,6 +21,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from historyrows import START, History, at
 
+from kalshimm.db.plan import CANDLES, SPREADS
 from kalshimm.errors import ConfigurationError, KalshimmError
 from markets.models import Event, Market, Series
 from tests.fixtures.stack import eventually
@@ -88,6 +89,34 @@ def test_csv_holds_exact_integers_and_escapes_what_a_spreadsheet_would_run(histo
         ('\'=HYPERLINK("http://x")', "101", ""),
         ("'-2+3, a\nsecond line", "", "M-1"),
     ]
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_candles_and_spreads_of_a_minute_can_be_exported(
+    form: str, database_url: str, history: History, tmp_path: Path
+) -> None:
+    with pytest.raises(KalshimmError, match=r"`manage\.py storage` makes them"):
+        export(tmp_path / "before", "candles", "--all", *RANGE)
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        for name, select in (("markets_candle_1m", CANDLES), ("markets_spread_1m", SPREADS)):
+            connection.execute(f"CREATE VIEW {name} AS {select}")
+        try:
+            _check_minutes(form, history, tmp_path)
+        finally:
+            connection.execute("DROP VIEW markets_candle_1m, markets_spread_1m")
+
+
+def _check_minutes(form: str, history: History, tmp_path: Path) -> None:
+    history.trade(9, "b")
+    export(tmp_path, "candles", "spreads", "--all", *RANGE, "--format", form)
+    if form == "parquet":
+        (candle,) = parquet_rows(tmp_path / "candles-00001.parquet")
+        (spread,) = parquet_rows(tmp_path / "spreads-00001.parquet")
+        assert candle == (at(0), "M-1", 4_200, 4_200, 4_200, 4_200, 600, 2)
+        assert spread == (at(0), "M-1", 1, 0, *[None] * 6)
+        return
+    (row,) = csv_rows(tmp_path / "candles-00001.csv")
+    assert (row["time"], row["close_yes_cc"], row["volume_cx"]) == ("2026-11-20T12:00:00.000000Z", "4200", "600")
 
 
 def test_parquet_holds_typed_columns_and_text_as_it_is(history: History, tmp_path: Path) -> None:
