@@ -84,6 +84,8 @@ class StreamWriter:
         while True:
             try:
                 await self._prepare()
+                if self.trouble is not None and self.trouble.ends_with_a_connection:
+                    self._all_well()
                 await self._write_until(stop)
                 return
             except STORES as exc:
@@ -146,7 +148,7 @@ class StreamWriter:
         self.trouble = trouble
 
     def _all_well(self) -> None:
-        self._attempt = 0
+        """Say that a trouble is over."""
         if self.trouble is not None:
             fields = {"action": "writer_goes_on", "recovered": self.trouble.alert, "stream": self.sink.stream}
             logger.info("%s is stored again", self.sink.stream, extra=fields)
@@ -209,6 +211,7 @@ class StreamWriter:
         self.position = end
         self.stored += stored
         self.commits += 1
+        self._attempt = 0
         self._all_well()
         await self._trim()
         crash.point("writer.after_trim")

@@ -28,11 +28,19 @@ ENTRIES = (
 )  # fmt: skip
 
 
+DATABASE_AWAY, REDIS_AWAY = "DATABASE_AWAY", "REDIS_AWAY"
+
+
 class Trouble(msgspec.Struct, frozen=True):
     """What is wrong: the alert's name, and a sentence for the operator."""
 
     alert: str
     sentence: str
+
+    @property
+    def ends_with_a_connection(self) -> bool:
+        """Whether it is over as soon as both stores answer; others are over with the next commit."""
+        return self.alert in (DATABASE_AWAY, REDIS_AWAY)
 
 
 def explain(exc: BaseException, database: str) -> Trouble | None:
@@ -54,6 +62,6 @@ def explain(exc: BaseException, database: str) -> Trouble | None:
             sentence = f"{database} makes the writer wait too long ({why}): who holds the lock, or what is so slow?"
             return Trouble("DATABASE_LOCKED", sentence)
         case RedisError():
-            return Trouble("REDIS_AWAY", f"Redis does not serve ({why})")
+            return Trouble(REDIS_AWAY, f"Redis does not serve ({why})")
         case _:
-            return Trouble("DATABASE_AWAY", f"{database} does not serve ({why})")
+            return Trouble(DATABASE_AWAY, f"{database} does not serve ({why})")

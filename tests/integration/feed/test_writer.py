@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -14,6 +14,8 @@ from feed.sinks.journal import JournalSink
 from feed.sinks.log import LogSink
 from feed.sinks.tape import TapeBatch, TapeSink
 from feed.writer import StreamWriter
+from kalshimm.errors import StoreSilent
+from kalshimm.runtime import database
 from kalshimm.runtime.clock import ManualClock, SystemClock
 from kalshimm.runtime.heartbeat import Pulse
 from kalshimm.runtime.logs import LOG_STREAM, LOG_VERSION, LogEntry
@@ -281,6 +283,35 @@ async def test_log_records_are_stored_with_their_fields(bench: Bench, redis_clie
     assert await bench.rows("SELECT role, message, fields->>'ticker' FROM ops_service_log") == [
         ("gateway", "with a \\0 in it", "M-1")
     ]
+
+
+async def test_D8_a_quiet_stream_is_well_again_as_soon_as_its_stores_answer(
+    bench: Bench, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuses = True
+
+    async def connect(dsn: str) -> Any:
+        if refuses:
+            raise StoreSilent("PostgreSQL", OSError("refused"))
+        return await real(dsn)
+
+    real = database.connect
+    monkeypatch.setattr(database, "connect", connect)
+    writer = StreamWriter(client=bench.client, dsn=bench.dsn, sink=TapeSink(schema.TAPE), clock=SystemClock())
+    stop = asyncio.Event()
+    running = asyncio.create_task(writer.run(stop))
+    await until(lambda: writer.trouble is not None)
+    refuses = False
+    await until(lambda: writer.trouble is None)
+    assert writer.commits == 0
+    stop.set()
+    await running
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 - a field, not an event
+            await asyncio.sleep(0.01)
 
 
 async def test_D8_a_dead_database_session_is_replaced_and_nothing_is_doubled(
