@@ -171,10 +171,13 @@ class StreamWriter:
             await self._close()
 
     async def _commit(self, first: Chunk, reader: Reader) -> None:
-        """Store a chunk, and what else comes while there is room, in one transaction; then trim and tell."""
+        """Store a chunk, and what else comes while there is room, in one transaction; then trim and tell.
+
+        After a failure it begins small: a large batch may have taken longer than a slow database may.
+        """
         taken = [first]
         try:
-            await self._store(taken, reader)
+            await self._store(taken, reader if self._attempt == 0 else None)
         except ENTRIES as exc:
             await self._store_by_halves(taken, exc)
 

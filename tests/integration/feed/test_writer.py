@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import psycopg
 import pytest
 import redis
 
@@ -14,6 +15,7 @@ from feed.sinks.journal import JournalSink
 from feed.sinks.log import LogSink
 from feed.sinks.tape import TapeBatch, TapeSink
 from feed.writer import StreamWriter
+from feed.writer.reading import ENTRIES_A_CHUNK
 from kalshimm.errors import StoreSilent
 from kalshimm.runtime import database
 from kalshimm.runtime.clock import ManualClock, SystemClock
@@ -283,6 +285,32 @@ async def test_log_records_are_stored_with_their_fields(bench: Bench, redis_clie
     assert await bench.rows("SELECT role, message, fields->>'ticker' FROM ops_service_log") == [
         ("gateway", "with a \\0 in it", "M-1")
     ]
+
+
+async def test_D11_after_a_failure_it_begins_small_for_a_large_batch_may_be_what_took_too_long(
+    bench: Bench, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, fails = TapeBatch.finish, iter([True])
+
+    async def finish(batch: TapeBatch) -> Any:
+        if next(fails, False):
+            raise psycopg.errors.QueryCanceled("canceling statement due to statement timeout")
+        return await real(batch)
+
+    monkeypatch.setattr(TapeBatch, "finish", finish)
+    for seq in range(1, 3 * ENTRIES_A_CHUNK + 1):
+        publish(redis_client, [a_delta(seq)])
+    commits: list[int] = []
+    writer = StreamWriter(
+        client=bench.client, dsn=bench.dsn, sink=TapeSink(schema.TAPE), clock=SystemClock(),
+        on_commit=lambda stored: commits.append(stored["deltas"]),
+    )  # fmt: skip
+    stop = asyncio.Event()
+    running = asyncio.create_task(writer.run(stop))
+    await until(lambda: sum(commits) == 3 * ENTRIES_A_CHUNK)
+    stop.set()
+    await running
+    assert commits == [ENTRIES_A_CHUNK, 2 * ENTRIES_A_CHUNK]
 
 
 async def test_D8_a_quiet_stream_is_well_again_as_soon_as_its_stores_answer(
