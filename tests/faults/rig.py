@@ -44,6 +44,7 @@ class Options(msgspec.Struct, frozen=True):
 
     speed: Of the scenario `truth`: 12 markets, 60 messages a second at 1.
     waits_percent: Of the gateway's waits for silence and reconnection.
+    replay, markets: Recordings instead, side by side as so many markets.
     exchange: Further arguments of `manage.py exchange`.
     tickers: How many of its markets are watched.
     """
@@ -51,6 +52,8 @@ class Options(msgspec.Struct, frozen=True):
     scenario: str = "truth"
     speed: float = 2.0
     waits_percent: int = 10
+    replay: tuple[str, ...] = ()
+    markets: int = 12
     exchange: tuple[str, ...] = ()
     tickers: int = 12
 
@@ -86,7 +89,10 @@ class Rig:
     def _exchange_argv(self) -> list[str]:
         options = self.options
         keep = ["--keep-frames", str(FRAMES_KEPT)]
-        world = ["--scenario", options.scenario, "--speed", str(options.speed), "--seed", "7"]
+        world = ["--scenario", options.scenario]
+        if options.replay:
+            world = ["--replay", *options.replay, "--markets", str(options.markets)]
+        world += ["--speed", str(options.speed), "--seed", "7"]
         return ["exchange", "--key-dir", str(self.folder / "keys"), *world, *keep, *options.exchange]
 
     def _settings(self, redis_tap: Tap) -> dict[str, str]:
