@@ -233,7 +233,7 @@ async def test_B4_a_gap_spoils_the_books_and_heals_by_get_snapshot(stage: Stage)
     await stage.until(lambda: (f := stage.feed()) is not None and 2 in f.generations.values(), "a new generation")
     await stage.valid("M-1")
     gaps = [row for row in stage.tape() if isinstance(row, schema.GapRow) and row.reason == "sequence gap"]
-    assert [(g.expected, g.received) for g in gaps] == [(3, 6)]
+    assert [g.received - g.expected for g in gaps] == [3]  # the first number depends on how many commands it took
     healed = [e for e in stage.book("M-2") if isinstance(e, schema.BookSnapshot)]
     assert [e.generation for e in healed] == [1, 2]
 
