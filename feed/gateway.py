@@ -127,9 +127,11 @@ class Gateway:
         self._books.began(self._clock.wall_us())
         self._subscribe()
         self._dirty.set()
-        return self._books.receive
+        return self._receive
 
-    def link_turned(self) -> None:
+    def _receive(self, turn: list[bytes], received_us: int) -> None:
+        assert self._books is not None, "frames come only from an open link"
+        self._books.receive_turn(turn, received_us)
         self._dirty.set()
 
     def link_closed(self, reason: str) -> None:

@@ -1,7 +1,7 @@
 """A WebSocket to the venue that is kept up: connect, watch, and connect again with growing pauses.
 
-The owner hears when it opens, of each frame, of the end of each turn of the event loop that brought frames, and when
-it is over; what to subscribe and what to believe is the owner's. Neither frame nor ping for 15 s is an end too (B3).
+The owner hears when it opens, of all frames that one turn of the event loop brought, and when it is over; what to
+subscribe and what to believe is the owner's. Neither frame nor ping for 15 s is an end too (B3).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 ALERT_ATTEMPTS = 5
 
 
-Receive = Callable[[bytes | memoryview, int], None]
+Receive = Callable[[list[bytes], int], None]
 
 
 class Waits(msgspec.Struct, frozen=True):
@@ -54,11 +54,7 @@ class Owner(Protocol):
     """Whoever uses the link; called inside the event loop."""
 
     def link_opened(self) -> Receive:
-        """Return what takes this connection's frames, each with the wall time (µs) of the turn that brought it."""
-        ...
-
-    def link_turned(self) -> None:
-        """All frames of one turn of the event loop have been taken."""
+        """Return what takes the frames of each turn of the event loop, with the wall time (µs) at which it began."""
         ...
 
     def link_closed(self, reason: str) -> None:
@@ -93,7 +89,7 @@ class Link:
         self._opened_at: float | None = None
         self._heard_at = clock.monotonic()
         self._receive: Receive = _drop
-        self._is_turning = False
+        self._turn: list[bytes] = []
         self._turn_us = 0
 
     @property
@@ -121,6 +117,7 @@ class Link:
         while not stop.is_set():
             self._opened_at = None
             reason = await self._one_connection(stop)
+            self._end_turn()
             self._connection, self._receive = None, _drop
             self._owner.link_closed(reason)
             if stop.is_set():
@@ -136,23 +133,23 @@ class Link:
 
     # ---- socket.Handler ----------------------------------------------------------------------------------------------
 
-    def on_frame(self, data: bytes | memoryview) -> None:
-        if not self._is_turning:
+    def on_frame(self, data: bytes) -> None:
+        if not self._turn:
             self._begin_turn()
-        self._receive(data, self._turn_us)
+        self._turn.append(data)
 
     def on_ping(self) -> None:
         self._heard_at = self._clock.monotonic()
 
     def _begin_turn(self) -> None:
         """Look at the clocks once for all frames that one read of the socket brings."""
-        self._is_turning = True
         self._heard_at, self._turn_us = self._clock.monotonic(), self._clock.wall_us()
         asyncio.get_running_loop().call_soon(self._end_turn)
 
     def _end_turn(self) -> None:
-        self._is_turning = False
-        self._owner.link_turned()
+        turn, self._turn = self._turn, []
+        if turn:
+            self._receive(turn, self._turn_us)
 
     # ---- one connection ----------------------------------------------------------------------------------------------
 
@@ -180,6 +177,7 @@ class Link:
         self._connection = await socket.connect(self._adapter, self._environment.ws_url, headers, self)
         self._opened_at = self._heard_at = self._clock.monotonic()
         logger.info("connected to %s", self._environment.ws_url, extra={"action": "link_connected"})
+        self._end_turn()  # what came before our first command belongs to no subscription
         self._receive = self._owner.link_opened()
 
     async def _until_closed(self, stopping: asyncio.Task[bool]) -> str:
@@ -201,5 +199,5 @@ class Link:
             closed.cancel()
 
 
-def _drop(data: bytes | memoryview, received_us: int) -> None:
-    """What comes before our first command belongs to no subscription, and what comes after the end to none of ours."""
+def _drop(turn: list[bytes], received_us: int) -> None:
+    """What comes while no connection is open to its owner is nobody's."""

@@ -38,15 +38,14 @@ class Piece(msgspec.Struct, frozen=True, gc=False):
     is_tape: bool
 
 
-def tape_entries(conn: int, rows: Sequence[schema.TapeRow]) -> list[bytes]:
-    """Return the payloads that carry `rows`, up to 50 in each."""
+def tape_entries(conn: int, rows: Sequence[schema.Row]) -> list[bytes]:
+    """Return the payloads of the TapeEntries that carry `rows`, up to 50 in each."""
     return [
-        schema.encode(schema.TapeEntry(schema.VERSION, conn, list(rows[i : i + ROWS_AN_ENTRY])))
-        for i in range(0, len(rows), ROWS_AN_ENTRY)
+        schema.encode((schema.VERSION, conn, rows[i : i + ROWS_AN_ENTRY])) for i in range(0, len(rows), ROWS_AN_ENTRY)
     ]
 
 
-def tape_commands(stream: str, conn: int, rows: Sequence[schema.TapeRow]) -> list[Command]:
+def tape_commands(stream: str, conn: int, rows: Sequence[schema.Row]) -> list[Command]:
     """Return the XADDs that put `rows` on the tape, up to 50 in an entry."""
     return [("XADD", stream, "*", schema.FIELD, payload) for payload in tape_entries(conn, rows)]
 
@@ -64,7 +63,7 @@ def xadd(stream: str, payload: bytes, *, most: int = 0) -> bytes:
     return b"%b$%d\r\n%b\r\n" % (_xadd_head(stream, most), len(payload), payload)
 
 
-def pack_tape(stream: str, conn: int, rows: Sequence[schema.TapeRow]) -> Piece:
+def pack_tape(stream: str, conn: int, rows: Sequence[schema.Row]) -> Piece:
     """Return the commands that put `rows` on a tape."""
     packed = [xadd(stream, payload) for payload in tape_entries(conn, rows)]
     return Piece(b"".join(packed), len(packed), True)

@@ -114,12 +114,12 @@ class Keeper:
         self._channel_down(reason)
         self._session = Session()
 
-    def link_turned(self) -> None:
+    def receive(self, turn: list[bytes], received_us: int) -> None:
+        """Take in the frames of one turn of the event loop."""
+        for data in turn:
+            for event in self._session.receive(data):
+                self._take_in(event, received_us)
         self._dirty.set()
-
-    def receive(self, data: bytes | memoryview, received_us: int) -> None:
-        for event in self._session.receive(data):
-            self._take_in(event, received_us)
 
     def _take_in(self, event: events.Event, now_us: int) -> None:
         match event:

@@ -29,8 +29,8 @@ CLOSE_TIMEOUT_S = 2.0
 class Handler(Protocol):
     """Whoever takes the frames. Called inside the event loop; must not block."""
 
-    def on_frame(self, data: bytes | memoryview) -> None:
-        """One whole text frame; a memoryview is only good during the call."""
+    def on_frame(self, data: bytes) -> None:
+        """One whole text frame."""
         ...
 
     def on_ping(self) -> None:
@@ -82,7 +82,7 @@ class _PicowsListener(picows.WSListener):
     def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
         kind = frame.msg_type
         if kind is picows.WSMsgType.TEXT and frame.fin:
-            self._on_frame(frame.get_payload_as_memoryview())
+            self._on_frame(frame.get_payload_as_bytes())
         elif kind in (picows.WSMsgType.TEXT, picows.WSMsgType.CONTINUATION):
             self._fragment(frame)
         elif kind is picows.WSMsgType.PING:

@@ -136,8 +136,8 @@ async def _from_memory(
     for at in range(0, len(deltas), turn):
         part = deltas[at : at + turn]
         start_s = time.process_time()
-        for frame in part:
-            own.receive(frame, books.TIME_US)
+        for begin in range(0, len(part), books.TAKE_EVERY):
+            own.receive_turn(part[begin : begin + books.TAKE_EVERY], books.TIME_US)
         publisher.add(own.conn, own.take())
         if not await publisher.send():
             raise KalshimmError("Redis did not take the rows.")

@@ -186,6 +186,7 @@ KnownFrame = BookFrame | Ticker | Trade | BodyFrame | Answer
 KNOWN_TYPES = frozenset(str(kind.__struct_config__.tag) for kind in get_args(KnownFrame))
 
 decode_frame = msgspec.json.Decoder(KnownFrame).decode
+decode_frames = msgspec.json.Decoder(KnownFrame).decode_lines
 decode_envelope = msgspec.json.Decoder(Envelope).decode
 decode_ok_msg = msgspec.json.Decoder(OkMsg).decode
 decode_listed = msgspec.json.Decoder(list[SubscribedMsg]).decode

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from hypothesis import given, settings
@@ -11,10 +12,16 @@ from hypothesis import strategies as st
 from feed.books import OWN_SNAPSHOT_US, Books
 from feed.kalshi.channels import BOOK as BOOK_CHANNEL
 from feed.kalshi.session import Session
+from feed.schema import SnapshotRow
 
 NOW = 1_795_337_400_000_000
 TICKERS = ("M-1", "M-2")
 MOMENTS_MS = st.sampled_from([None, 1, 2, 2, 3, OWN_SNAPSHOT_US // 1_000 + 2])
+
+DAMAGE = (
+    b"", b"{", b"[]", b"\xff", b'{"type":"orderbook_delta","sid":1', b',"seq":2}', b"{}\n{}", b"{} {}",
+    b'{"type":"brand_new","sid":1,"seq":3}', b'{"type":"orderbook_delta",\n"sid":1,"seq":4}',
+)  # fmt: skip
 
 changes = st.fixed_dictionaries(
     {
@@ -33,12 +40,14 @@ steps = st.one_of(
     st.tuples(st.just("tick"), st.integers(0, 400_000), st.none()),
     st.tuples(st.just("lost"), st.none(), st.none()),
     st.tuples(st.just("take"), st.none(), st.none()),
+    st.tuples(st.just("damage"), st.sampled_from(DAMAGE), st.none()),
 )
 
 
 class LongWay(Books):
-    def _follow(self, *_: Any) -> bool:
-        return False
+    def receive_turn(self, turn: Sequence[bytes], received_us: int) -> None:
+        for data in turn:
+            self._take_in(data, None, received_us)
 
 
 class Both:
@@ -47,15 +56,21 @@ class Both:
     def __init__(self) -> None:
         self.pair = (Books(7, Session()), LongWay(7, Session()))
         self.seq, self.now_us = 0, NOW
+        self.turn: list[bytes] = []
         for books in self.pair:
             books.session.subscribe(BOOK_CHANNEL, TICKERS)
         self.receive(type="subscribed", id=1, msg={"channel": BOOK_CHANNEL, "sid": 1})
         for ticker in TICKERS:
             self.snapshot(ticker, "0.5500")
+        self.end_turn()
 
     def receive(self, **frame: Any) -> None:
+        self.turn.append(json.dumps(frame).encode())
+
+    def end_turn(self) -> None:
+        turn, self.turn = self.turn, []
         for books in self.pair:
-            books.receive(json.dumps(frame).encode(), self.now_us)
+            books.receive_turn(turn, self.now_us)
 
     def snapshot(self, ticker: str, no: str) -> None:
         self.seq += 1
@@ -67,7 +82,11 @@ class Both:
         self.receive(type="orderbook_delta", sid=1, seq=self.seq, msg={k: v for k, v in msg.items() if v is not None})
 
     def do(self, step: tuple[str, Any, Any]) -> None:
+        if step[0] not in ("delta", "snapshot", "damage"):
+            self.end_turn()
         match step:
+            case ("damage", data, _):
+                self.turn.append(data)
             case ("delta", msg, skip):
                 self.delta(msg, skip)
             case ("snapshot", ticker, no):
@@ -86,6 +105,7 @@ class Both:
                 self.compare()
 
     def compare(self) -> None:
+        self.end_turn()
         short, long = self.pair
         assert short.take() == long.take()
         assert short.take_changed() == long.take_changed()
@@ -108,6 +128,8 @@ def test_the_usual_delta_takes_the_short_way() -> None:
     both.pair[0]._take_in = None  # type: ignore[method-assign,assignment]  # whoever goes the long way stumbles
     msg = {"market_ticker": "M-1", "price_dollars": "0.4200", "delta_fp": "1.00", "side": "yes", "ts_ms": 1}
     both.delta(msg, 0)
+    both.turn, turn = [], both.turn
+    both.pair[0].receive_turn(turn, NOW)
     assert both.pair[0].market("M-1").size_cx(0, 4_200) == 2_100
 
 
@@ -119,8 +141,9 @@ def test_no_moment_is_rebuilt_from_more_than_a_minute_of_deltas() -> None:
     minute_ms = OWN_SNAPSHOT_US // 1_000
     for ts_ms in (1_000, 1_000 + minute_ms - 1, 1_000 + minute_ms, 1_000 + minute_ms + 5):
         both.delta(msg | {"ts_ms": ts_ms}, 0)
-    kinds = [type(row).__name__ for row in books.take().rows]
-    assert kinds == ["DeltaRow", "DeltaRow", "SnapshotRow", "DeltaRow", "DeltaRow"]
+    both.end_turn()
+    are_ours = [isinstance(row, SnapshotRow) and row.is_ours for row in books.take().rows]
+    assert are_ours == [False, False, True, False, False]
 
 
 def test_a_snapshot_of_ours_stands_at_the_last_event_it_contains() -> None:
@@ -128,8 +151,10 @@ def test_a_snapshot_of_ours_stands_at_the_last_event_it_contains() -> None:
     books = both.pair[0]
     msg = {"market_ticker": "M-1", "price_dollars": "0.4200", "delta_fp": "1.00", "side": "yes"}
     both.delta(msg | {"ts_ms": 1_000}, 0)
+    both.end_turn()
     books.take()
     both.delta(msg | {"ts_ms": 1_000 + OWN_SNAPSHOT_US // 1_000}, 0)
+    both.end_turn()
     own, _ = books.take().rows
     assert (own.is_ours, own.seq, own.time_us) == (True, 3, 1_000_000)  # type: ignore[union-attr]
     assert own.yes == [(4_200, 2_100)]  # type: ignore[union-attr]

@@ -34,19 +34,18 @@ class Desk:
             (channel,) = command["params"]["channels"]
             self.subscribed.append(channel)
             msg = {"channel": channel, "sid": next(self.sids)}
-            self.keeper.receive(
-                json.dumps({"id": command["id"], "type": "subscribed", "msg": msg}).encode(), self.clock.wall_us()
-            )
+            frame = {"id": command["id"], "type": "subscribed", "msg": msg}
+            self.keeper.receive([json.dumps(frame).encode()], self.clock.wall_us())
 
     def end(self, channel: str) -> None:
         """End the newest subscription of a channel."""
         sid = max(number for number, of in enumerate(self.subscribed, 1) if of == channel)
         error = {"type": "error", "sid": sid, "msg": {"code": 10, "msg": "Channel error"}}
-        self.keeper.receive(json.dumps(error).encode(), self.clock.wall_us())
+        self.keeper.receive([json.dumps(error).encode()], self.clock.wall_us())
 
     def damage(self) -> None:
         """Tell of a fill that cannot be read."""
-        self.keeper.receive(b'{"type":"fill","sid":1,"msg":{}}', self.clock.wall_us())
+        self.keeper.receive([b'{"type":"fill","sid":1,"msg":{}}'], self.clock.wall_us())
 
     def take_due(self) -> bool:
         """Whether the fills are to be read now; they are then as if read."""

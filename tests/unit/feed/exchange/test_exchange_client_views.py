@@ -95,7 +95,7 @@ class HeardHistories(OrderHistories):
             for ticker, market in self.world.markets.items():
                 ours = gateway.books.markets[ticker]
                 assert ours.is_valid
-                assert {side: ours.book.levels[side] for side in Side} == {side: market.levels(side) for side in Side}
+                assert {side: ours.levels[side] for side in Side} == {side: market.levels(side) for side in Side}
 
     @invariant()
     def the_orders_and_fills_are_the_exchanges(self) -> None:
