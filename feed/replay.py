@@ -181,13 +181,13 @@ class Replay:
         rows = _rows(books)
         if isinstance(books, Books):
             # Behind everything that happened, though the recorder's clock may be behind the exchange's.
-            newest_us = max((row.time_us for row in rows), default=0)
+            newest_us = max(map(schema.time_of, rows), default=0)
             books.disconnected(RECORDING_ENDS, max(newest_us, self._received_us) + 1)
             rows += _rows(books)
         await self._send(stream, books.conn, rows)
         self.result.add(books.counters)
 
-    async def _send(self, stream: str, conn: int, rows: list[schema.TapeRow]) -> None:
+    async def _send(self, stream: str, conn: int, rows: Sequence[schema.Row]) -> None:
         if rows:
             piece = pack_tape(stream, conn, rows)
             await self._pipe.send(piece.data, piece.commands)
@@ -235,8 +235,8 @@ class KeptRows:
         return rows
 
 
-def _rows(books: Books | KeptRows) -> list[schema.TapeRow]:
-    return books.take_rows() if isinstance(books, KeptRows) else books.take().rows
+def _rows(books: Books | KeptRows) -> list[schema.Row]:
+    return [*books.take_rows()] if isinstance(books, KeptRows) else books.take().rows
 
 
 def _receive(books: Books | KeptRows, frame: RecordedFrame) -> None:

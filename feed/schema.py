@@ -163,6 +163,11 @@ TapeRow = DeltaRow | SnapshotRow | TickerRow | TradeRow | LifecycleRow | GapRow 
 Row = TapeRow | DeltaTuple
 
 
+def time_of(row: Row) -> int:
+    """Return a row's time in microseconds."""
+    return row[1] if isinstance(row, tuple) else row.time_us
+
+
 class TapeEntry(msgspec.Struct, frozen=True, array_like=True):
     """Up to 50 rows of one connection; `conn` is its 63-bit identity."""
 
