@@ -1,7 +1,7 @@
 """Invariants I7 and, as far as readers go, I5, judged by what the exchange sent (faults.md, "Invariants").
 
 I7  every message is stored once, or a gap row (a malformed frame, where it could be read) covers its number
-I5  a book that a reader called valid equals the exchange's own at that subscription and number
+I5  a book that a reader called valid, or that the gateway wrote from its own, equals the exchange's at that number
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ def judge(
         verdict.problems.clear()
     _judge_extra(truth, tables, conns, verdict, extra=extra + altered, known=known)
     _judge_sights(truth, conns, verdict)
+    _judge_own(truth, tables, conns, verdict)
     return verdict
 
 
@@ -174,3 +175,11 @@ def _judge_sights(truth: Truth, conns: dict[int, int], verdict: Verdict) -> None
         books = truth.books(conns[conn], sid, ticker)
         wrong = [sight for sight in seen if books.get(sight.seq) != sight.levels]
         verdict.problems += [f"called valid, but not the exchange's book: {sight}" for sight in wrong[:SHOWN]]
+
+
+def _judge_own(truth: Truth, tables: Tables, conns: dict[int, int], verdict: Verdict) -> None:
+    """Judge the gateway's own snapshots on the tape; they do not say which subscription their number is of."""
+    for own in tables.own:
+        sids = truth.sids(conns.get(own.conn, 0))
+        if not any(truth.books(conns[own.conn], sid, own.ticker).get(own.seq) == own.levels for sid in sids):
+            verdict.problems.append(f"the gateway's own snapshot is not the exchange's book: {own}")

@@ -19,10 +19,10 @@ FROM markets_book_delta d JOIN markets_marketkey m ON m.id = d.market JOIN feed_
 WHERE d.time >= %s
 """
 SNAPSHOTS = f"""
-SELECT c.identity, m.ticker, s.seq, {MICROSECONDS.format("s")}, s.yes_price_cc, s.yes_count_cx, s.no_price_cc,
-    s.no_count_cx
+SELECT c.identity, s.is_ours, m.ticker, s.seq, {MICROSECONDS.format("s")}, s.yes_price_cc, s.yes_count_cx,
+    s.no_price_cc, s.no_count_cx
 FROM markets_book_snapshot s JOIN markets_marketkey m ON m.id = s.market JOIN feed_connection c ON c.id = s.conn
-WHERE NOT s.is_ours AND s.time >= %s
+WHERE s.time >= %s
 """
 TRADES = f"""
 SELECT m.ticker, t.trade_id, {MICROSECONDS.format("t")}, t.yes_price_cc, t.count_cx, t.taker_side
@@ -75,6 +75,15 @@ class MalformedRow(msgspec.Struct, frozen=True):
         return found if all(isinstance(part, int) for part in found) else None  # type: ignore[return-value]
 
 
+class OwnSnapshot(msgspec.Struct, frozen=True):
+    """A book that the gateway wrote from its own, with the last number it contains."""
+
+    conn: int
+    ticker: str
+    seq: int
+    levels: tuple[dict[int, int], dict[int, int]]
+
+
 class Tables:
     """One look at the database: rows by connection identity, prints (which belong to none), gaps, malformed frames.
 
@@ -85,6 +94,7 @@ class Tables:
     def __init__(self, database_url: str, *, since_us: int = 0) -> None:
         self._since = (datetime.fromtimestamp(since_us / 1_000_000, tz=UTC),)
         self.rows: defaultdict[int, set[Key]] = defaultdict(set)
+        self.own: list[OwnSnapshot] = []
         with psycopg.connect(database_url) as connection:
             self._read_rows(connection)
             self.trades: set[Key] = {("trade", *row) for row in connection.execute(TRADES, self._since)}
@@ -97,9 +107,12 @@ class Tables:
     def _read_rows(self, connection: psycopg.Connection[Any]) -> None:
         for conn, *rest in connection.execute(DELTAS, self._since):
             self.rows[conn].add(("delta", *rest))
-        for conn, ticker, seq, time_us, *sides in connection.execute(SNAPSHOTS, self._since):
+        for conn, is_ours, ticker, seq, time_us, *sides in connection.execute(SNAPSHOTS, self._since):
             yes, no = (tuple(sorted(zip(sides[i], sides[i + 1], strict=True))) for i in (0, 2))
-            self.rows[conn].add(("snapshot", ticker, seq, time_us, yes, no))
+            if is_ours:
+                self.own.append(OwnSnapshot(conn, ticker, seq, (dict(yes), dict(no))))
+            else:
+                self.rows[conn].add(("snapshot", ticker, seq, time_us, yes, no))
         for conn, *rest in connection.execute(TICKERS, self._since):
             self.rows[conn].add(("ticker", *rest))
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.faults.checker import Verdict, judge
-from tests.faults.tables import GapRow, MalformedRow, Tables
+from tests.faults.tables import GapRow, MalformedRow, OwnSnapshot, Tables
 from tests.faults.truth import Key, Truth, row_key
 from tests.faults.watch import Sight
 
@@ -38,7 +38,7 @@ def stored(frames: list[dict[str, Any]], *, gaps: tuple[GapRow, ...] = (), malfo
     tables = Tables.__new__(Tables)
     keys: set[Key] = {key for frame in frames if (key := row_key(frame)) is not None}
     tables.rows = defaultdict(set, {CONN: keys})
-    tables.trades, tables.gaps = set(), list(gaps)
+    tables.trades, tables.gaps, tables.own = set(), list(gaps), []
     tables.malformed = [MalformedRow(CONN, 2_000, "why", malformed)] if malformed else []
     return tables
 
@@ -108,6 +108,13 @@ def a_sight(seq: int, size_cx: int, *, conn: int = CONN) -> Sight:
 def test_a_readers_book_must_be_the_exchanges_at_that_number() -> None:
     assert not verdict(stored(FRAMES), a_sight(1, 200), a_sight(3, 400)).problems
     assert "not the exchange's book" in verdict(stored(FRAMES), a_sight(3, 300)).problems[0]
+
+
+@pytest.mark.parametrize(("seq", "size_cx", "is_good"), [(3, 400, True), (3, 300, False), (9, 400, False)])
+def test_the_gateways_own_snapshot_must_be_the_exchanges_book(seq: int, size_cx: int, is_good: bool) -> None:
+    tables = stored(FRAMES)
+    tables.own.append(OwnSnapshot(CONN, "M", seq, ({4_000: size_cx}, {})))
+    assert (not verdict(tables).problems) == is_good
 
 
 def test_a_book_of_an_unknown_connection_is_a_problem() -> None:

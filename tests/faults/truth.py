@@ -73,6 +73,10 @@ class Truth:
             return
         self._changes[connection, frame["sid"], msg["market_ticker"]].append(change)
 
+    def sids(self, connection: int) -> set[int]:
+        """Return the subscriptions of a connection that carry books."""
+        return {sid for found, sid, _ in self._changes if found == connection}
+
     def books(self, connection: int, sid: int, ticker: str) -> dict[int, tuple[Levels, Levels]]:
         """Return the exchange's book of a market after each of its messages, by sequence number."""
         found: dict[int, tuple[Levels, Levels]] = {}
