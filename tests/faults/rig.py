@@ -227,21 +227,18 @@ class Case:
         lines = (self.output(self.rig.gateway) + self.output(self.rig.writer)).splitlines()
         return [word.removeprefix("alert=") for line in lines for word in line.split() if word.startswith("alert=")]
 
-    def stored_alerts(self) -> list[str]:
-        """Return the alerts that came through `kmm:log` into the service log since the case began, waiting for one."""
+    def until_alert_is_stored(self, alert: str) -> None:
+        """Wait until an alert since the case began has come through `kmm:log` into the service log."""
         query = """
-            SELECT fields->>'alert' FROM ops_service_log
-            WHERE fields ? 'alert' AND time >= to_timestamp(%s / 1000000.0) ORDER BY time
+            SELECT count(*) FROM ops_service_log
+            WHERE fields->>'alert' = %s AND time >= to_timestamp(%s / 1000000.0)
         """
-        found: list[str] = []
 
-        def look() -> bool:
+        def is_stored() -> bool:
             with psycopg.connect(self.rig.database_url) as connection:
-                found[:] = [alert for (alert,) in connection.execute(query, (self.began_us,))]
-            return bool(found)
+                return connection.execute(query, (alert, self.began_us)).fetchone() != (0,)
 
-        self.until(look, "an alert in the service log")
-        return found
+        self.until(is_stored, f"{alert} in the service log")
 
     def sights(self) -> list[Sight]:
         """Return the books that readers called valid since the case began."""

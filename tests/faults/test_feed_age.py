@@ -36,7 +36,7 @@ def test_B11_late_messages_are_not_trusted_and_raise_an_alert(case: Case) -> Non
     case.until(lambda: "FEED_LATE" in case.alerts(), "an alert")
     close(case, 1001)  # the delay belongs to the connection
     case.judge(faults=2)
-    assert "FEED_LATE" in case.stored_alerts()
+    case.until_alert_is_stored("FEED_LATE")
 
 
 @pytest.mark.long
