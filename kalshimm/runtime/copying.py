@@ -9,9 +9,11 @@ from typing import Any
 import msgspec
 import psycopg
 from psycopg import sql
+from psycopg.copy import AsyncLibpqWriter
 
 from kalshimm.runtime.database import AsyncConnection
 
+FLUSH_BYTES = 64 * 1024  # psycopg would keep a MiB to itself, and the server would run dry and be flooded in turn
 HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 POSTGRES_EPOCH_US = 946_684_800_000_000  # 2000-01-01 UTC; binary timestamptz is an int8 of microseconds since then
 # The calendar of Python and of people: PostgreSQL's own goes on to the year 294276, where nobody could read it.
@@ -63,7 +65,11 @@ class NewRows:
             self._copying = AsyncExitStack()
             await self._copying.enter_async_context(self._connection.transaction())
             cursor = await self._copying.enter_async_context(self._connection.cursor())
-            self._copy = await self._copying.enter_async_context(cursor.copy(_copy_in(self._table.name, self._table)))
+            statement, writer = (
+                _copy_in(self._table.name, self._table),
+                AsyncLibpqWriter(cursor, flush_threshold=FLUSH_BYTES),
+            )
+            self._copy = await self._copying.enter_async_context(cursor.copy(statement, writer=writer))
             await self._copy.write(HEADER)
         await self._copy.write(blob)
 
