@@ -126,11 +126,13 @@ class Moments:
     def __init__(self, seed: str, part: float) -> None:
         self._chance, self._part = random.Random(seed), part
         self._open: dict[tuple[str, int], Sides] = {}
+        self._newest_us: dict[str, int] = {}
         self.books: dict[tuple[str, int], Sides] = {}
 
     def take(self, event: Happened, sides: Sides) -> None:
         if event.time_us is None:
             return
+        self._newest_us[event.ticker] = max(event.time_us, self._newest_us.get(event.ticker, 0))
         for key in [key for key in self._open if key[0] == event.ticker]:
             if event.time_us <= key[1]:
                 self._open[key] = copied(sides)
@@ -140,7 +142,8 @@ class Moments:
             self._open[event.ticker, event.time_us + self._chance.choice((0, 0, 1, 999))] = copied(sides)
 
     def close(self) -> None:
-        self.books |= self._open
+        """End with the recording: what is later than a market's last event nobody knows."""
+        self.books |= {(ticker, at): book for (ticker, at), book in self._open.items() if at <= self._newest_us[ticker]}
 
 
 def compare(path: Path, database_url: str, *, part: float) -> Compared:
