@@ -132,6 +132,9 @@ class Gateway:
     def _receive(self, turn: list[bytes], received_us: int) -> None:
         assert self._books is not None, "frames come only from an open link"
         self._books.receive_turn(turn, received_us)
+        if self._publisher.is_idle:
+            self._gather()
+            self._publisher.start()
         self._dirty.set()
 
     def link_closed(self, reason: str) -> None:

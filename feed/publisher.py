@@ -6,6 +6,7 @@ entry twice drops it by its key. What does not fit the bounded backlog is lost, 
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import logging
 from collections.abc import Sequence
@@ -111,6 +112,8 @@ class Publisher:
     def __init__(self, redis_url: str) -> None:
         self._pipe = Pipe(redis_url)
         self._waiting: list[Piece] = []
+        self._under_way: list[Piece] = []
+        self._answer: asyncio.Future[None] | None = None
         self.lost = 0
         self._failures = 0
 
@@ -133,28 +136,48 @@ class Publisher:
         self._waiting.append(pack_feed(state))
 
     @property
-    def waits(self) -> bool:
-        """Whether something is to be sent."""
-        return bool(self._waiting)
+    def is_idle(self) -> bool:
+        """Whether nothing is under way: what is queued now would leave at once."""
+        return self._answer is None
+
+    def start(self) -> None:
+        """Write what is queued now, if nothing is under way: no task need wake first. `send` waits for the answer."""
+        if self._waiting and self._answer is None and self._pipe.is_open:
+            self._write()
 
     async def send(self) -> bool:
         """Send everything queued; return False, keeping it, when Redis does not take it.
 
         What exceeds the backlog's bound is dropped, oldest first, and counted in `lost`.
         """
-        if not self._waiting:
-            return True
-        sending, self._waiting = self._waiting, []
         try:
-            await self._pipe.send(b"".join([p.data for p in sending]), sum(p.commands for p in sending))
+            while self._waiting or self._answer is not None:
+                if self._answer is None:
+                    await self._pipe.open()
+                    self._write()
+                await self._answered()
         except (RedisError, OSError, TimeoutError) as exc:
             self._report(exc)
-            self._keep(sending + self._waiting)
+            self._keep(self._under_way + self._waiting)
+            self._under_way = []
             return False
         if self._failures:
             logger.warning("Redis takes the tape again, %d commands lost", self.lost, extra={"action": "publish_again"})
         self._failures = 0
         return True
+
+    def _write(self) -> None:
+        self._under_way, self._waiting = self._waiting, []
+        data = b"".join([piece.data for piece in self._under_way])
+        self._answer = self._pipe.write(data, sum(piece.commands for piece in self._under_way))
+
+    async def _answered(self) -> None:
+        assert self._answer is not None, "something was written"
+        try:
+            await self._pipe.answered(self._answer)
+        finally:
+            self._answer = None
+        self._under_way = []
 
     def close(self) -> None:
         self._pipe.close()

@@ -26,7 +26,7 @@ class Refused(ResponseError):
 
 
 class Pipe:
-    """One connection, opened when it is needed and again after it broke.
+    """One connection, opened when it is needed and again after it broke; at most one write is under way.
 
     Args:
         url: redis://, rediss:// or unix://, as everywhere.
@@ -36,6 +36,10 @@ class Pipe:
         self._url = url
         self._line: _Line | None = None
 
+    @property
+    def is_open(self) -> bool:
+        return self._line is not None and not self._line.is_lost
+
     async def send(self, commands: bytes, answers: int) -> None:
         """Write packed commands, and return once all of their `answers` have come and none was an error.
 
@@ -43,11 +47,24 @@ class Pipe:
             Refused: One was; the connection stays.
             RedisError, OSError, TimeoutError: No connection, or it broke: nobody knows what was carried out.
         """
-        if self._line is None or self._line.is_lost:
+        await self.open()
+        await self.answered(self.write(commands, answers))
+
+    async def open(self) -> None:
+        """Connect unless connected."""
+        if not self.is_open:
             self._line = await _opened(self._url)
+
+    def write(self, commands: bytes, answers: int) -> asyncio.Future[None]:
+        """Write packed commands at once; the line must be open, and what was written before answered."""
+        assert self._line is not None, "a pipe is opened before it is written to"
+        return self._line.write(commands, answers)
+
+    async def answered(self, answer: asyncio.Future[None]) -> None:
+        """Wait for the answers of a write; raises what `send` raises."""
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT_S):
-                await self._line.send(commands, answers)
+                await answer
         except Refused:
             raise
         except BaseException:
@@ -94,14 +111,15 @@ class _Line(asyncio.Protocol):
             else:
                 self._done.set_exception(self._refusal)
 
-    async def send(self, commands: bytes, answers: int) -> None:
+    def write(self, commands: bytes, answers: int) -> asyncio.Future[None]:
         assert self._transport is not None, "a line is used once it is connected"
-        if self.is_lost:
-            raise RedisConnectionError("Redis closed the connection.")
         self._missing, self._refusal = answers, None
         self._done = asyncio.get_running_loop().create_future()
-        self._transport.write(commands)
-        await self._done
+        if self.is_lost:
+            self._fail(RedisConnectionError("Redis closed the connection."))
+        else:
+            self._transport.write(commands)
+        return self._done
 
     def close(self) -> None:
         self.is_lost = True
@@ -120,7 +138,7 @@ async def _opened(url: str) -> _Line:
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
             line = await _connected(url, options)
             for command in _introduction(options):
-                await line.send(pack(command), 1)
+                await line.write(pack(command), 1)
     except Refused as exc:
         raise AuthenticationError(f"Redis refuses us ({exc}).") from exc
     return line

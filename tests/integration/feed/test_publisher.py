@@ -88,3 +88,33 @@ async def test_a_market_that_went_and_came_back_keeps_its_stream(redis_client: r
     await sending.send()
     assert redis_client.ttl(BOOK) == -1
     assert redis_client.xlen(BOOK) == 2
+
+
+async def test_what_is_queued_while_a_write_is_under_way_leaves_behind_it(
+    redis_client: redis.Redis, sending: Publisher
+) -> None:
+    assert await sending.send()
+    sending.add(CONN, what_gathered(rows=1))
+    await sending.send()  # the line is open now
+    for rows in (2, 3, 4):
+        sending.add(CONN, what_gathered(rows=rows))
+        sending.start()
+        assert not sending.is_idle
+    assert await sending.send()
+    assert sending.is_idle
+    assert tape_sizes(redis_client) == [1, 2, 3, 4]
+
+
+async def test_D1_what_was_under_way_when_the_connection_broke_is_sent_again(
+    redis_client: redis.Redis, sending: Publisher
+) -> None:
+    sending.add(CONN, what_gathered(rows=1))
+    await sending.send()
+    sending.add(CONN, what_gathered(rows=2))
+    sending.start()
+    sending.close()
+    sending.add(CONN, what_gathered(rows=3))
+    assert not await sending.send()
+    assert await sending.send()
+    sizes = tape_sizes(redis_client)
+    assert (sizes[0], sizes[-2:]) == (1, [2, 3]), "what may have arrived comes once more, in its order"
