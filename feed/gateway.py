@@ -84,7 +84,6 @@ class Gateway:
         self._interest_kept_until_s = 0.0
         self._away: set[str] = set()  # what Redis does not do for us now
         self._is_late = False
-        self._slowest_send_s = 0.0  # since the last beat
         self._dirty = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -271,7 +270,7 @@ class Gateway:
         while True:
             await self._dirty.wait()
             self._gather()
-            if not await self._timed_send():
+            if not await self._publisher.send():
                 if stop.is_set():
                     return
                 await wait_or_stop(stop, RETRY_REDIS_S)
@@ -281,12 +280,6 @@ class Gateway:
                 self._after_loss()
             if stop.is_set() and not self._dirty.is_set():
                 return
-
-    async def _timed_send(self) -> bool:
-        began_s = self._clock.monotonic()
-        is_sent = await self._publisher.send()
-        self._slowest_send_s = max(self._slowest_send_s, self._clock.monotonic() - began_s)
-        return is_sent
 
     async def _wake_at_stop(self, stop: asyncio.Event) -> None:
         await stop.wait()
@@ -371,7 +364,7 @@ class Gateway:
     async def _beat(self) -> None:
         pulse, books = self._pulse, self._books
         pulse.turn(every_s=BEAT_EVERY_S)
-        slowest_s, self._slowest_send_s = self._slowest_send_s, 0.0
+        slowest_s = self._publisher.take_slowest_s()
         pulse.state, pulse.last_event = self._state, self._reason
         if slowest_s >= SLOW_SEND_S:
             pulse.state, pulse.last_event = "degraded", f"Redis took {slowest_s:.1f} s for a write"

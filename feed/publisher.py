@@ -114,6 +114,8 @@ class Publisher:
         self._waiting: list[Piece] = []
         self._under_way: list[Piece] = []
         self._answer: asyncio.Future[None] | None = None
+        self._written_s = 0.0
+        self._slowest_s = 0.0
         self.lost = 0
         self._failures = 0
 
@@ -169,6 +171,7 @@ class Publisher:
     def _write(self) -> None:
         self._under_way, self._waiting = self._waiting, []
         data = b"".join([piece.data for piece in self._under_way])
+        self._written_s = asyncio.get_running_loop().time()
         self._answer = self._pipe.write(data, sum(piece.commands for piece in self._under_way))
 
     async def _answered(self) -> None:
@@ -177,7 +180,13 @@ class Publisher:
             await self._pipe.answered(self._answer)
         finally:
             self._answer = None
+            self._slowest_s = max(self._slowest_s, asyncio.get_running_loop().time() - self._written_s)
         self._under_way = []
+
+    def take_slowest_s(self) -> float:
+        """Return how long the slowest write since the last call took, answered or given up."""
+        slowest_s, self._slowest_s = self._slowest_s, 0.0
+        return slowest_s
 
     def close(self) -> None:
         self._pipe.close()
