@@ -21,6 +21,7 @@ import psycopg
 import redis
 
 from feed import schema
+from kalshimm.runtime.heartbeat import beat_key, decode_beat
 from kalshimm.runtime.logs import LogEntry, decode_log
 from tests.faults.checker import Verdict, judge
 from tests.faults.log import Fault, FaultLog
@@ -140,6 +141,11 @@ class Rig:
             else:
                 worker.start()
 
+    def writer_beats(self) -> bool:
+        """Whether the writer that runs now has begun its work: one that finds no store at its start ends at once."""
+        value: Any = self.redis.get(beat_key("writer", "0"))
+        return value is not None and decode_beat(value).pid == self.writer.pid
+
     def logged(self) -> list[LogEntry]:
         """Return what stands on the log stream; the writer trims what it has stored."""
         entries: Any = self.redis.xrange("kmm:log")
@@ -166,6 +172,7 @@ class Case:
         self.rig, self.log = rig, rig.log
         self.is_judged = False
         rig.make_whole()
+        self.until(rig.writer_beats, "the writer works")
         self.until_valid()
         rig.fetch_truth()
         rig.log.clear()
