@@ -24,6 +24,9 @@ T = TypeVar("T", bound=Event)
 
 # How far the times of one connection's events may step back, or its receiver's clock be off the exchange's.
 SLACK_US = 5_000_000
+# A snapshot is stamped when it was sent or came, a delta when it happened: on a feed that runs late the deltas behind a
+# snapshot are older than it.
+LATE_US = 60_000_000
 
 SNAPSHOT_COLUMNS = ", ".join((*rows.SNAPSHOTS.key, *rows.SNAPSHOTS.columns))
 DELTA_COLUMNS = ", ".join((*rows.DELTAS.key, *rows.DELTAS.columns))
@@ -108,9 +111,9 @@ def _rebuilt(ticker: str, time: datetime, row: Row) -> BookAt:
     where: dict[str, Any] = {"ticker": ticker, "market": market, "conn": conn, "seq": seq, "began": CONNECTION_BEGAN}
     where |= {"since": stamped - slack, "until": time + slack}
     gaps = [rows.gap(found, identities) for found in every(GAPS_AFTER, where)]
-    began_us = max(_numbering_began_us(gaps, snapshot), default=to_us(where["since"]))
-    where["since"] = to_time(began_us)
-    gaps = [gap for gap in gaps if gap.time_us >= began_us]
+    began_us = max(_numbering_began_us(gaps, snapshot), default=None)
+    where["since"] = to_time(to_us(stamped) - LATE_US if began_us is None else began_us)
+    gaps = [gap for gap in gaps if began_us is None or gap.time_us >= began_us]
     deltas = contained([rows.delta(found, identities) for found in every(DELTAS_AFTER, where)], until_us)
     last_seq = deltas[-1].seq if deltas else seq
     gap = spoiling(snapshot, gaps, last_seq=last_seq, until_us=until_us)
@@ -127,7 +130,8 @@ def _numbering_began_us(gaps: list[Gap], snapshot: Snapshot) -> list[int]:
     return [
         gap.time_us
         for gap in gaps
-        if gap.conn == snapshot.conn and not (gap.ticker or gap.received) and gap.time_us <= snapshot.time_us
+        if gap.conn == snapshot.conn and gap.time_us <= snapshot.time_us
+        if not (gap.ticker or gap.received) and gap.reason != CONNECTION_BEGAN
     ]
 
 
@@ -176,7 +180,7 @@ def _tape(ticker: str, since: datetime, until: datetime) -> Iterator[Event]:
         read(rows.GAPS, rows.gap, GAPS_OF_MARKET), read(rows.SNAPSHOTS, rows.snapshot), read(rows.DELTAS, rows.delta)
     ]  # fmt: skip
     stamped: list[Iterator[tuple[int, Event]]] = [
-        in_sequence(merge(*by_time, key=_time_us), slack_us=SLACK_US),
+        in_sequence(merge(*by_time, key=_time_us), slack_us=LATE_US),
         ((trade.time_us, trade) for trade in read(rows.TRADES, rows.trade)),
         ((message.time_us, message) for message in read(rows.TICKERS, rows.ticker)),
     ]

@@ -4,8 +4,9 @@ Within one connection the book's order is `seq`; its times repeat and step back 
 everything that may come before it has been read, leaves in the order of its number, and counts as happening at the
 latest time its connection had reached: its *stamp*, which never steps back.
 
-A gap that a number showed goes right before the event of that number; any other gap goes by its time, and a
-subscription after it counts anew. A snapshot of the gateway's own follows the event whose number it carries.
+A gap that a number showed goes right before the event of that number, the beginning of a connection before all of it.
+Any other gap goes by its time, and a subscription after it counts anew. A snapshot of the gateway's own follows the
+event whose number it carries.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from heapq import heappop, heappush
 
+from markets.core import tape
 from markets.core.tape import Delta, Gap, Snapshot
 
 BookEvent = Snapshot | Delta | Gap
@@ -38,6 +40,8 @@ class _Connection:
     def add(self, event: BookEvent, count: int) -> None:
         epoch = self.epoch
         match event:
+            case Gap(reason=tape.CONNECTION_BEGAN):
+                seq, rank = 0, _GAP
             case Gap(received=0):
                 seq, rank = _LAST, _GAP
                 self.epoch, self.highest = epoch + 1, 0

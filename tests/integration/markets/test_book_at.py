@@ -13,6 +13,7 @@ from slowreplay import SlowReplay
 
 from feed.replay import RECORDING_ENDS, Replay
 from kalshimm.runtime.clock import SystemClock
+from markets.core.tape import CONNECTION_BEGAN
 from markets.queries import ENDED_UNSEEN, book_at
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -103,6 +104,13 @@ def test_deltas_stamped_before_their_snapshot_belong_to_it(history: History) -> 
     history.delta(0.8, 6)
     history.delta(0.9, 4, 5_000)  # before it by its number
     assert size_and_reason(1) == (1_100, "")
+
+
+def test_B11_deltas_of_a_feed_that_ran_late_belong_to_the_snapshot_before_them(history: History) -> None:
+    history.gap(59, CONNECTION_BEGAN)
+    history.snapshot(60, 5)
+    history.delta(30, 6)
+    assert size_and_reason(61) == (1_100, "")
 
 
 def test_B1_a_book_of_a_connection_that_was_cut_is_not_believed_until_the_next_snapshot(history: History) -> None:

@@ -14,7 +14,7 @@ from slowreplay import SlowReplay
 from feed.replay import Replay
 from kalshimm.runtime.clock import SystemClock
 from markets import rows
-from markets.core.tape import Delta, Event, Gap, Snapshot, Ticker, Trade
+from markets.core.tape import CONNECTION_BEGAN, Delta, Event, Gap, Snapshot, Ticker, Trade
 from markets.queries import book_at, tape
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -67,6 +67,13 @@ def test_numbers_go_before_times_within_a_connection(history: History) -> None:
     history.delta(2.001, 7)
     history.trade(2.0015, "a")
     assert words(tape("M-1", at(0), at(3))) == ["Snapshot 5", "Trade a", "Delta 6", "Delta 7"]
+
+
+def test_B11_what_came_late_follows_its_snapshot_however_late_it_was(history: History) -> None:
+    history.delta(30, 6)
+    history.gap(59, CONNECTION_BEGAN)
+    history.snapshot(60, 5)
+    assert words(tape("M-1", at(0), at(61))) == [f"Gap {CONNECTION_BEGAN}", "Snapshot 5", "Delta 6"]
 
 
 def test_a_range_holds_its_beginning_and_not_its_end(history: History) -> None:
