@@ -12,17 +12,13 @@ number, prints by their id.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
 
 import msgspec
-import redis.asyncio as redis_async
-from redis.typing import KeyT, StreamIdT
 
 from feed.schema import (
     CONNECTION_SILENT_MAX_S,
     FEED,
     FEED_ENTRY_MAX_S,
-    FIELD,
     LAG_MAX_MS,
     VERSION,
     BookDelta,
@@ -38,9 +34,10 @@ from feed.schema import (
     decode_control,
     decode_feed,
 )
+from kalshimm.runtime.resp import Pipe
 from markets.core.book import NegativeLevel, OrderBook
 
-Entries = list[tuple[bytes, dict[bytes, bytes]]]  # what Redis answers; its client's types allow much more
+Entry = tuple[bytes, list[bytes]]  # as Redis answers it: its id, then field and value in turn
 
 READ_ENTRIES = 1_000
 WALK_BACK_ENTRIES = 200
@@ -156,14 +153,15 @@ class Batch(msgspec.Struct, frozen=True):
 class StreamReader:
     """Reads the three streams of one trader.
 
-    Every method raises what the Redis client raises, and MsgspecError on an entry that is not of our version.
+    Every method raises what the pipe raises, and MsgspecError on an entry that is not of our version.
 
     Args:
+        pipe: Its own: a read may hold it for a while.
         control_id: Last command entry that was answered, `0-0` for none.
     """
 
-    def __init__(self, client: redis_async.Redis, *, trader: int, ticker: str, control_id: str) -> None:
-        self._client = client
+    def __init__(self, pipe: Pipe, *, trader: int, ticker: str, control_id: str) -> None:
+        self._pipe = pipe
         self._book = book_stream(ticker).encode()
         self._control = control_stream(str(trader)).encode()
         self._ids: dict[bytes, bytes] = {self._control: control_id.encode()}
@@ -178,7 +176,7 @@ class StreamReader:
 
         Feed entries already there count for nothing: nobody knows how old they are.
         """
-        newest = cast(Entries, await self._client.xrevrange(FEED, count=1))
+        newest = await self._pipe.ask("XREVRANGE", FEED, "+", "-", "COUNT", 1)
         self._ids[FEED.encode()] = newest[0][0] if newest else b"0-0"
         entries = await self._walk_back()
         self._ids[self._book] = entries[-1][0] if entries else b"0-0"
@@ -190,9 +188,9 @@ class StreamReader:
         found: list[tuple[bytes, list[BookEvent]]] = []
         end = b"+"
         while True:
-            page = cast(Entries, await self._client.xrevrange(self._book, max=end, count=WALK_BACK_ENTRIES))
-            for entry_id, fields in page:
-                events = _events(fields[FIELD])
+            page = await self._pipe.ask("XREVRANGE", self._book, end, "-", "COUNT", WALK_BACK_ENTRIES)
+            for entry_id, (_, value) in page:
+                events = _events(value)
                 found.append((entry_id, events))
                 if any(isinstance(event, BookSnapshot) for event in events):
                     return found[::-1]
@@ -208,19 +206,20 @@ class StreamReader:
         before = self._ids[self._book]
         paused = self._read_at_s is not None and now_s - self._read_at_s > READER_PAUSE_MAX_S
         self._read_at_s = now_s
-        answer = await self._client.xread(cast(dict[KeyT, StreamIdT], self._ids), count=READ_ENTRIES, block=block_ms)
-        batch = self._decode(cast(list[tuple[bytes, Entries]], answer))
+        options = ("COUNT", READ_ENTRIES, "BLOCK", block_ms, "STREAMS")
+        streams = (*self._ids, *self._ids.values())
+        batch = self._decode(await self._pipe.ask("XREAD", *options, *streams, block_s=block_ms / 1_000) or ())
         if paused or len(batch.events) >= READ_ENTRIES:
             return msgspec.structs.replace(batch, lost=await self._is_cut(before))
         return batch
 
-    def _decode(self, answer: Sequence[tuple[bytes, Entries]]) -> Batch:
+    def _decode(self, answer: Sequence[tuple[bytes, list[Entry]]]) -> Batch:
         feed: FeedState | None = None
         events: list[BookEvent] = []
         controls: list[Control] = []
         for stream, entries in answer:
             self._ids[stream] = entries[-1][0]
-            values = [fields[FIELD] for _, fields in entries]
+            values = [value for _, (_, value) in entries]
             if stream == self._book:
                 events += [event for value in values for event in _events(value)]
             elif stream == self._control:
@@ -230,7 +229,7 @@ class StreamReader:
         return Batch(feed, tuple(events), tuple(controls))
 
     async def _is_cut(self, entry_id: bytes) -> bool:
-        oldest = cast(Entries, await self._client.xrange(self._book, count=1))
+        oldest = await self._pipe.ask("XRANGE", self._book, "-", "+", "COUNT", 1)
         return bool(oldest) and entry_id != b"0-0" and _order(oldest[0][0]) > _order(entry_id)
 
 

@@ -46,6 +46,7 @@ from kalshimm.runtime.heartbeat import Pulse
 from kalshimm.runtime.home import write_private
 from kalshimm.runtime.locks import exclusive
 from kalshimm.runtime.process import ProcessIdentity
+from kalshimm.runtime.resp import Pipe
 from markets.core.units import Side, format_count, format_price, yes_price_cc
 from traders.brokers.paper import PaperBroker
 from traders.core.orders import OrderStatus
@@ -77,9 +78,10 @@ class TraderProcess:
         start: What to do.
         path: The trader's folder; its lock is held by the caller.
         client: Redis; its calls end by themselves (kalshimm.runtime.streams).
+        pipe: Redis once more, for following the book.
     """
 
-    def __init__(self, start: Start, path: Path, *, client: redis_async.Redis, clock: Clock) -> None:
+    def __init__(self, start: Start, path: Path, *, client: redis_async.Redis, pipe: Pipe, clock: Clock) -> None:
         self._start = start
         self._path = path
         self._client = client
@@ -91,7 +93,7 @@ class TraderProcess:
         self._journal.acknowledge(start.stored.number)
         broker = PaperBroker(lambda: str(uuid.uuid4()))
         self.engine = Engine(start.setup(), broker, inventory=kept.inventory, is_paused=start.is_paused)
-        self._reader = StreamReader(client, trader=start.trader, ticker=start.ticker, control_id=kept.control_id)
+        self._reader = StreamReader(pipe, trader=start.trader, ticker=start.ticker, control_id=kept.control_id)
         self._pulse = Pulse(role="trader", name=str(start.trader), clock=clock)
         self._changed = asyncio.Event()
         self._closed = asyncio.Event()
@@ -323,10 +325,11 @@ class TraderProcess:
 
 
 async def _trade(start: Start, path: Path, stop: asyncio.Event) -> str:
-    client = streams.connect(start.redis_url, block_s=READ_BLOCK_MS / 1_000)
+    client, pipe = streams.connect(start.redis_url), Pipe(start.redis_url)
     try:
-        return await TraderProcess(start, path, client=client, clock=SystemClock()).run(stop)
+        return await TraderProcess(start, path, client=client, pipe=pipe, clock=SystemClock()).run(stop)
     finally:
+        pipe.close()
         await client.aclose()
 
 

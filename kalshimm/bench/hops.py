@@ -12,7 +12,6 @@ the next line; they end with their input. Times are of the machine's monotonic c
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import socket
 import sys
@@ -25,7 +24,8 @@ import msgspec
 from feed.schema import BookDelta
 from kalshimm.bench.blaster import due
 from kalshimm.errors import KalshimmError
-from kalshimm.runtime import streams
+from kalshimm.runtime.resp import Pipe
+from kalshimm.runtime.worker import runner
 from traders.feedview import StreamReader
 
 MESSAGE = b"x" * 264  # as long as a delta's WebSocket frame
@@ -82,8 +82,7 @@ class Reader:
     """What a trader runs to follow its market, without the trader."""
 
     def __init__(self, ticker: str) -> None:
-        client = streams.connect(os.environ["REDIS_URL"], block_s=READ_BLOCK_MS / 1_000)
-        self._reader = StreamReader(client, trader=1, ticker=ticker, control_id="0-0")
+        self._reader = StreamReader(Pipe(os.environ["REDIS_URL"]), trader=1, ticker=ticker, control_id="0-0")
 
     async def locate(self) -> None:
         await self._reader.locate()
@@ -150,7 +149,8 @@ def main() -> None:
     if options.role == "spinner":
         _spin(options.cpu)
     elif options.role == "reader":
-        asyncio.run(_run_reader(options.ticker))
+        with runner() as loop:  # the loop that a trader runs on
+            loop.run(_run_reader(options.ticker))
     else:
         _run_end(options.role, options.fd)
 

@@ -1,7 +1,7 @@
-"""A connection to Redis for writes that are packed beforehand: many commands in one write, every answer looked at.
+"""A connection to Redis where a round trip must cost little: many commands in one write, or a blocking read.
 
-redis-py packs and awaits command by command, which costs more than everything else a busy gateway does
-(performance.md, C). Here the caller packs, one write carries it all, and hiredis reads the answers.
+redis-py packs and awaits command by command, which costs more than everything else that a busy gateway, or a trader
+that follows its book, does. Here the caller packs, one write carries it all, and hiredis reads the answers.
 """
 
 from __future__ import annotations
@@ -50,21 +50,26 @@ class Pipe:
         await self.open()
         await self.answered(self.write(commands, answers))
 
+    async def ask(self, *command: str | bytes | int, block_s: float = 0.0) -> Any:
+        """Return the answer of one command, which Redis may hold back for `block_s`; raises what `send` raises."""
+        await self.open()
+        return await self.answered(self.write(pack(cast(Any, command)), 1), block_s=block_s)
+
     async def open(self) -> None:
         """Connect unless connected."""
         if not self.is_open:
             self._line = await _opened(self._url)
 
-    def write(self, commands: bytes, answers: int) -> asyncio.Future[None]:
+    def write(self, commands: bytes, answers: int) -> asyncio.Future[Any]:
         """Write packed commands at once; the line must be open, and what was written before answered."""
         assert self._line is not None, "a pipe is opened before it is written to"
         return self._line.write(commands, answers)
 
-    async def answered(self, answer: asyncio.Future[None]) -> None:
-        """Wait for the answers of a write; raises what `send` raises."""
+    async def answered(self, answer: asyncio.Future[Any], *, block_s: float = 0.0) -> Any:
+        """Wait for the answers of a write and return the last of them; raises what `send` raises."""
         try:
-            async with asyncio.timeout(ANSWER_TIMEOUT_S):
-                await answer
+            async with asyncio.timeout(ANSWER_TIMEOUT_S + block_s):
+                return await answer
         except Refused:
             raise
         except BaseException:
@@ -84,8 +89,9 @@ class _Line(asyncio.Protocol):
         self._reader = hiredis.Reader(replyError=Refused)
         self._transport: asyncio.Transport | None = None
         self._missing = 0
+        self._last: Any = None
         self._refusal: Exception | None = None
-        self._done: asyncio.Future[None] | None = None
+        self._done: asyncio.Future[Any] | None = None
         self.is_lost = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -100,6 +106,7 @@ class _Line(asyncio.Protocol):
         try:
             while (answer := self._reader.gets()) is not False:
                 self._missing -= 1
+                self._last = answer
                 if isinstance(answer, Refused) and self._refusal is None:
                     self._refusal = answer
         except hiredis.ProtocolError as exc:
@@ -107,11 +114,11 @@ class _Line(asyncio.Protocol):
             return
         if self._missing == 0 and self._done is not None and not self._done.done():
             if self._refusal is None:
-                self._done.set_result(None)
+                self._done.set_result(self._last)
             else:
                 self._done.set_exception(self._refusal)
 
-    def write(self, commands: bytes, answers: int) -> asyncio.Future[None]:
+    def write(self, commands: bytes, answers: int) -> asyncio.Future[Any]:
         assert self._transport is not None, "a line is used once it is connected"
         self._missing, self._refusal = answers, None
         self._done = asyncio.get_running_loop().create_future()

@@ -68,20 +68,20 @@ async def _run_until_signalled(run: Run) -> None:
     await run(stop)
 
 
-def main(run: Run, *, name: str) -> None:
-    """Run a worker until it returns or a signal asks it to stop; exit with the error's own code.
-
-    uvloop is used where it is installed: it costs nothing and helps with many small reads.
-    """
+def runner() -> asyncio.Runner:
+    """Return what workers run in: uvloop where it is installed, good at many small reads."""
     try:
         import uvloop  # not on Windows
-
-        runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
     except ImportError:
-        runner = asyncio.Runner()
+        return asyncio.Runner()
+    return asyncio.Runner(loop_factory=uvloop.new_event_loop)
+
+
+def main(run: Run, *, name: str) -> None:
+    """Run a worker until it returns or a signal asks it to stop; exit with the error's own code."""
     try:
-        with runner:
-            runner.run(_run_until_signalled(run))
+        with runner() as loop:
+            loop.run(_run_until_signalled(run))
     except* KalshimmError as group:
         error = _first(group)
         logger.error("%s stopped: %s", name, error)

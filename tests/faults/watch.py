@@ -12,11 +12,11 @@ import threading
 import time
 
 import msgspec
-import redis.asyncio as redis_async
 from redis.exceptions import RedisError
 
 from feed import schema
 from kalshimm.runtime import streams
+from kalshimm.runtime.resp import Pipe
 from traders.feedview import Batch, FeedView, StreamReader
 
 BLOCK_MS = 50
@@ -112,19 +112,19 @@ class Watch:
             await asyncio.sleep(LOOK_S)
 
     async def _follow(self, ticker: str) -> None:
-        client = streams.connect(self._url, block_s=BLOCK_MS / 1_000)
+        pipe = Pipe(self._url)
         view = self._views[ticker]
         while not self._is_over:
             try:
-                await self._read(client, ticker, view)
+                await self._read(pipe, ticker, view)
             except AWAY:
                 view.lose("Redis is away")
                 self._look(ticker, view)
                 await asyncio.sleep(RETRY_S)
-        await client.aclose()
+        pipe.close()
 
-    async def _read(self, client: redis_async.Redis, ticker: str, view: FeedView) -> None:
-        reader = StreamReader(client, trader=0, ticker=ticker, control_id="0-0")
+    async def _read(self, pipe: Pipe, ticker: str, view: FeedView) -> None:
+        reader = StreamReader(pipe, trader=0, ticker=ticker, control_id="0-0")
         self._take(ticker, view, await reader.locate())
         while not self._is_over:
             batch = await reader.read(block_ms=BLOCK_MS, now_s=time.monotonic())

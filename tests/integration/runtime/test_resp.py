@@ -42,6 +42,16 @@ async def test_a_refused_command_is_told_and_the_others_are_done(pipe: Pipe, red
     assert redis_client.llen("list") == 2
 
 
+async def test_an_answer_may_be_waited_for_as_long_as_the_command_blocks(
+    pipe: Pipe, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resp, "ANSWER_TIMEOUT_S", 0.05)
+    assert await pipe.ask("BLPOP", "nothing", "0.1", block_s=5) is None
+    redis_client.rpush("list", "x")
+    assert await pipe.ask("BLPOP", "list", 0, block_s=5) == [b"list", b"x"]
+    assert await pipe.ask("LLEN", "list") == 0
+
+
 async def test_D1_after_a_broken_connection_the_next_write_opens_another(pipe: Pipe, redis_client: redis.Redis) -> None:
     await pipe.send(many(1), 1)
     redis_client.client_kill_filter(_type="normal", skipme=True)

@@ -12,6 +12,7 @@ from traderworld import HandMadeMarket, Watcher
 from feed.schema import ACK, FIELD, VERSION, CommandAnswer, Control, OrderState, control_stream, encode
 from kalshimm.runtime.clock import SystemClock
 from kalshimm.runtime.heartbeat import beat_key
+from kalshimm.runtime.resp import Pipe
 from markets.core.grid import PriceRange
 from traders.core.inventory import Inventory
 from traders.journal import Checkpoint, load_checkpoint
@@ -46,15 +47,17 @@ class LosesCancels(redis_async.Redis):
         try:
             return await super().execute_command(*args, **options)
         except asyncio.CancelledError:
-            return [] if args[0] == "XREAD" else None
+            return None
 
 
 class Running:
     """A trader inside the test's own event loop."""
 
     def __init__(self, start: Start, home: Path, client: redis_async.Redis) -> None:
-        self.client = client
-        self.process = TraderProcess(start, trader_folder(home, start.trader), client=client, clock=SystemClock())
+        self.client, self._pipe = client, Pipe(start.redis_url)
+        self.process = TraderProcess(
+            start, trader_folder(home, start.trader), client=client, pipe=self._pipe, clock=SystemClock()
+        )
         self._stop = asyncio.Event()
         self._task = asyncio.create_task(self.process.run(self._stop))
 
@@ -71,6 +74,7 @@ class Running:
     async def ended(self) -> str:
         async with asyncio.timeout(20):
             reason = await self._task
+        self._pipe.close()
         await self.client.aclose()
         return reason
 
