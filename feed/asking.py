@@ -38,10 +38,13 @@ class Asking:
                 # Once more together; after that singly, for one may spoil the others.
                 self._ask(market, now_us, self._together if market.asked < 2 else self._singly)
 
+    @property
+    def is_due(self) -> bool:
+        """Whether somebody is to be asked for now."""
+        return bool(self._together or self._singly)
+
     def take(self, subscription: Subscription | None) -> list[tuple[int, list[str]]]:
         """Return the requests as (sid, tickers), each for one command, and begin anew."""
-        if not self._together and not self._singly:
-            return []
         together, singly = self._together, self._singly
         self._together, self._singly = [], []
         if subscription is None:

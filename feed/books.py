@@ -24,7 +24,7 @@ from feed.asking import Asking
 from feed.kalshi import channels, events
 from feed.kalshi.commanderrors import Remedy
 from feed.kalshi.convert import COUNTS, PRICES
-from feed.kalshi.session import Session
+from feed.kalshi.session import Session, Subscription
 from feed.kalshi.wire.frames import Delta, KnownFrame, decode_frame, decode_frames
 from feed.marketbook import NEVER_TOLD, MarketBook
 from feed.schema import TimeSource
@@ -33,6 +33,7 @@ from markets.core.units import DOLLAR_CC
 
 DAMAGE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 CROSSED_FOR_US = 250_000  # a book still crossed after this is broken, whatever the time stamps say
+UNUSUAL = NEVER = -1  # neither a level's size nor a number of the venue's
 EXCHANGE = int(TimeSource.EXCHANGE)
 OWN_SNAPSHOT_US = 60_000_000  # no moment is rebuilt from more deltas than this
 # Lifecycle events that say what a market is; the others say what was changed about it.
@@ -50,8 +51,8 @@ class Taken(msgspec.Struct, frozen=True):
     rows: list[schema.Row]
     events: dict[str, list[schema.BookEvent]]
     snapshots_wanted: list[tuple[int, list[str]]]
-    leased: set[str]
-    gone: set[str]
+    leased: frozenset[str]
+    gone: frozenset[str]
     is_feed_changed: bool
 
     @property
@@ -79,11 +80,9 @@ class Books:
         self._last_received_us = 0
         self._crossed: dict[str, MarketBook] = {}
         self._asking = Asking()
-        self._reset()
-
-    def _reset(self) -> None:
         self._rows: list[schema.Row] = []
         self._counted = 0  # of these rows; the others are deltas that `receive_turn` applied itself
+        self._deltas_followed = 0  # of rows that were taken
         self._told: list[MarketBook] = []  # leased markets with events
         self._last_words: dict[str, list[schema.BookEvent]] = {}  # of markets whose lease is over
         self._leased: set[str] = set()
@@ -92,15 +91,20 @@ class Books:
 
     def take(self) -> Taken:
         """Return what has gathered, and begin anew."""
-        self._count_followed()
-        wanted = self._asking.take(self.session.of_channel(channels.BOOK))
-        taken = Taken(self._rows, self._take_events(), wanted, self._leased, self._gone, self._feed_changed)
-        self._reset()
+        self._deltas_followed += len(self._rows) - self._counted
+        rows, self._rows, self._counted = self._rows, [], 0
+        events = self._take_events() if self._told or self._last_words else {}
+        wanted = self._asking.take(self._followed()) if self._asking.is_due else []
+        taken = Taken(rows, events, wanted, frozenset(self._leased), frozenset(self._gone), self._feed_changed)
+        if self._leased or self._gone:
+            self._leased, self._gone = set(), set()
+        self._feed_changed = False
         return taken
 
     def _take_events(self) -> dict[str, list[schema.BookEvent]]:
-        gathered = self._last_words
-        for market in self._told:
+        gathered, self._last_words = self._last_words, {}
+        told, self._told = self._told, []
+        for market in told:
             happened = market.events
             if not happened:
                 continue  # its lease is over: these are its last words
@@ -124,15 +128,8 @@ class Books:
     @property
     def counters(self) -> Counter[str]:
         """What came, and what was wrong with it, by kind."""
-        self._count_followed()
-        return self._counters
-
-    def _count_followed(self) -> None:
-        """Count the deltas that `receive_turn` applied itself: they are the rows that nobody counted."""
-        followed = len(self._rows) - self._counted
-        self._counters["frames"] += followed
-        self._counters["deltas"] += followed
-        self._counted = len(self._rows)
+        followed = self._deltas_followed + len(self._rows) - self._counted
+        return self._counters + Counter(frames=followed, deltas=followed)
 
     def _row(self, row: schema.Row) -> None:
         self._rows.append(row)
@@ -174,54 +171,65 @@ class Books:
         Most of a busy gateway's time is spent in this loop. A usual delta is applied and written down right here: a
         call more, or an attribute of ours looked up once more, is felt.
         """
-        markets, append, prices, counts, exchange = self.markets, self._rows.append, PRICES, COUNTS, EXCHANGE
-        is_timed = False
+        markets, append, told, prices, counts = self.markets, self._rows.append, self._told, PRICES, COUNTS
+        kind, exchange = schema.DELTA, EXCHANGE
+        followed = self._followed()
+        sid, due = _due(followed)
+        last_us = 0
         for data, frame in zip(turn, _decoded(turn), strict=True):
-            if type(frame) is not Delta:
-                self._take_in(data, frame, received_us)
-                continue
-            msg, seq = frame.msg, frame.seq
-            ticker = msg.market_ticker
-            market = markets.get(ticker)
-            # A followed subscription has a number, and a frame without one is not the next.
-            if market is None or (follows := market.follows) is None or seq != follows.seq + 1:  # type: ignore[operator]
-                self._take_in(data, frame, received_us)
-                continue
-            side = 0 if msg.side == "yes" else 1
-            levels = market.levels[side]
-            try:
-                price_cc, delta_cx = prices[msg.price_dollars], counts[msg.delta_fp]
-                time_us = msg.ts_ms * 1_000  # type: ignore[operator]  # None goes the long way
-                size_cx = levels.get(price_cc, 0) + delta_cx
-            except (ValueError, TypeError):
-                size_cx = -1
-            if size_cx < 0 or frame.sid != follows.sid:
-                self._take_in(data, frame, received_us)
-                continue
-            if time_us >= market.own_due_us:
-                self._keep_rebuildable(market, time_us)
-            if size_cx:
-                levels[price_cc] = size_cx
-                best_cc = market.best_cc
-                if price_cc > best_cc[side]:
-                    best_cc[side] = price_cc
-                    if best_cc[0] + best_cc[1] >= DOLLAR_CC:
-                        self._crosses(market, received_us)
-            else:
-                levels.pop(price_cc, None)
-                if price_cc == market.best_cc[side]:
-                    market.best_cc[side] = max(levels, default=NO_PRICE)
-            follows.seq = market.seq = seq
-            market.time_us = self._last_us = time_us
-            is_timed = True
-            append((schema.DELTA, time_us, exchange, ticker, seq, side, price_cc, delta_cx))
-            happened = market.events
-            if happened is not None:
-                if not happened:
-                    self._told.append(market)
-                happened.append(schema.BookDelta(seq, time_us, side, price_cc, delta_cx, msg.client_order_id))
-        if is_timed:
-            self._last_received_us = received_us
+            if type(frame) is Delta and frame.seq == due and frame.sid == sid:
+                msg = frame.msg
+                ticker = msg.market_ticker
+                market = markets.get(ticker)
+                if market is not None and market.follows is followed:
+                    side = 0 if msg.side == "yes" else 1
+                    levels = market.levels[side]
+                    try:
+                        price_cc, delta_cx = prices[msg.price_dollars], counts[msg.delta_fp]
+                        time_us = msg.ts_ms * 1_000  # type: ignore[operator]  # None goes the long way
+                        size_cx = levels.get(price_cc, 0) + delta_cx
+                    except (ValueError, TypeError):
+                        size_cx = UNUSUAL
+                    if size_cx >= 0:
+                        if time_us >= market.own_due_us:
+                            self._keep_rebuildable(market, time_us)
+                        best_cc = market.best_cc
+                        if size_cx:
+                            levels[price_cc] = size_cx
+                            if price_cc > best_cc[side]:
+                                best_cc[side] = price_cc
+                                if best_cc[0] + best_cc[1] >= DOLLAR_CC:
+                                    self._crosses(market, received_us)
+                        else:
+                            levels.pop(price_cc, None)
+                            if price_cc == best_cc[side]:
+                                best_cc[side] = max(levels, default=NO_PRICE)
+                        market.seq, market.time_us = due, time_us
+                        append((kind, time_us, exchange, ticker, due, side, price_cc, delta_cx))
+                        happened = market.events
+                        if happened is not None:
+                            if not happened:
+                                told.append(market)
+                            happened.append(
+                                schema.BookDelta(due, time_us, side, price_cc, delta_cx, msg.client_order_id)
+                            )
+                        due, last_us = due + 1, time_us
+                        continue
+            self._followed_to(followed, due, last_us, received_us)
+            self._take_in(data, frame, received_us)
+            followed = self._followed()
+            (sid, due), last_us = _due(followed), 0
+        self._followed_to(followed, due, last_us, received_us)
+
+    def _followed(self) -> Subscription | None:
+        """Return the subscription whose deltas `receive_turn` applies itself."""
+        return self.session.of_channel(channels.BOOK)
+
+    def _followed_to(self, followed: Subscription | None, due: int, last_us: int, received_us: int) -> None:
+        """Note that the subscription's next number is `due`, if `last_us` says that a delta was applied."""
+        if last_us and followed is not None:
+            followed.seq = due - 1
+            self._last_us, self._last_received_us = last_us, received_us
 
     def _keep_rebuildable(self, market: MarketBook, time_us: int) -> None:
         """Before a delta at `time_us`: put the book on the tape if the deltas since its last snapshot span a minute."""
@@ -568,6 +576,11 @@ class Books:
             has_news = market.streamed + len(market.events or ()) > 0
             if has_news and market.is_valid and now_us - market.streamed_us >= schema.BOOK_SNAPSHOT_S * 1_000_000:
                 self._stream_whole(market, now_us)
+
+
+def _due(followed: Subscription | None) -> tuple[int, int]:
+    """Return (sid, next number) of what is followed, of nothing that can come where nothing is."""
+    return (0, NEVER) if followed is None or followed.seq is None else (followed.sid, followed.seq + 1)
 
 
 def _decoded(turn: Sequence[bytes]) -> Sequence[KnownFrame | None]:
