@@ -499,7 +499,8 @@ class AccountEntry(msgspec.Struct, frozen=True, array_like=True):
     """What happened to one account. `time_us` is the desk's wall clock.
 
     A whole entry holds every order that is not complete, every position but flat ones, queue, balance, groups and
-    health, and replaces what a reader knew of them: a newcomer walks back to one and reads on from there.
+    health, and replaces what a reader knew of them: a newcomer walks back to one and reads on from there. The desk
+    writes none before it has read each of these lists once.
     """
 
     version: int

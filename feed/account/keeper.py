@@ -305,12 +305,15 @@ class Keeper:
             await _either(stop, self._dirty, within_s=1.0)
             self._dirty.clear()
             self._publisher.add(self.view.take())
-            is_sent = await self._publisher.send(lambda: [*self.view.whole(), self.health])
+            is_sent = await self._publisher.send(self._whole if self._polls.has_seen_all else None)
             if stop.is_set():
                 return
             if not is_sent:
                 await wait_or_stop(stop, RETRY_REDIS_S)
                 self._dirty.set()
+
+    def _whole(self) -> list[schema.AccountUpdate]:
+        return [*self.view.whole(), self.health]
 
 
 async def _either(first: asyncio.Event, second: asyncio.Event, *, within_s: float) -> None:

@@ -65,6 +65,7 @@ class Polls:
         self._settlements_from_us: int | None = None
         self._has_history = False
         self._subaccounts: frozenset[int] | None = None
+        self._unseen = {"orders", "positions", "groups"}
         self.reads: dict[str, Callable[[int], Awaitable[None]]] = {
             "orders": self._orders,
             "fills": self._fills,
@@ -75,6 +76,15 @@ class Polls:
             "standing": self._standing,
             "missing": self._missing,
         }
+
+    @property
+    def has_seen_all(self) -> bool:
+        """Whether what the view leaves out is not there; before each list was read whole once it is only unknown."""
+        return not self._unseen
+
+    def _seen(self, name: str, *lists: Listing[Any]) -> None:
+        if not any(listed.unreadable for listed in lists):
+            self._unseen.discard(name)
 
     async def user_data_us(self) -> int:
         return (await self._rest.exchange.user_data_timestamp()).as_of_us
@@ -89,6 +99,7 @@ class Polls:
         resting = await portfolio.orders(status="resting").all()
         orders = [reading.read_order(order) for order in resting.items]
         self._view.on_resting_orders(orders, _proven_us(resting, as_of_us), self._clock.wall_us())
+        self._seen("orders", resting)
         await self._missing(as_of_us)
 
     async def _missing(self, as_of_us: int) -> None:
@@ -119,10 +130,13 @@ class Polls:
         self._settlements_from_us = max(from_us, as_of_us - SETTLEMENT_OVERLAP_US)
 
     async def _positions(self, as_of_us: int) -> None:
+        lists = []
         for subaccount in sorted(await self._mine() | self._view.positions.subaccounts()):
             listed = await self._rest.portfolio.positions(subaccount=subaccount).all()
             rows = [reading.read_position(row, subaccount) for row in listed.items]
             self._view.on_positions(rows, subaccount, _proven_us(listed, as_of_us))
+            lists.append(listed)
+        self._seen("positions", *lists)
 
     async def _mine(self) -> frozenset[int]:
         """Return the subaccounts to read; where none can be seen the primary one, whose refusal then tells."""
@@ -182,6 +196,7 @@ class Polls:
                 self._view.on_group(group)
             return
         self._view.on_groups(groups)
+        self._seen("groups", listed)
 
     async def _standing(self, _as_of_us: int) -> None:
         """Learn the limits and costs of the account, and look after the attestation of its keys."""

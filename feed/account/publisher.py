@@ -51,16 +51,20 @@ class AccountPublisher:
         """Make the next entry a whole one."""
         self._whole_at = None
 
-    async def send(self, whole: Callable[[], list[schema.AccountUpdate]]) -> bool:
-        """Send what gathered, and a whole entry behind it when one is due; return False when Redis does not take it."""
-        with_whole = self.is_whole_due
+    async def send(self, whole: Callable[[], list[schema.AccountUpdate]] | None) -> bool:
+        """Send what gathered, and a whole entry behind it when one is due; return False when Redis does not take it.
+
+        Args:
+            whole: Gives all there is; None while that is not known: what a whole entry leaves out is over.
+        """
+        with_whole = whole is not None and self.is_whole_due
         sending, self._backlog = self._backlog, []
         pipeline = self._client.pipeline(transaction=False)
         entries = 0
         for start in range(0, len(sending), UPDATES_AN_ENTRY):
             self._queue(pipeline, sending[start : start + UPDATES_AN_ENTRY], is_whole=False)
             entries += 1
-        if with_whole:
+        if whole is not None and with_whole:
             self._queue(pipeline, whole(), is_whole=True)
         if not entries and not with_whole:
             return True

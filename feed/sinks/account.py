@@ -128,15 +128,9 @@ async def _store_entry(connection: AsyncConnection, told_us: int, entry: schema.
             await cursor.execute(NO_OTHER_QUEUE, (entry.account, told_at))
         if schema.AccountBalance in kinds:
             await cursor.execute(NO_OTHER_BALANCE, (entry.account, told_at))
-        for statement in WHOLE if entry.is_whole and _can_be_whole(entry) else ():
+        for statement in WHOLE if entry.is_whole else ():
             await cursor.execute(statement, {"account": entry.account, "told_at": told_at})
     return stored
-
-
-def _can_be_whole(entry: schema.AccountEntry) -> bool:
-    """Return whether a whole entry knows what it leaves out: a desk that has not read anything yet leaves out all."""
-    health = [update for update in entry.updates if isinstance(update, schema.AccountHealth)]
-    return bool(health) and health[-1].user_data_us is not None
 
 
 def _time(time_us: int | None) -> datetime | None:

@@ -133,12 +133,6 @@ async def test_what_a_whole_entry_leaves_out_is_over(bench: Bench, desk: Desk) -
     assert (await desk.order())[1] == "resting"
 
 
-async def test_a_desk_that_has_read_nothing_yet_ends_nothing_by_its_whole_entry(desk: Desk) -> None:
-    await desk.tells(told(), KNOWN)
-    await desk.tells(schema.AccountHealth("connecting", "", None, None), is_whole=True)
-    assert (await desk.order())[1] == "resting"
-
-
 async def test_queue_places_and_balances_are_replaced_by_each_list(bench: Bench, desk: Desk) -> None:
     await desk.tells(
         schema.AccountQueue([("o-1", 500), ("o-2", 0)], BEFORE), schema.AccountBalance(9, [(0, 4), (1, 5)])

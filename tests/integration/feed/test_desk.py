@@ -203,9 +203,18 @@ async def staged(
     periods: Periods,
     adapter: str = "picows",
     pinned: int | None = None,
+    refuses: str | None = None,
 ) -> AsyncIterator[Stage]:
-    """Run an exchange and a desk; with `pinned` everything is done with a key of that subaccount."""
+    """Run an exchange and a desk.
+
+    Args:
+        pinned: Everything is done with a key of this subaccount.
+        refuses: A path that the exchange does not let be read from the beginning; the desk is then not live.
+    """
     exchange, stop, clock = LocalExchange(a_world()), asyncio.Event(), SystemClock()
+    if refuses is not None:
+        away = Answer(method="GET", path=refuses, status=404, text="{}", times=None)
+        exchange.faults.add([away], now_us=exchange.world.now_us)
     ready: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
     server = asyncio.create_task(serve(exchange, stop, port=0, key_dir=key_dir, announce=ready.set_result))
     address = await asyncio.wait_for(ready, STOP_WITHIN_S)
@@ -221,7 +230,7 @@ async def staged(
     running = asyncio.create_task(desk.run(leave))
     async with Rest(environment, signer, clock) as rest:
         stage = Stage(exchange, address, rest, redis_client)
-        await stage.until(lambda: running.done() or stage.is_live(), "the desk is live")
+        await stage.until(lambda: running.done() or stage.is_live() or refuses, "the desk is live")
         yield stage
     leave.set()
     await asyncio.wait_for(running, STOP_WITHIN_S)
@@ -439,6 +448,29 @@ async def test_C5_reads_that_fail_take_nothing_away(quick: Stage) -> None:
     quick.exchange.faults.remove()
     await quick.until(quick.is_live, "live again")
     assert quick.equals_ledger() or await quick.until(quick.equals_ledger, "and equal")
+
+
+@pytest.fixture
+async def without_positions(redis_client: redis.Redis, redis_url: str, tmp_path: Path) -> AsyncIterator[Stage]:
+    """With positions that cannot be read from the beginning."""
+    keys = tmp_path / "keys"
+    async for started in staged(redis_client, redis_url, keys, periods=BRISK, refuses="/portfolio/positions"):
+        yield started
+
+
+async def test_a_desk_that_has_not_read_each_list_once_says_of_nothing_that_it_is_over(
+    without_positions: Stage,
+) -> None:
+    """A whole entry ends what it leaves out: positions that nobody could read yet are unknown, not flat."""
+    stage = without_positions
+    placed = await stage.place(Side.YES, 4_200, 1_000)
+    await stage.outsider(Side.NO, 4_200, 300)
+    await stage.until(lambda: placed.order_id in stage.truth.orders and stage.truth.fills, "orders and fills are told")
+    await stage.until(lambda: (h := stage.truth.health) is not None and h.state == "blind", "said to be blind")
+    assert not any(entry.is_whole for entry in stage.truth.entries)
+    stage.exchange.faults.remove()
+    whole = await stage.until(lambda: next((e for e in stage.truth.entries if e.is_whole), None), "a whole entry")
+    assert [u.position_cx for u in whole.updates if isinstance(u, schema.AccountPosition)] == [300]
 
 
 async def test_B1_what_happened_during_a_cut_is_read_afterwards(quick: Stage) -> None:
