@@ -64,10 +64,11 @@ NO_OTHER_POSITION = """
 UPDATE feed_position SET position_cx = 0, is_agreed = true, told_at = %(told_at)s
 WHERE account = %(account)s AND told_at < %(told_at)s AND (position_cx <> 0 OR NOT is_agreed)
 """
+# An order that the entry lists may still have a row of an older entry: with a later venue time it was left as it is.
 NO_OTHER_ORDER = """
 UPDATE traders_order SET is_complete = true, remaining_cx = 0, told_at = %(told_at)s, updated_at = %(told_at)s,
     status = CASE WHEN status = 'resting' THEN 'gone' ELSE status END
-WHERE account = %(account)s AND told_at < %(told_at)s AND NOT is_complete
+WHERE account = %(account)s AND told_at < %(told_at)s AND NOT is_complete AND order_id <> ALL(%(listed)s::text[])
 """
 WHOLE = (NO_OTHER_ORDER, NO_OTHER_POSITION, NO_OTHER_GROUP)
 
@@ -128,8 +129,9 @@ async def _store_entry(connection: AsyncConnection, told_us: int, entry: schema.
             await cursor.execute(NO_OTHER_QUEUE, (entry.account, told_at))
         if schema.AccountBalance in kinds:
             await cursor.execute(NO_OTHER_BALANCE, (entry.account, told_at))
+        listed = [update.order_id for update in entry.updates if isinstance(update, schema.AccountOrder)]
         for statement in WHOLE if entry.is_whole else ():
-            await cursor.execute(statement, {"account": entry.account, "told_at": told_at})
+            await cursor.execute(statement, {"account": entry.account, "told_at": told_at, "listed": listed})
     return stored
 
 

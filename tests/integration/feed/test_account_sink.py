@@ -133,6 +133,14 @@ async def test_what_a_whole_entry_leaves_out_is_over(bench: Bench, desk: Desk) -
     assert (await desk.order())[1] == "resting"
 
 
+async def test_an_order_that_a_whole_entry_lists_is_not_over_though_its_time_is_older_than_the_channels(
+    desk: Desk,
+) -> None:
+    await desk.tells(told(time_us=BEFORE + 9_000), KNOWN)  # a message without the order's own time: when it was sent
+    await desk.tells(told(time_us=BEFORE + 1_000), KNOWN, is_whole=True)  # as a desk begun anew reads it
+    assert (await desk.order())[1:] == ("resting", 0, 1_000, 5_700, False)
+
+
 async def test_queue_places_and_balances_are_replaced_by_each_list(bench: Bench, desk: Desk) -> None:
     await desk.tells(
         schema.AccountQueue([("o-1", 500), ("o-2", 0)], BEFORE), schema.AccountBalance(9, [(0, 4), (1, 5)])
