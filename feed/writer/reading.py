@@ -12,7 +12,7 @@ from redis.exceptions import ResponseError
 
 from feed import schema
 from feed.sinks.base import Entry
-from feed.writer.watermark import Position
+from feed.writer.watermark import START, Position
 
 ENTRIES_A_CHUNK = 100  # of up to 50 rows
 CHUNKS_AHEAD = 8  # bounds what is held in memory beside the running transaction
@@ -56,18 +56,23 @@ class Item(msgspec.Struct, frozen=True):
 
 
 class Chunk(msgspec.Struct, frozen=True):
-    """Items in order; the hole before the first, if there is one; the position of the last."""
+    """Items in order; the position of the last; the hole before the first, if there is one.
+
+    `after` is the id of the entry that was read before the chunk and its hole, "0-0" where none was.
+    """
 
     items: list[Item]
     end: Position
     hole: Hole | None = None
+    after: str = START.entry_id
 
     def halves(self) -> tuple[Chunk, Chunk]:
         """Return the same as two chunks; there must be two items."""
         middle = len(self.items) // 2
         first, second = self.items[:middle], self.items[middle:]
         number = None if self.end.number is None else self.end.number - len(second)
-        return Chunk(first, Position(first[-1].entry.id, number), self.hole), Chunk(second, self.end)
+        split = first[-1].entry.id
+        return Chunk(first, Position(split, number), self.hole, self.after), Chunk(second, self.end, after=split)
 
 
 def is_same_store(expected: str, found: str) -> bool:
@@ -175,9 +180,9 @@ class Reader:
         if not items and hole is None:
             return None, info
         before = self._position.number if hole is None else hole.received - 1
-        end_id = items[-1].entry.id if items else info.last_id
+        after, end_id = self._position.entry_id, items[-1].entry.id if items else info.last_id
         self._position = Position(end_id, None if before is None else before + len(items))
-        return Chunk(items, self._position, hole), info
+        return Chunk(items, self._position, hole, after), info
 
     async def _wait_for_news(self) -> None:
         """Return when something is on the stream, or in a while."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import msgspec
 import redis.asyncio as redis_async
@@ -21,7 +21,7 @@ from feed.sinks.tables import GAPS, MALFORMED, Values, digest63, stream_gap
 from feed.writer import watermark
 from feed.writer.reading import Chunk, Hole, Item, Reader, StreamInfo, stream_info
 from feed.writer.trouble import ENTRIES, STORES, Trouble, explain
-from feed.writer.watermark import START, Position
+from feed.writer.watermark import START, Position, in_order
 from kalshimm.runtime import crash, database, streams
 from kalshimm.runtime.backoff import delay_s
 from kalshimm.runtime.clock import Clock
@@ -107,16 +107,16 @@ class StreamWriter:
         self._generation = await streams.generation(self._redis, schema.GENERATION)
         stream = self.sink.stream
         await watermark.own(connection, stream)
-        known, has_history = await watermark.read(connection, stream, self._generation)
+        known, newest = await watermark.read(connection, stream, self._generation)
         if known is None:
             self.position = START
-            if has_history:
-                await self._note_lost(f"{stream}: the store began anew; what it held before is lost")
+            if newest is not None:
+                await self._note_lost(f"{stream}: the store began anew; what it held before is lost", newest)
             return
         info = await self._info()
         if info.added is not None and info.added < (known.number or 0):
             self.position = START
-            await self._note_lost(f"{stream} was deleted; what it held and was not stored is lost")
+            await self._note_lost(f"{stream} was deleted; what it held and was not stored is lost", known.entry_id)
             return
         self.position = known
         await self._trim()  # a writer that died between commit and trim left it to us
@@ -237,7 +237,7 @@ class StreamWriter:
         poisoned = [self._set_aside(item) for chunk in chunks for item in chunk.items if item.problem]
         if poisoned:
             stored["poisoned"] += await copy_new(connection, MALFORMED, poisoned)
-        gaps = [self._gap(chunk.hole, chunk) for chunk in chunks if chunk.hole is not None]
+        gaps = [gap for chunk in chunks for gap in self._gaps(chunk)]
         if gaps:
             stored["gaps"] += await copy_new(connection, GAPS, gaps)
         return stored
@@ -263,19 +263,32 @@ class StreamWriter:
         digest = digest63(entry.id.encode() + entry.payload)
         return (to_timestamp(_id_us(entry.id)), None, f"{stream} {entry.id}: {text}", entry.payload, digest)
 
-    def _gap(self, hole: Hole, chunk: Chunk) -> Values:
+    def _gaps(self, chunk: Chunk) -> Iterator[Values]:
+        """Yield the gap rows of what a chunk lacks: data is missing from behind the last entry that was stored."""
+        after, first = chunk.after, chunk.items[0].entry.id if chunk.items else chunk.end.entry_id
+        if chunk.hole is not None:
+            yield self._gap_of_hole(chunk.hole, _missing_from_us(after, first))
+        for item in chunk.items:
+            if item.problem:
+                reason = f"{self.sink.stream}: entry {item.entry.id} was set aside"
+                yield stream_gap(_missing_from_us(after, item.entry.id), reason)
+            after = item.entry.id
+
+    def _gap_of_hole(self, hole: Hole, since_us: int) -> Values:
         """Return the gap row of entries that left the stream before they were stored, and raise an alarm."""
         reason = f"{self.sink.stream}: {hole.entries} entries were trimmed before they were stored"
         logger.error("%s", reason, extra={"action": "stream_hole", "alert": "STREAM_HOLE", "stream": self.sink.stream})
-        first = chunk.items[0].entry.id if chunk.items else chunk.end.entry_id
-        return stream_gap(_id_us(first), reason, expected=hole.expected, received=hole.received)
+        return stream_gap(since_us, reason, expected=hole.expected, received=hole.received)
 
-    async def _note_lost(self, reason: str) -> None:
+    async def _note_lost(self, reason: str, after: str) -> None:
+        """Note, once, that what came behind an entry of the stream is lost, and that its new store is not read yet."""
         assert self._connection is not None
-        fields = {"action": "store_generation", "alert": "STREAM_HOLE", "stream": self.sink.stream}
-        logger.error("%s", reason, extra=fields)
+        stream = self.sink.stream
+        logger.error("%s", reason, extra={"action": "store_generation", "alert": "STREAM_HOLE", "stream": stream})
+        since_us = self._clock.wall_us() if after == START.entry_id else _missing_from_us(after, after)
         async with self._connection.transaction():
-            await copy_new(self._connection, GAPS, [stream_gap(self._clock.wall_us(), reason)])
+            await copy_new(self._connection, GAPS, [stream_gap(since_us, reason)])
+            await watermark.write(self._connection, stream, self._generation, START)
 
     async def _trim(self) -> None:
         """Take off the stream what is stored, if nobody else reads it."""
@@ -298,6 +311,15 @@ def _halves(chunks: list[Chunk]) -> tuple[list[Chunk], list[Chunk]]:
     return chunks[:middle], chunks[middle:]
 
 
+def _missing_from_us(after: str, entry_id: str) -> int:
+    """Return from when data is missing: the end of the millisecond of the last entry before.
+
+    What entry `entry_id` lacks may be older than itself, by as long as the store was away. Where nothing was ever
+    read before it, nothing older is missing.
+    """
+    return _id_us(entry_id) if after == START.entry_id else _id_us(after) + 999
+
+
 def _id_us(entry_id: str) -> int:
     """Return the time in an entry's id, which is the store's clock: microseconds since 1970."""
-    return int(entry_id.partition("-")[0]) * 1_000
+    return in_order(entry_id)[0] * 1_000

@@ -39,11 +39,21 @@ async def own(connection: AsyncConnection, stream: str) -> None:
     await connection.execute(OWN, (f"kalshimm writer {stream}",))
 
 
-async def read(connection: AsyncConnection, stream: str, generation: str) -> tuple[Position | None, bool]:
-    """Return up to where this stream of this store is stored, and whether any store's stream of its name ever was."""
+async def read(connection: AsyncConnection, stream: str, generation: str) -> tuple[Position | None, str | None]:
+    """Return up to where this stream of this store is stored, and the newest entry of any store's stream of its name.
+
+    Both are None where nothing is known.
+    """
     rows = await (await connection.execute(ALL, (stream,))).fetchall()
     positions = {of: Position(entry_id, number) for of, entry_id, number in rows}
-    return positions.get(generation), bool(rows)
+    newest = max((position.entry_id for position in positions.values()), key=in_order, default=None)
+    return positions.get(generation), newest
+
+
+def in_order(entry_id: str) -> tuple[int, int]:
+    """Return (milliseconds since 1970 by the store's clock, number within them): what entries' ids are ordered by."""
+    milliseconds, _, number = entry_id.partition("-")
+    return int(milliseconds), int(number)
 
 
 async def write(connection: AsyncConnection, stream: str, generation: str, position: Position) -> None:

@@ -100,20 +100,50 @@ async def test_D2_a_store_that_began_anew_is_read_from_its_start_with_a_gap_row(
     bench: Bench, redis_client: redis.Redis
 ) -> None:
     publish(redis_client, [a_delta(1)])
+    entries = redis_client.xrange(schema.TAPE)
     await bench.drain(TapeSink(schema.TAPE))
+    ((last_id, _),) = entries
     redis_client.flushall()
     # In the new store ids begin again, below the old watermark.
     entry = schema.encode(schema.TapeEntry(schema.VERSION, CONN, [a_delta(2)]))
     redis_client.xadd(schema.TAPE, {schema.FIELD: entry}, id="1-1")
     await bench.drain(TapeSink(schema.TAPE))
     assert await bench.count("markets_book_delta") == 2
-    assert "began anew" in (await bench.rows("SELECT reason FROM feed_feedgap"))[0][0]
+    (gap,) = await gaps_and_their_ms(bench)
+    assert "began anew" in gap[0]
+    assert gap[1] == ms(last_id), "what was lost followed the last entry that was stored"
+
+
+async def test_D2_a_new_store_is_told_once_however_often_a_writer_begins_before_anything_comes(
+    bench: Bench, redis_client: redis.Redis
+) -> None:
+    publish(redis_client, [a_delta(1)])
+    await bench.drain(TapeSink(schema.TAPE))
+    redis_client.flushall()
+    for _ in range(3):
+        await bench.drain(TapeSink(schema.TAPE))
+    assert await bench.count("feed_feedgap") == 1
+    publish(redis_client, [a_delta(2)])
+    redis_client.delete(schema.TAPE)
+    await bench.drain(TapeSink(schema.TAPE))
+    assert await bench.count("feed_feedgap") == 1, "of a stream that was never read"
+
+
+def ms(entry_id: bytes) -> int:
+    return int(entry_id.partition(b"-")[0])
+
+
+async def gaps_and_their_ms(bench: Bench) -> list[tuple[str, int]]:
+    """Return (reason, milliseconds since 1970) of each gap row."""
+    milliseconds = "floor(extract(epoch FROM time) * 1000)::bigint"
+    return await bench.rows(f"SELECT reason, {milliseconds} FROM feed_feedgap ORDER BY id")  # type: ignore[return-value]
 
 
 async def test_D6_what_was_trimmed_before_it_was_read_becomes_a_gap_row_with_an_alarm(
     bench: Bench, redis_client: redis.Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     publish(redis_client, [a_delta(1)])
+    ((last_id, _),) = redis_client.xrange(schema.TAPE)
     await bench.drain(TapeSink(schema.TAPE))
     for seq in range(2, 12):
         publish(redis_client, [a_delta(seq)])
@@ -122,6 +152,7 @@ async def test_D6_what_was_trimmed_before_it_was_read_becomes_a_gap_row_with_an_
     assert await bench.count("markets_book_delta") == 4
     gaps = "SELECT reason, expected, received FROM feed_feedgap"
     assert await bench.rows(gaps) == [("kmm:tape:0: 7 entries were trimmed before they were stored", 2, 9)]
+    assert [time for _, time in await gaps_and_their_ms(bench)] == [ms(last_id)], "where it begins, not where it ends"
     assert "STREAM_HOLE" in [getattr(record, "alert", "") for record in caplog.records]
 
 
@@ -145,9 +176,13 @@ async def test_D6_a_stream_that_was_deleted_is_read_from_its_new_start_with_a_ga
     publish(redis_client, [a_delta(2)])
     await bench.drain(TapeSink(schema.TAPE))
     redis_client.delete(schema.TAPE)
+    for _ in range(2):
+        await bench.drain(TapeSink(schema.TAPE))
+    assert await bench.count("feed_feedgap") == 1, "told once"
     entry = schema.encode(schema.TapeEntry(schema.VERSION, CONN, [a_delta(3)]))
     redis_client.xadd(schema.TAPE, {schema.FIELD: entry}, id="1-1")
     await bench.drain(TapeSink(schema.TAPE))
+    assert await bench.count("feed_feedgap") == 1
     assert await bench.count("markets_book_delta") == 3
     assert "was deleted" in (await bench.rows("SELECT reason FROM feed_feedgap"))[0][0]
 
@@ -175,11 +210,16 @@ async def test_D7_an_entry_nobody_can_read_is_set_aside_and_the_stream_goes_on(
     redis_client.xadd(schema.TAPE, {schema.FIELD: b"\xc1 poison"})
     redis_client.xadd(schema.TAPE, {schema.FIELD: schema.encode(schema.TapeEntry(99, CONN, [a_delta(5)]))})
     publish(redis_client, [a_delta(2)])
+    first, poison, second_poison, _ = [entry_id for entry_id, _ in redis_client.xrange(schema.TAPE)]
     await bench.drain(TapeSink(schema.TAPE))
     assert await bench.count("markets_book_delta") == 2
     reasons = [row[0] for row in await bench.rows("SELECT reason FROM feed_malformedframe ORDER BY id")]
     assert len(reasons) == 2
     assert "tape version 99" in reasons[1]
+    assert await gaps_and_their_ms(bench) == [
+        (f"kmm:tape:0: entry {poison.decode()} was set aside", ms(first)),
+        (f"kmm:tape:0: entry {second_poison.decode()} was set aside", ms(poison)),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -201,14 +241,14 @@ async def test_D7_an_entry_no_table_takes_is_found_by_halving_and_nothing_good_i
     publish(redis_client, [a_delta(n) for n in range(1, 301)])
     if "rows" in poison:
         entry = schema.TapeEntry(schema.VERSION, CONN, poison["rows"])
-        redis_client.xadd(schema.TAPE, {schema.FIELD: schema.encode(entry)})
-    else:
-        redis_client.xadd(schema.TAPE, poison["fields"])
+        poison = {"fields": {schema.FIELD: schema.encode(entry)}}
+    bad = redis_client.xadd(schema.TAPE, poison["fields"]).decode()
     publish(redis_client, [a_delta(n) for n in range(301, 601)])
     writer = await bench.drain(TapeSink(schema.TAPE))
     assert await bench.count("markets_book_delta") == 600
     assert await bench.count("feed_malformedframe") == 1
     assert writer.stored["poisoned"] == 1
+    assert [reason for reason, _ in await gaps_and_their_ms(bench)] == [f"kmm:tape:0: entry {bad} was set aside"]
     assert redis_client.xlen(schema.TAPE) == 0
 
 

@@ -8,13 +8,18 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import redis
 from historyrows import History, at
 from slowreplay import SlowReplay
 
+from feed import schema
 from feed.replay import RECORDING_ENDS, Replay
+from feed.sinks.tape import TapeSink
 from kalshimm.runtime.clock import SystemClock
+from markets import rows
 from markets.core.tape import CONNECTION_BEGAN
 from markets.queries import ENDED_UNSEEN, book_at
+from tests.integration.feed.writerbench import CONN, Bench
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 RECORDINGS = (
@@ -176,6 +181,32 @@ def test_D8_a_store_that_began_anew_spoils_every_book_before_it(history: History
     history.snapshot(1, 5)
     history.gap(2, "kmm:tape:0: the store began anew; what it held before is lost", conn=None)
     assert "began anew" in size_and_reason(3)[1]
+
+
+def test_D6_inside_a_hole_of_the_tape_no_book_is_believed(
+    redis_client: redis.Redis, redis_url: str, database_url: str
+) -> None:
+    def put(seconds: float, row: schema.TapeRow) -> None:
+        entry = schema.TapeEntry(schema.VERSION, CONN, [row])
+        milliseconds = rows.to_us(at(seconds)) // 1_000
+        redis_client.xadd(schema.TAPE, {schema.FIELD: schema.encode(entry)}, id=f"{milliseconds}-0")
+
+    def stamped(seconds: float) -> tuple[int, int, str]:
+        return rows.to_us(at(seconds)), schema.TimeSource.EXCHANGE, "M-1"
+
+    async def store() -> None:
+        bench = Bench(redis_url, database_url)
+        await bench.drain(TapeSink(schema.TAPE))
+        await bench.client.aclose()
+
+    put(0, schema.SnapshotRow(*stamped(0), 1, [(4_200, 1_000)], []))
+    asyncio.run(store())
+    put(100, schema.DeltaRow(*stamped(100), 2, 0, 4_200, 100))
+    put(300, schema.DeltaRow(*stamped(300), 3, 0, 4_200, 100))
+    redis_client.xtrim(schema.TAPE, maxlen=1, approximate=False)
+    asyncio.run(store())
+    for seconds in (100, 200, 300):
+        assert size_and_reason(seconds) == (1_000, "kmm:tape:0: 1 entries were trimmed before they were stored")
 
 
 def test_more_taken_than_a_level_holds_is_told(history: History) -> None:

@@ -46,7 +46,7 @@ def test_a_stream_past_its_bound_keeps_the_newest_that_fit_with_some_room(used: 
 
 def test_halves_keep_order_positions_and_the_hole_before_them() -> None:
     items = [Item(Entry(f"{n}-0", b""), n) for n in range(1, 6)]
-    first, second = Chunk(items, Position("5-0", 25), Hole(15, 20)).halves()
+    first, second = Chunk(items, Position("5-0", 25), Hole(15, 20), after="0-9").halves()
     assert [item.value for item in first.items + second.items] == [1, 2, 3, 4, 5]
-    assert (first.end, first.hole) == (Position("2-0", 22), Hole(15, 20))
-    assert (second.end, second.hole) == (Position("5-0", 25), None)
+    assert (first.after, first.end, first.hole) == ("0-9", Position("2-0", 22), Hole(15, 20))
+    assert (second.after, second.end, second.hole) == ("2-0", Position("5-0", 25), None)
