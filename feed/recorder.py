@@ -19,7 +19,8 @@ from redis.exceptions import RedisError
 from feed import schema
 from feed.schema import TimeSource
 from feed.tapefile import TapeFile
-from feed.writer.reading import BLOCK_MS, Chunk, Reader, StoreBeganAnew, stream_info
+from feed.writer.reading import BLOCK_MS, Chunk, Reader, stream_info
+from feed.writer.trouble import StoreBeganAnew
 from feed.writer.watermark import START, Position
 from kalshimm.runtime import streams
 from kalshimm.runtime.clock import Clock

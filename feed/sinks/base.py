@@ -63,7 +63,7 @@ class Sink(Protocol):
         ...
 
     def decode(self, entry: Entry) -> Any:
-        """Return what the entry says. Raises msgspec.MsgspecError or ValueError for one that cannot be read."""
+        """Return what the entry says. Raises one of feed.writer.trouble.ENTRIES for one that cannot be read."""
         ...
 
     def batch(self, connection: AsyncConnection) -> Batch:

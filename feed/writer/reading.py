@@ -12,15 +12,12 @@ from redis.exceptions import ResponseError
 
 from feed import schema
 from feed.sinks.base import Entry
+from feed.writer.trouble import ENTRIES, StoreBeganAnew
 from feed.writer.watermark import START, Position
 
 ENTRIES_A_CHUNK = 100  # of up to 50 rows
 CHUNKS_AHEAD = 8  # bounds what is held in memory beside the running transaction
 BLOCK_MS = 500
-
-
-class StoreBeganAnew(Exception):
-    """The store's generation is another than the reader's: what the streams hold now is of a new store."""
 
 
 class StreamInfo(msgspec.Struct, frozen=True):
@@ -53,6 +50,11 @@ class Item(msgspec.Struct, frozen=True):
     entry: Entry
     value: Any
     problem: str = ""
+
+    @classmethod
+    def poison(cls, entry: Entry, exc: Exception) -> Item:
+        """Return an entry that nobody can read or store, with the reason; not every error says one."""
+        return cls(entry, None, str(exc).strip() or type(exc).__name__)
 
 
 class Chunk(msgspec.Struct, frozen=True):
@@ -96,7 +98,7 @@ class Reader:
     """Reads one stream from a position on, some chunks ahead of who stores them.
 
     Args:
-        decode: What an entry says. Raises msgspec.MsgspecError or ValueError for one that cannot be read.
+        decode: What an entry says. Raises one of ENTRIES for one that cannot be read.
     """
 
     def __init__(
@@ -191,8 +193,8 @@ class Reader:
     def _item(self, entry: Entry) -> Item:
         try:
             return Item(entry, self._decode(entry))
-        except (msgspec.MsgspecError, ValueError) as exc:
-            return Item(entry, None, str(exc))
+        except ENTRIES as exc:
+            return Item.poison(entry, exc)
 
 
 def stream_info(told: Any) -> StreamInfo:

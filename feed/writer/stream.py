@@ -185,7 +185,7 @@ class StreamWriter:
         """Find what cannot be stored: everything else is stored, and it is set aside with the reason."""
         if len(chunks) == 1 and len(chunks[0].items) <= 1:
             (item,) = chunks[0].items  # without an entry there is nothing to blame
-            await self._store([msgspec.structs.replace(chunks[0], items=[Item(item.entry, None, str(exc))])])
+            await self._store([msgspec.structs.replace(chunks[0], items=[Item.poison(item.entry, exc)])])
             return
         for half in _halves(chunks):
             try:

@@ -14,17 +14,22 @@ import psycopg
 from psycopg import errors
 from redis.exceptions import RedisError
 
-from feed.writer.reading import StoreBeganAnew
 from kalshimm.errors import NotReachable
+
+
+class StoreBeganAnew(Exception):
+    """The store's generation is another than the reader's: what the streams hold now is of a new store."""
+
 
 # InternalError: a database that takes no writes, a transaction broken off.
 STORES = (
     RedisError, psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError, NotReachable, OSError,
     StoreBeganAnew,
 )  # fmt: skip
+# RecursionError: something nested too deeply to be read, or written as JSON.
 ENTRIES = (
-    psycopg.DataError, psycopg.IntegrityError, psycopg.NotSupportedError, struct.error,
-    OverflowError, ValueError, TypeError, LookupError,
+    msgspec.MsgspecError, psycopg.DataError, psycopg.IntegrityError, psycopg.NotSupportedError, struct.error,
+    OverflowError, ValueError, TypeError, LookupError, RecursionError,
 )  # fmt: skip
 
 

@@ -9,8 +9,11 @@ from typing import Any
 import psycopg
 import pytest
 import redis
+from msgspec.structs import replace
 
 from feed import schema
+from feed.sinks.account import AccountSink
+from feed.sinks.base import Sink
 from feed.sinks.journal import JournalSink
 from feed.sinks.log import LogSink
 from feed.sinks.tape import TapeBatch, TapeSink
@@ -257,6 +260,55 @@ async def test_D7_a_journal_line_no_table_takes_is_set_aside_too(bench: Bench, r
         redis_client.xadd(schema.JOURNAL, {schema.FIELD: a_line(number, schema.Decision(reason, {}, 1))})
     await bench.drain(JournalSink())
     assert await bench.count("traders_decision") == 2
+
+
+NESTED = b"\x91" * 100_000  # MessagePack of a list in a list in a list …
+A_LOG = LogEntry(LOG_VERSION, BEFORE, "gateway", "local", 7, "INFO", "feed", "good", {})
+A_LINE = a_line(1, schema.Decision("good", {}, 1))
+TOO_LATE_US = 10**18  # past the calendar
+AN_ACCOUNT = schema.account_stream("local")
+
+
+def a_queue(as_of_us: int) -> bytes:
+    queue = schema.AccountQueue([("o-1", 5)], as_of_us)
+    return schema.encode(schema.AccountEntry(schema.VERSION, "local", BEFORE, False, [queue]))
+
+
+@pytest.mark.parametrize(
+    ("sink", "good", "poison", "table"),  # the table holds what is good
+    [
+        pytest.param(
+            LogSink(), schema.encode(A_LOG), schema.encode(replace(A_LOG, time_us=TOO_LATE_US)), "ops_service_log",
+            id="a log record past the calendar",
+        ),
+        pytest.param(
+            LogSink(), schema.encode(A_LOG), schema.encode(A_LOG)[:-1] + b"\x81\xa1n" + NESTED, "ops_service_log",
+            id="a log record nested without end",
+        ),
+        pytest.param(
+            AccountSink(AN_ACCOUNT), a_queue(BEFORE), a_queue(TOO_LATE_US), "feed_queueposition",
+            id="an account's time past the calendar",
+        ),
+        pytest.param(
+            AccountSink(AN_ACCOUNT), a_queue(BEFORE), b"\x96" + a_queue(BEFORE)[1:] + NESTED, "feed_queueposition",
+            id="an account's entry of one more field, nested without end",
+        ),
+        pytest.param(
+            JournalSink(), A_LINE, b"\x99" + A_LINE[1:] + NESTED, "traders_decision",
+            id="a journal line of one more field, nested without end",
+        ),
+    ],
+)  # fmt: skip
+async def test_D7_no_entry_of_any_stream_ends_the_writer(
+    bench: Bench, redis_client: redis.Redis, sink: Sink, good: bytes, poison: bytes, table: str
+) -> None:
+    for payload in (poison, good):
+        redis_client.xadd(sink.stream, {schema.FIELD: payload})
+    writer = await bench.drain(sink)
+    assert writer.stored["poisoned"] == 1
+    assert await bench.count(table) == 1
+    ((reason,),) = await bench.rows("SELECT reason FROM feed_malformedframe")
+    assert reason.partition(": ")[2], "it says why"
 
 
 async def test_acknowledgements_outlive_the_writer(bench: Bench, redis_client: redis.Redis) -> None:

@@ -7,8 +7,7 @@ import pytest
 from psycopg import errors
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from feed.writer.reading import StoreBeganAnew
-from feed.writer.trouble import ENTRIES, STORES, explain
+from feed.writer.trouble import ENTRIES, STORES, StoreBeganAnew, explain
 from kalshimm.errors import StoreSilent
 
 WHERE = "PostgreSQL at 127.0.0.1:5432, data in /srv/data"
