@@ -17,15 +17,15 @@ from markets import rows
 from markets.core.book import OrderBook
 from markets.core.ordering import BookEvent, in_sequence
 from markets.core.rebuild import before, contained, rebuild, spoiling
-from markets.core.tape import CONNECTION_BEGAN, Event, Gap, Snapshot
+from markets.core.tape import CONNECTION_BEGAN, Event
 from markets.rows import Identities, Kind, Row, every, one, to_time, to_us
 
 T = TypeVar("T", bound=Event)
 
 # How far the times of one connection's events may step back, or its receiver's clock be off the exchange's.
 SLACK_US = 5_000_000
-# A snapshot is stamped when it was sent or came, a delta when it happened: on a feed that runs late the deltas behind a
-# snapshot are older than it.
+# The venue's snapshot is stamped when it was sent or came, a delta when it happened: on a feed that runs late the
+# deltas behind a snapshot are older than it. One of our own is as old as the last event that it contains.
 LATE_US = 60_000_000
 
 SNAPSHOT_COLUMNS = ", ".join((*rows.SNAPSHOTS.key, *rows.SNAPSHOTS.columns))
@@ -107,13 +107,16 @@ def _rebuilt(ticker: str, time: datetime, row: Row) -> BookAt:
     identities = Identities()
     snapshot = rows.snapshot(row, identities)
     until_us, slack = to_us(time), timedelta(microseconds=SLACK_US)
+    late = slack if snapshot.is_ours else timedelta(microseconds=LATE_US)
     stamped, market, conn, seq = row[:4]
     where: dict[str, Any] = {"ticker": ticker, "market": market, "conn": conn, "seq": seq, "began": CONNECTION_BEGAN}
-    where |= {"since": stamped - slack, "until": time + slack}
+    where |= {"since": stamped - late, "until": time + slack}
     gaps = [rows.gap(found, identities) for found in every(GAPS_AFTER, where)]
-    began_us = max(_numbering_began_us(gaps, snapshot), default=None)
-    where["since"] = to_time(to_us(stamped) - LATE_US if began_us is None else began_us)
-    gaps = [gap for gap in gaps if began_us is None or gap.time_us >= began_us]
+    ends_us = [gap.time_us for gap in gaps if gap.conn == snapshot.conn and gap.is_end_of_numbers]
+    # Numbers of a subscription that was lost before the snapshot say nothing among those of the next.
+    if began_us := max((time_us for time_us in ends_us if time_us <= snapshot.time_us), default=None):
+        where["since"] = to_time(began_us)
+        gaps = [gap for gap in gaps if gap.time_us >= began_us]
     deltas = contained([rows.delta(found, identities) for found in every(DELTAS_AFTER, where)], until_us)
     last_seq = deltas[-1].seq if deltas else seq
     gap = spoiling(snapshot, gaps, last_seq=last_seq, until_us=until_us)
@@ -123,16 +126,6 @@ def _rebuilt(ticker: str, time: datetime, row: Row) -> BookAt:
         reason = ENDED_UNSEEN
     as_of = to_time(rebuilt.time_us)
     return BookAt(ticker, time, rebuilt.book, not reason, reason, as_of, snapshot.conn, rebuilt.seq)
-
-
-def _numbering_began_us(gaps: list[Gap], snapshot: Snapshot) -> list[int]:
-    """Return when a lost subscription of the connection ended before the snapshot: the next one counts anew."""
-    return [
-        gap.time_us
-        for gap in gaps
-        if gap.conn == snapshot.conn and gap.time_us <= snapshot.time_us
-        if not (gap.ticker or gap.received) and gap.reason != CONNECTION_BEGAN
-    ]
 
 
 def _ended_unseen(time: datetime, conn: int) -> bool:

@@ -41,7 +41,7 @@ TICKERS = Kind(
         "open_interest_cx",
     ),
 )  # fmt: skip
-GAPS = Kind("feed_feedgap", ("time", "id"), ("connection_id", "ticker", "reason", "expected", "received"))
+GAPS = Kind("feed_feedgap", ("time", "id"), ("connection_id", "ticker", "reason", "expected", "received", "sid"))
 
 
 def batches(kind: Kind, since: datetime, until: datetime, *, which: str, values: dict[str, Any]) -> Iterator[list[Row]]:

@@ -5,8 +5,8 @@ everything that may come before it has been read, leaves in the order of its num
 latest time its connection had reached: its *stamp*, which never steps back.
 
 A gap that a number showed goes right before the event of that number, the beginning of a connection before all of it.
-Any other gap goes by its time, and a subscription after it counts anew. A snapshot of the gateway's own follows the
-event whose number it carries.
+Any other gap goes by its time; where it is the end of a subscription, the next one counts anew. A snapshot of the
+gateway's own follows the event whose number it carries.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ class _Connection:
         match event:
             case Gap(reason=tape.CONNECTION_BEGAN):
                 seq, rank = 0, _GAP
-            case Gap(received=0):
+            case Gap(is_end_of_numbers=True):
                 seq, rank = _LAST, _GAP
                 self.epoch, self.highest = epoch + 1, 0
             case Gap():
-                # A higher one was shown by another market's event: it goes after whatever of ours has come.
-                seq, rank = min(event.received, self.highest + 1), _GAP
+                # Without a number, or with one that another market's event showed: after whatever of ours has come.
+                seq, rank = min(event.received or _LAST, self.highest + 1), _GAP
             case _:
                 seq = event.seq
                 rank = _OWN_SNAPSHOT if isinstance(event, Snapshot) and event.is_ours else _CHANGE

@@ -13,10 +13,7 @@ from itertools import takewhile
 import msgspec
 
 from markets.core.book import NegativeLevel, OrderBook
-from markets.core.tape import CONNECTION_BEGAN, OTHERS, Delta, Gap, Snapshot
-
-CROSSED = "crossed past its time stamp"
-CROSSED_FOR_US = 250_000  # a book still crossed after this is broken, whatever the time stamps say
+from markets.core.tape import CONNECTION_BEGAN, CROSSED, CROSSED_FOR_US, OTHERS, Delta, Gap, Snapshot
 
 
 class Rebuilt(msgspec.Struct, frozen=True):
@@ -76,7 +73,7 @@ def spoiling(snapshot: Snapshot, gaps: Iterable[Gap], *, last_seq: int, until_us
 
 def before(deltas: Sequence[Delta], gap: Gap) -> Iterable[Delta]:
     """Yield those of `deltas`, which are in the order of their `seq`, that came before the gap."""
-    if gap.received:
+    if gap.received and gap.conn is not None:  # the numbers of a whole stream's gap are those of its entries
         return takewhile(lambda delta: delta.seq < gap.received, deltas)
     return takewhile(lambda delta: delta.time_us < gap.time_us, deltas)
 

@@ -11,10 +11,15 @@ import msgspec
 
 Levels = tuple[tuple[int, int], ...]
 
+# Words of gap rows by which history is judged: who writes them and who reads them take them from here.
 CONNECTION_BEGAN = "connection began"
-# Gaps of a whole connection that spoil no book: what the venue refuses is another market's matter (one with a book on
-# the connection keeps it), and `sequence gap of trade` is a hole among the prints.
-OTHERS = ("refused by the venue", "sequence gap of ")
+REFUSED = "refused by the venue"
+SEQUENCE_GAP_OF = "sequence gap of "  # …a channel that is not the book's
+CROSSED = "crossed past its time stamp"
+CROSSED_FOR_US = 250_000  # a book still crossed after this is broken, whatever the time stamps say
+# Gaps without a market that spoil no book: what the venue refuses is another market's matter (one with a book on the
+# connection keeps it), `sequence gap of trade` is a hole among the prints, and the other streams hold no books.
+OTHERS = (REFUSED, SEQUENCE_GAP_OF, "kmm:log", "kmm:journal", "kmm:account:")
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -68,7 +73,7 @@ class Ticker(msgspec.Struct, frozen=True):
 class Gap(msgspec.Struct, frozen=True):
     """Data is missing from here. `conn` None is a whole stream, `ticker` empty a whole connection or subscription.
 
-    `received` is the number that showed the gap where a number did, else 0.
+    `received` is the number that showed the gap where a number did, else 0; `sid` the subscription, 0 for all of them.
     """
 
     time_us: int
@@ -77,6 +82,12 @@ class Gap(msgspec.Struct, frozen=True):
     reason: str
     expected: int = 0
     received: int = 0
+    sid: int = 0
+
+    @property
+    def is_end_of_numbers(self) -> bool:
+        """Whether a subscription was lost here: the one after it counts anew."""
+        return bool(self.sid) and not self.received and not self.reason.startswith(OTHERS)
 
 
 Event = Snapshot | Delta | Trade | Ticker | Gap

@@ -39,11 +39,13 @@ class History:
             at(seconds), conn, seq, delta_cx,
         )  # fmt: skip
 
-    def gap(self, seconds: float, reason: str, *, conn: int | None = 1, ticker: str = "", received: int = 0) -> None:
+    def gap(
+        self, seconds: float, reason: str, *, conn: int | None = 1, ticker: str = "", received: int = 0, sid: int = 0
+    ) -> None:
         self._sql(
             "INSERT INTO feed_feedgap (time, ticker, connection_id, reason, sid, expected, received) "
-            "VALUES (%s, %s, %s, %s, 0, 0, %s)",
-            at(seconds), ticker, conn, reason, received,
+            "VALUES (%s, %s, %s, %s, %s, 0, %s)",
+            at(seconds), ticker, conn, reason, sid, received,
         )  # fmt: skip
 
     def trade(self, seconds: float, trade_id: str) -> None:

@@ -163,7 +163,7 @@ def test_a_gap_of_another_market_spoils_nothing(history: History) -> None:
 def test_B10_a_subscription_that_counts_anew_is_not_mixed_with_the_one_before(history: History) -> None:
     history.snapshot(1, 5)
     history.delta(1.5, 900, 5_000)
-    history.gap(2, "subscription lost")
+    history.gap(2, "not listed", sid=7)
     history.snapshot(2.5, 1)
     history.delta(3, 2)
     assert size_and_reason(4) == (1_100, "")
@@ -172,8 +172,47 @@ def test_B10_a_subscription_that_counts_anew_is_not_mixed_with_the_one_before(hi
 def test_B10_a_gap_of_a_lost_subscription_does_not_spoil_the_one_after_it(history: History) -> None:
     history.snapshot(1, 5)
     history.gap(1.8, "sequence gap", received=900)
-    history.gap(2, "subscription lost")
+    history.gap(2, "not listed", sid=7)
     history.snapshot(2.5, 1)
+    assert size_and_reason(4) == (1_000, "")
+
+
+@pytest.mark.parametrize("is_ours", [True, False])
+def test_B10_long_after_a_lost_subscription_its_deltas_are_not_mixed_in(history: History, *, is_ours: bool) -> None:
+    history.snapshot(1, 5)
+    history.delta(59, 80_000, 5_000)
+    history.gap(59.5, "sequence gap", received=79_000)
+    history.gap(60, "error 17: out of sync", sid=7)
+    history.snapshot(61, 1)
+    history.snapshot(100, 500, is_ours=is_ours)
+    history.delta(101, 501)
+    assert size_and_reason(105) == (1_100, "")
+
+
+@pytest.mark.parametrize(
+    ("reason", "sid"),
+    [("3 writes to the streams lost while Redis was away", 0), ("refused by the venue: 16 market_not_found", 7)],
+)
+def test_B11_after_a_gap_numbers_go_on_unless_the_subscription_was_lost(
+    history: History, reason: str, sid: int
+) -> None:
+    history.delta(30, 6)
+    history.gap(57, reason, sid=sid)
+    history.snapshot(60, 5)
+    history.delta(31, 7)
+    assert size_and_reason(61) == (1_200, "")
+
+
+def test_D6_a_gap_of_the_tape_counts_entries_and_not_the_changes_of_a_book(history: History) -> None:
+    history.snapshot(1, 5)
+    history.delta(2, 900)
+    history.gap(3, "kmm:tape:0: 7 entries were trimmed before they were stored", conn=None, received=9)
+    assert size_and_reason(4)[0] == 1_100
+
+
+def test_a_hole_in_another_stream_than_the_tape_spoils_no_book(history: History) -> None:
+    history.snapshot(1, 5)
+    history.gap(2, "kmm:log: 7 entries were trimmed before they were stored", conn=None, received=9)
     assert size_and_reason(4) == (1_000, "")
 
 

@@ -20,8 +20,8 @@ def snapshot(at_ms: int, seq: int, *, is_ours: bool = False, conn: int = 1) -> S
     return Snapshot(at_ms * MS, conn, seq, (), (), is_ours)
 
 
-def gap(at_ms: int, received: int = 0, *, conn: int | None = 1, reason: str = "cut") -> Gap:
-    return Gap(at_ms * MS, conn, "", reason, 0, received)
+def gap(at_ms: int, received: int = 0, *, conn: int | None = 1, reason: str = "cut", sid: int = 0) -> Gap:
+    return Gap(at_ms * MS, conn, "", reason, 0, received, sid)
 
 
 def ordered(*events: BookEvent) -> list[BookEvent]:
@@ -79,8 +79,13 @@ def test_a_gap_with_a_number_of_another_subscription_holds_nothing_up() -> None:
 
 
 def test_a_subscription_that_counts_anew_comes_behind_the_end_of_the_one_before() -> None:
-    events = [delta(1, 900), delta(2, 901), gap(3), snapshot(4, 1), delta(5, 2)]
+    events = [delta(1, 900), delta(2, 901), gap(3, sid=7), snapshot(4, 1), delta(5, 2)]
     assert ordered(*events) == events
+
+
+def test_numbers_go_on_over_a_gap_that_ends_no_subscription() -> None:
+    late, early, lost = delta(5, 900), delta(3, 901), gap(4)
+    assert ordered(late, early, lost) == [late, early, lost]
 
 
 def test_a_snapshot_of_our_own_follows_the_event_that_it_contains() -> None:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from markets.core.rebuild import CROSSED, before, contained, rebuild, spoiling
-from markets.core.tape import CONNECTION_BEGAN, Delta, Gap, Snapshot
+from markets.core.rebuild import before, contained, rebuild, spoiling
+from markets.core.tape import CONNECTION_BEGAN, CROSSED, Delta, Gap, Snapshot
 
 START_US = 1_795_337_400_000_000
 CONN, OTHER = 7, 8
@@ -118,3 +118,12 @@ def test_before_a_numbered_gap_lie_the_smaller_numbers(changes: list[Change], re
     kept = list(before(deltas, gap(received=received)))
     assert [delta.seq for delta in kept] == [delta.seq for delta in deltas if delta.seq < received]
     assert all(a.seq < b.seq for a, b in pairwise(kept))
+
+
+@given(CHANGES, st.integers(11, 71))
+def test_before_a_gap_of_a_whole_stream_lie_the_earlier_times_whatever_entry_showed_it(
+    changes: list[Change], received: int
+) -> None:
+    _, deltas, _ = history([(abs(step), *rest) for step, *rest in changes])  # type: ignore[misc]
+    kept = list(before(deltas, gap(conn=None, at_us=START_US + 500_000, received=received)))
+    assert kept == [delta for delta in deltas if delta.time_us < START_US + 500_000]
