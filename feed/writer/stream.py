@@ -20,7 +20,7 @@ from feed.sinks.base import Batch, Sink
 from feed.sinks.tables import GAPS, MALFORMED, Values, digest63, stream_gap
 from feed.writer import watermark
 from feed.writer.reading import Chunk, Hole, Item, Reader, StreamInfo, stream_info
-from feed.writer.trouble import ENTRIES, STORES, Trouble, explain
+from feed.writer.trouble import ENTRIES, STORES, NothingFits, Trouble, explain
 from feed.writer.watermark import START, Position, in_order
 from kalshimm.runtime import crash, database, streams
 from kalshimm.runtime.backoff import delay_s
@@ -36,6 +36,7 @@ QUIET_S = 0.2  # a stream on which nothing comes is committed sooner
 RETRY_FIRST_S = 0.2
 RETRY_MOST_S = 5.0
 REMIND_EVERY_S = 60.0
+POISON_IN_A_ROW = 20  # entries set aside one after the other; more than a bad writer of one stream among others makes
 
 
 # Ids of another generation say nothing of what is stored: a store that began anew this instant is left alone.
@@ -73,6 +74,7 @@ class StreamWriter:
         self.trouble: Trouble | None = None
         self._told_at = 0.0
         self._attempt = 0  # since the last commit
+        self._poison_in_a_row = 0  # up to the last entry behind us
 
     @property
     def watermark(self) -> str:
@@ -179,19 +181,42 @@ class StreamWriter:
         try:
             await self._store(taken, reader if self._attempt == 0 else None)
         except ENTRIES as exc:
-            await self._store_by_halves(taken, exc)
+            poison: list[Chunk] = []
+            await self._store_by_halves(taken, exc, poison)
+            if poison:
+                await self._store(poison)
 
-    async def _store_by_halves(self, chunks: list[Chunk], exc: Exception) -> None:
-        """Find what cannot be stored: everything else is stored, and it is set aside with the reason."""
+    async def _store_by_halves(self, chunks: list[Chunk], exc: Exception, poison: list[Chunk]) -> None:
+        """Find what cannot be stored: everything else is stored, and it is set aside with the reason.
+
+        Args:
+            poison: What was found and is not set aside yet: it is with the next that fits, for if nothing does it is
+                not to blame.
+        """
         if len(chunks) == 1 and len(chunks[0].items) <= 1:
             (item,) = chunks[0].items  # without an entry there is nothing to blame
-            await self._store([msgspec.structs.replace(chunks[0], items=[Item.poison(item.entry, exc)])])
+            poison.append(msgspec.structs.replace(chunks[0], items=[Item.poison(item.entry, exc)]))
+            self._count_poison(poison)
             return
         for half in _halves(chunks):
             try:
-                await self._store(half)
+                await self._store([*poison, *half])
+                poison.clear()
             except ENTRIES as problem:
-                await self._store_by_halves(half, problem)
+                await self._store_by_halves(half, problem, poison)
+
+    def _count_poison(self, chunks: list[Chunk]) -> int:
+        """Return how many entries in a row, the last of `chunks` among them, cannot be stored.
+
+        Raises:
+            NothingFits: Too many.
+        """
+        in_a_row = self._poison_in_a_row
+        for item in (item for chunk in chunks for item in chunk.items):
+            in_a_row = in_a_row + 1 if item.problem else 0
+            if in_a_row > POISON_IN_A_ROW:
+                raise NothingFits(in_a_row, item.problem)
+        return in_a_row
 
     async def _store(self, chunks: list[Chunk], reader: Reader | None = None) -> None:
         """Store chunks and move the watermark behind them, whole or not at all; then trim.
@@ -214,7 +239,7 @@ class StreamWriter:
         self.position = end
         self.stored += stored
         self.commits += 1
-        self._attempt = 0
+        self._attempt, self._poison_in_a_row = 0, self._count_poison(chunks)
         self._all_well()
         await self._trim()
         crash.point("writer.after_trim")
@@ -234,6 +259,7 @@ class StreamWriter:
         except BaseException as exc:
             await batch.abandon(exc)
             raise
+        self._count_poison(chunks)  # before any is set aside
         poisoned = [self._set_aside(item) for chunk in chunks for item in chunk.items if item.problem]
         if poisoned:
             stored["poisoned"] += await copy_new(connection, MALFORMED, poisoned)

@@ -1,7 +1,8 @@
 """What keeps the writer from storing: which errors are a store's and pass, which an entry's and stay; and what to say.
 
 a store's     wait, connect anew, go on from the watermark: nothing is lost, the streams hold it
-an entry's    no table takes it, however often: found by halving, set aside with the reason
+an entry's    no table takes it, however often: found by halving, set aside with the reason; but where nothing fits,
+              it is not the entries: that is a store's, too
 anything else ends the writer: a schema of another version, a bug
 """
 
@@ -21,15 +22,23 @@ class StoreBeganAnew(Exception):
     """The store's generation is another than the reader's: what the streams hold now is of a new store."""
 
 
-# InternalError: a database that takes no writes, a transaction broken off.
+class NothingFits(Exception):
+    """So many entries in a row cannot be stored that it is not they that are wrong."""
+
+    def __init__(self, entries: int, problem: str) -> None:
+        super().__init__(f"{entries} entries in a row cannot be stored, the last one: {problem}")
+
+
+# InternalError: a database that takes no writes, a transaction broken off. NotSupportedError: a statement prepared
+# before a table was changed; no value brings it about.
 STORES = (
-    RedisError, psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError, NotReachable, OSError,
-    StoreBeganAnew,
+    RedisError, psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError, psycopg.NotSupportedError,
+    NotReachable, OSError, StoreBeganAnew, NothingFits,
 )  # fmt: skip
 # RecursionError: something nested too deeply to be read, or written as JSON.
 ENTRIES = (
-    msgspec.MsgspecError, psycopg.DataError, psycopg.IntegrityError, psycopg.NotSupportedError, struct.error,
-    OverflowError, ValueError, TypeError, LookupError, RecursionError,
+    msgspec.MsgspecError, psycopg.DataError, psycopg.IntegrityError, struct.error, OverflowError, ValueError, TypeError,
+    LookupError, RecursionError,
 )  # fmt: skip
 
 
@@ -58,6 +67,12 @@ def explain(exc: BaseException, database: str) -> Trouble | None:
     match exc:
         case StoreBeganAnew():
             return None
+        case NothingFits():
+            sentence = (
+                f"{why}; nothing is set aside any more: are {database} (manage.py migrate), the writer and those who "
+                "write to the stream of one version? Entries that are broken have to be taken off it with XTRIM"
+            )
+            return Trouble("NOTHING_FITS", sentence)
         case errors.DiskFull():
             return Trouble("DATABASE_FULL", f"the disk of {database} is full ({why}): free space there")
         case errors.ReadOnlySqlTransaction():

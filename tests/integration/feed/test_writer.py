@@ -17,8 +17,9 @@ from feed.sinks.base import Sink
 from feed.sinks.journal import JournalSink
 from feed.sinks.log import LogSink
 from feed.sinks.tape import TapeBatch, TapeSink
-from feed.writer import StreamWriter
+from feed.writer import StreamWriter, stream
 from feed.writer.reading import ENTRIES_A_CHUNK
+from feed.writer.stream import POISON_IN_A_ROW
 from kalshimm.errors import StoreSilent
 from kalshimm.runtime import database
 from kalshimm.runtime.clock import ManualClock, SystemClock
@@ -309,6 +310,46 @@ async def test_D7_no_entry_of_any_stream_ends_the_writer(
     assert await bench.count(table) == 1
     ((reason,),) = await bench.rows("SELECT reason FROM feed_malformedframe")
     assert reason.partition(": ")[2], "it says why"
+
+
+@pytest.fixture
+async def unfit(bench: Bench, database_url: str) -> AsyncIterator[Bench]:
+    """With a table that takes no row, as after a migration that the writer knows nothing of."""
+    await bench.execute("ALTER TABLE traders_decision ADD COLUMN unknown integer NOT NULL")
+    yield bench
+    await bench.execute("ALTER TABLE traders_decision DROP COLUMN IF EXISTS unknown")
+
+
+async def test_D13_where_nothing_fits_nothing_is_set_aside_and_all_is_stored_when_it_does(
+    unfit: Bench, redis_client: redis.Redis
+) -> None:
+    lines = 3 * POISON_IN_A_ROW
+    for number in range(1, lines + 1):
+        redis_client.xadd(schema.JOURNAL, {schema.FIELD: a_line(number, schema.Decision("x", {}, 1))})
+    sink = JournalSink()
+    async with unfit.writing(sink) as writer:
+        await until(lambda: writer.trouble is not None)
+        assert writer.trouble is not None
+        assert writer.trouble.alert == "NOTHING_FITS"
+        assert "unknown" in writer.trouble.sentence
+        assert redis_client.xlen(schema.JOURNAL) == lines
+        assert not sink.acknowledged, "traders keep what is not stored"
+        await unfit.execute("ALTER TABLE traders_decision DROP COLUMN unknown")
+        await until(lambda: writer.stored["decisions"] == lines)
+        assert writer.trouble is None
+    assert await unfit.count("feed_malformedframe") == 0
+
+
+async def test_D13_where_nothing_fits_that_comes_one_by_one_only_a_few_are_set_aside(
+    unfit: Bench, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "QUIET_S", 0.001)
+    async with unfit.writing(JournalSink()) as writer:
+        for number in range(1, POISON_IN_A_ROW + 2):
+            redis_client.xadd(schema.JOURNAL, {schema.FIELD: a_line(number, schema.Decision("x", {}, 1))})
+            await until(lambda n=number: writer.trouble is not None or writer.stored["poisoned"] == n)  # type: ignore[misc]
+        assert writer.stored["poisoned"] == POISON_IN_A_ROW
+    assert redis_client.xlen(schema.JOURNAL) == 1
 
 
 async def test_acknowledgements_outlive_the_writer(bench: Bench, redis_client: redis.Redis) -> None:

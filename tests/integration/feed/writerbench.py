@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import psycopg
@@ -41,6 +43,22 @@ class Bench:
         stop.set()  # a writer asked to stop stores what is on the stream first
         await writer.run(stop)
         return writer
+
+    @asynccontextmanager
+    async def writing(self, sink: Sink) -> AsyncIterator[StreamWriter]:
+        """Run a writer meanwhile."""
+        writer = StreamWriter(client=self.client, dsn=self.dsn, sink=sink, clock=SystemClock())
+        stop = asyncio.Event()
+        running = asyncio.create_task(writer.run(stop))
+        try:
+            yield writer
+        finally:
+            stop.set()
+            await running
+
+    async def execute(self, statement: str) -> None:
+        async with await psycopg.AsyncConnection.connect(self.dsn, autocommit=True) as connection:
+            await connection.execute(statement)  # type: ignore[arg-type]
 
     async def rows(self, query: str) -> list[tuple[Any, ...]]:
         async with await psycopg.AsyncConnection.connect(self.dsn) as connection:

@@ -7,7 +7,7 @@ import pytest
 from psycopg import errors
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from feed.writer.trouble import ENTRIES, STORES, StoreBeganAnew, explain
+from feed.writer.trouble import ENTRIES, STORES, NothingFits, StoreBeganAnew, explain
 from kalshimm.errors import StoreSilent
 
 WHERE = "PostgreSQL at 127.0.0.1:5432, data in /srv/data"
@@ -23,6 +23,8 @@ WHERE = "PostgreSQL at 127.0.0.1:5432, data in /srv/data"
         (errors.AdminShutdown("terminating connection"), "DATABASE_AWAY"),
         (psycopg.OperationalError("the connection is closed"), "DATABASE_AWAY"),
         (StoreSilent("PostgreSQL", OSError("refused")), "DATABASE_AWAY"),
+        (errors.FeatureNotSupported("cached plan must not change result type"), "DATABASE_AWAY"),
+        (NothingFits(21, "null value in column"), "NOTHING_FITS"),
         (RedisConnectionError("refused"), "REDIS_AWAY"),
     ],
 )
