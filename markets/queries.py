@@ -7,7 +7,7 @@ What the rows mean together is decided by values alone, in `markets.core`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from heapq import merge
 from typing import Any, TypeVar
 
@@ -51,8 +51,10 @@ NEXT_BEGINNING = """
 SELECT time FROM feed_feedgap WHERE time > %(until)s AND reason = %(began)s AND connection_id <> %(conn)s
 ORDER BY time LIMIT 1
 """
-# A connection that ended in order left a gap row; one that was killed left nothing behind its last event.
+# A connection that ended in order left a gap row; one that was killed left nothing behind its last event. While it
+# lives the writer notes up to when all of it is stored, also where nothing happens.
 SIGNS_OF_LIFE = (
+    "SELECT 1 FROM feed_connection WHERE id = %(conn)s AND stored_until >= %(since)s",
     "SELECT 1 FROM feed_feedgap WHERE time >= %(since)s AND time <= %(until)s AND connection_id = %(conn)s LIMIT 1",
     *(
         f"SELECT 1 FROM {table} WHERE time >= %(since)s AND time <= %(until)s AND conn = %(conn)s LIMIT 1"  # noqa: S608
@@ -62,6 +64,8 @@ SIGNS_OF_LIFE = (
 OF_MARKET = "market = %(market)s"
 GAPS_OF_MARKET = "ticker IN ('', %(ticker)s)"
 ENDED_UNSEEN = "the connection had ended; nothing came from it any more"
+HISTORY_ENDS = "history ends before: nothing later is stored of the connection"
+FOREVER = datetime.max.replace(tzinfo=UTC)
 
 
 class BookAt(msgspec.Struct, frozen=True):
@@ -86,6 +90,9 @@ def book_at(ticker: str, time: datetime) -> BookAt:
 
     It contains the events of its connection up to the last one that is not later than `time`; whoever goes on with
     `tape(ticker, time, …)` skips the book's events of that connection up to `seq`.
+
+    It is valid only where history is known to reach `time`: of a live feed up to about two seconds ago, as the writer
+    stores.
 
     Args:
         time: Aware; exchange time.
@@ -122,19 +129,18 @@ def _rebuilt(ticker: str, time: datetime, row: Row) -> BookAt:
     gap = spoiling(snapshot, gaps, last_seq=last_seq, until_us=until_us)
     rebuilt = rebuild(snapshot, deltas if gap is None else before(deltas, gap), until_us=until_us)
     reason = rebuilt.reason if gap is None else gap.reason
-    if not reason and _ended_unseen(time, conn):
-        reason = ENDED_UNSEEN
+    reason = reason or _ends_before(time, conn)
     as_of = to_time(rebuilt.time_us)
     return BookAt(ticker, time, rebuilt.book, not reason, reason, as_of, snapshot.conn, rebuilt.seq)
 
 
-def _ended_unseen(time: datetime, conn: int) -> bool:
-    """Whether another connection began after `time` and this one gave no sign of life in between."""
+def _ends_before(time: datetime, conn: int) -> str:
+    """Return why what happened by `time` may not be all there: nothing is stored of the connection from then on."""
     beginning = one(NEXT_BEGINNING, {"until": time, "began": CONNECTION_BEGAN, "conn": conn})
-    if beginning is None:
-        return False
-    where = {"since": time, "until": beginning[0], "conn": conn}
-    return all(one(statement, where) is None for statement in SIGNS_OF_LIFE)
+    where = {"since": time, "until": beginning[0] if beginning else FOREVER, "conn": conn}
+    if any(one(statement, where) for statement in SIGNS_OF_LIFE):
+        return ""
+    return ENDED_UNSEEN if beginning else HISTORY_ENDS
 
 
 def tape(ticker: str, since: datetime, until: datetime) -> Iterator[Event]:

@@ -16,6 +16,9 @@ class Connection(models.Model):
     id = models.AutoField(primary_key=True)
     identity = models.BigIntegerField(unique=True)
     first_seen_at = models.DateTimeField(auto_now_add=True, db_default=Now())
+    stored_until = models.DateTimeField(
+        null=True, help_text="Everything that it told up to then is stored, also where nothing happened."
+    )
 
     def __str__(self) -> str:
         return f"{self.identity:016x}"

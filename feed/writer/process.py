@@ -17,6 +17,7 @@ from feed.sinks.journal import JournalSink
 from feed.sinks.log import LogSink
 from feed.sinks.tape import TapeSink
 from feed.writer.lag import LagWatch
+from feed.writer.reach import REACH_EVERY_S, Reach
 from feed.writer.reading import BLOCK_MS
 from feed.writer.stream import StreamWriter
 from kalshimm.runtime import logs, streams
@@ -42,6 +43,7 @@ class Writer:
         self._dsn, self._clock, self._tape_bytes = dsn, clock, tape_bytes
         self._journal = JournalSink()
         self._pulse = Pulse(role="writer", name="0", clock=clock)
+        self._reach = Reach(self._redis, dsn)
         self._writers: dict[str, StreamWriter] = {}
         self._watches: dict[str, LagWatch] = {}
         for sink in (TapeSink(schema.TAPE), self._journal, LogSink()):
@@ -61,12 +63,15 @@ class Writer:
             async with asyncio.TaskGroup() as helpers:
                 beating = every(helpers_stop, BEAT_EVERY_S, self._beat)
                 helpers.create_task(_stopping_all(beating, stop), name="beat")
+                reaching = every(helpers_stop, REACH_EVERY_S, self._reach.look)
+                helpers.create_task(_stopping_all(reaching, stop), name="reach")
                 async with asyncio.TaskGroup() as writing:
                     for writer in list(self._writers.values()):
                         writing.create_task(_stopping_all(writer.run(stop), stop), name=writer.sink.stream)
                     writing.create_task(_stopping_all(self._find_accounts(stop, writing), stop), name="accounts")
                 helpers_stop.set()
         finally:
+            await self._reach.close()
             await self._pulse.retire(self._redis)
             await self._redis.aclose()
 

@@ -7,10 +7,12 @@ import json
 import re
 import time
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import pytest
 import redis
+from channels.db import database_sync_to_async
 from channels.layers import get_channel_layer
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
@@ -20,8 +22,10 @@ from feed.gateway import Gateway
 from feed.kalshi.environments import Environment
 from feed.link import Waits
 from feed.relay import TOPIC_OVERVIEW, group, watch_key
+from feed.writer import Writer
 from kalshimm.runtime.clock import SystemClock
 from kalshimm.runtime.heartbeat import beat_key, decode_beat
+from markets.queries import BookAt, book_at
 
 T = TypeVar("T")
 DEADLINE_S = 15.0
@@ -198,6 +202,26 @@ async def test_a_wanted_market_gets_its_book_stream(stage: Stage) -> None:
     assert (feed.conn, feed.state) == (snapshot.conn, "connected")
     assert feed.generations == {snapshot.sid: snapshot.generation}
     assert [type(row).__name__ for row in stage.tape()] == ["GapRow", "SnapshotRow", "DeltaRow"]
+
+
+async def test_a_quiet_markets_book_of_a_second_ago_is_believed_while_gateway_and_writer_live(
+    stage: Stage, redis_url: str, database_url: str
+) -> None:
+    def a_second_ago() -> BookAt:
+        return book_at("M-1", datetime.now(UTC) - timedelta(seconds=1))
+
+    stop = asyncio.Event()
+    writer = Writer(redis_url=redis_url, dsn=database_url, clock=SystemClock(), tape_bytes=1 << 30)
+    writing = asyncio.create_task(writer.run(stop))
+    stage.want("M-1", "tape:test")
+    await stage.valid("M-1")
+    quiet_since = datetime.now(UTC)
+    while not ((found := await database_sync_to_async(a_second_ago)()).is_valid and found.time > quiet_since):
+        assert datetime.now(UTC) - quiet_since < timedelta(seconds=DEADLINE_S), found.reason
+    assert found.book is not None
+    assert found.book.levels == ({4_200: 2_000}, {5_500: 500})
+    stop.set()
+    await asyncio.wait_for(writing, DEADLINE_S)
 
 
 async def test_a_market_wanted_for_the_tape_alone_has_no_book_stream(stage: Stage) -> None:

@@ -61,3 +61,7 @@ class History:
             "VALUES (%s, 1, 1, 9, 0, %s)",
             at(seconds), volume_cx,
         )  # fmt: skip
+
+    def stored_until(self, seconds: float) -> None:
+        """Both connections lived and were stored at least so long."""
+        self._sql("UPDATE feed_connection SET stored_until = %s", at(seconds))

@@ -18,7 +18,7 @@ from feed.sinks.tape import TapeSink
 from kalshimm.runtime.clock import SystemClock
 from markets import rows
 from markets.core.tape import CONNECTION_BEGAN
-from markets.queries import ENDED_UNSEEN, book_at
+from markets.queries import ENDED_UNSEEN, HISTORY_ENDS, book_at
 from tests.integration.feed.writerbench import CONN, Bench
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -112,6 +112,7 @@ def test_deltas_stamped_before_their_snapshot_belong_to_it(history: History) -> 
 
 
 def test_B11_deltas_of_a_feed_that_ran_late_belong_to_the_snapshot_before_them(history: History) -> None:
+    history.stored_until(600)
     history.gap(59, CONNECTION_BEGAN)
     history.snapshot(60, 5)
     history.delta(30, 6)
@@ -141,7 +142,23 @@ def test_A10_after_the_last_sign_of_a_killed_gateway_nothing_is_believed(history
     assert size_and_reason(10) == (1_000, "")
 
 
+def test_A10_a_book_is_not_believed_past_the_end_of_what_is_stored(history: History) -> None:
+    history.snapshot(1, 5)
+    history.delta(2, 6)
+    assert size_and_reason(2) == (1_100, "")
+    assert size_and_reason(3) == (1_100, HISTORY_ENDS)
+    history.ticker(3.5, 500)  # of any market: the writer came so far
+    assert size_and_reason(3) == (1_100, "")
+    assert size_and_reason(4) == (1_100, HISTORY_ENDS)
+    history.stored_until(5)  # nothing happens, and all of it is stored
+    assert size_and_reason(5) == (1_100, "")
+    assert size_and_reason(6) == (1_100, HISTORY_ENDS)
+    history.gap(9, "connection began", conn=2)
+    assert size_and_reason(6) == (1_100, ENDED_UNSEEN)
+
+
 def test_B4_a_sequence_gap_spoils_the_book_by_its_number_whatever_the_clocks_say(history: History) -> None:
+    history.stored_until(600)
     history.snapshot(1, 5)
     history.delta(2, 6)
     history.delta(3, 9, 7_000)
@@ -153,6 +170,7 @@ def test_B4_a_sequence_gap_spoils_the_book_by_its_number_whatever_the_clocks_say
 
 
 def test_a_gap_of_another_market_spoils_nothing(history: History) -> None:
+    history.stored_until(600)
     history.snapshot(1, 5)
     history.gap(2, "unsubscribed", ticker="M-2")
     assert size_and_reason(3) == (1_000, "")
@@ -161,6 +179,7 @@ def test_a_gap_of_another_market_spoils_nothing(history: History) -> None:
 
 
 def test_B10_a_subscription_that_counts_anew_is_not_mixed_with_the_one_before(history: History) -> None:
+    history.stored_until(600)
     history.snapshot(1, 5)
     history.delta(1.5, 900, 5_000)
     history.gap(2, "not listed", sid=7)
@@ -170,6 +189,7 @@ def test_B10_a_subscription_that_counts_anew_is_not_mixed_with_the_one_before(hi
 
 
 def test_B10_a_gap_of_a_lost_subscription_does_not_spoil_the_one_after_it(history: History) -> None:
+    history.stored_until(600)
     history.snapshot(1, 5)
     history.gap(1.8, "sequence gap", received=900)
     history.gap(2, "not listed", sid=7)
@@ -179,6 +199,7 @@ def test_B10_a_gap_of_a_lost_subscription_does_not_spoil_the_one_after_it(histor
 
 @pytest.mark.parametrize("is_ours", [True, False])
 def test_B10_long_after_a_lost_subscription_its_deltas_are_not_mixed_in(history: History, *, is_ours: bool) -> None:
+    history.stored_until(600)
     history.snapshot(1, 5)
     history.delta(59, 80_000, 5_000)
     history.gap(59.5, "sequence gap", received=79_000)
@@ -196,6 +217,7 @@ def test_B10_long_after_a_lost_subscription_its_deltas_are_not_mixed_in(history:
 def test_B11_after_a_gap_numbers_go_on_unless_the_subscription_was_lost(
     history: History, reason: str, sid: int
 ) -> None:
+    history.stored_until(600)
     history.delta(30, 6)
     history.gap(57, reason, sid=sid)
     history.snapshot(60, 5)
@@ -211,6 +233,7 @@ def test_D6_a_gap_of_the_tape_counts_entries_and_not_the_changes_of_a_book(histo
 
 
 def test_a_hole_in_another_stream_than_the_tape_spoils_no_book(history: History) -> None:
+    history.stored_until(600)
     history.snapshot(1, 5)
     history.gap(2, "kmm:log: 7 entries were trimmed before they were stored", conn=None, received=9)
     assert size_and_reason(4) == (1_000, "")
