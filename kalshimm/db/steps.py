@@ -1,7 +1,7 @@
 """What has to be done so that a database becomes as planned: a comparison of two values, without a database.
 
-actual = <what the server says of itself>        timescale.read, plain.read
-for step in timescale_steps(plan, actual): …     in this order; none when everything is as it should be
+actual = <what the server says of itself>        kalshimm.db.storage reads it
+for step in timescale_steps(wanted, actual): …   in this order; none when everything is as it should be
 """
 
 from __future__ import annotations
@@ -112,13 +112,14 @@ def timescale_steps(wanted: Wanted, actual: Actual, *, rebuild: bool) -> Iterato
     for table in wanted.tables:
         yield from _chunks(table, wanted.chunks[table.name], actual.chunks.get(table.name))
         yield from _columnstore(table, actual)
-        yield from _retention(table.name, wanted.keeps(table.kept), actual.policies)
     for view in wanted.aggregates:
         made = list(_aggregate(view, actual, rebuild=rebuild))
         policies = {} if made else actual.policies  # they go with the view they belong to
         yield from made
         yield from _refresh(view, wanted.keeps(source_of(wanted, view).kept), policies)
         yield from _retention(view.name, wanted.keeps(view.kept), policies)
+    for table in wanted.tables:  # behind the refreshes, which must not look for rows that are dropped sooner now
+        yield from _retention(table.name, wanted.keeps(table.kept), actual.policies)
 
 
 def outdated(wanted: Wanted, actual: Actual) -> list[str]:
@@ -201,16 +202,23 @@ def _aggregate(view: Aggregate, actual: Actual, *, rebuild: bool) -> Iterator[St
 
 
 def _refresh(view: Aggregate, source_keeps: timedelta | None, policies: Policies) -> Iterator[Step]:
-    """Let rows come late by as much as the source is kept; past that the aggregate holds what no row shows any more."""
-    wanted = Policy(source_keeps, REFRESH_UP_TO, REFRESH_EVERY, view.batch)
-    if policies.get((view.name, REFRESH)) == wanted:
+    """Let rows come late by as much as the source was ever kept since the aggregate was made.
+
+    Past that the aggregate holds what no row shows any more, and a refresh would empty it: where the source is kept
+    longer from now on, what was dropped before does not come back. Only an aggregate made anew looks further.
+    """
+    found = policies.get((view.name, REFRESH))
+    bounds = [source_keeps] if found is None else [source_keeps, found.after]
+    looks_back = min((bound for bound in bounds if bound is not None), default=None)
+    wanted = Policy(looks_back, REFRESH_UP_TO, REFRESH_EVERY, view.batch)
+    if found == wanted:
         return
     remove = "SELECT remove_continuous_aggregate_policy({name}, if_exists => true)"
     add = (
         "SELECT add_continuous_aggregate_policy({name}, start_offset => {start}, end_offset => {end}, "
         "schedule_interval => {every}, buckets_per_batch => {batch})"
     )
-    start = sql.SQL("NULL") if source_keeps is None else _interval(source_keeps)
+    start = sql.SQL("NULL") if looks_back is None else _interval(looks_back)
     yield Step(
         view.name,
         f"refreshed each {_said(REFRESH_EVERY)}",

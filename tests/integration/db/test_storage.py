@@ -24,6 +24,7 @@ from kalshimm.db.retention import delete_old_rows
 from kalshimm.db.storage import Storage, chunk_widths
 from kalshimm.errors import KalshimmError
 from kalshimm.management.commands.health import failing
+from markets.models import Ticker
 from tests.integration.db.conftest import Server
 from traders.models import RateSample
 
@@ -219,6 +220,28 @@ def test_policies_follow_a_changed_setting(migrated_timescale: Server, settings:
     assert policies(server, "policy_refresh_continuous_aggregate")["markets_candle_1m"]["start_offset"] == "7 days"
     assert server.storage().changes == 0
     assert policies(server, "policy_compression").keys() == {table.name for table in plan.HISTORY}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("widened_to", [90, 0])
+def test_what_was_computed_of_rows_long_dropped_outlives_a_retention_that_is_widened(
+    migrated_timescale: Server, settings: Settings, widened_to: int
+) -> None:
+    server, market = migrated_timescale, migrated_timescale.a_market()
+    settings.RETENTION_DAYS = settings.RETENTION_DAYS | {"ticker": 30}
+    server.storage(rebuild=True)
+    old = a_row(Ticker, now() - 40 * DAY, market)
+    insert(server, [old])
+    server.rows("CALL refresh_continuous_aggregate('markets_spread_1m', NULL, NULL)")  # as when the row was young
+    server.drop_old("markets_ticker", now())
+    assert not Ticker.objects.using(server.alias).filter(market=market).exists()
+    computed = server.rows("SELECT * FROM markets_spread_1m WHERE market = %s", market)
+    assert len(computed) == 1
+    settings.RETENTION_DAYS = settings.RETENTION_DAYS | {"ticker": widened_to}
+    server.storage()
+    server.refresh("markets_spread_1m")
+    assert server.rows("SELECT * FROM markets_spread_1m WHERE market = %s", market) == computed
+    assert server.storage().changes == 0
 
 
 @pytest.mark.long

@@ -111,11 +111,19 @@ def test_a_chunk_width_or_a_columnstore_that_differs_is_changed() -> None:
 
 
 def test_an_aggregate_never_looks_further_back_than_its_rows_are_kept() -> None:
-    """A refresh of time whose rows are gone would empty it."""
+    """A refresh of time whose rows are gone would empty it; so it looks less far before they go."""
     wanted = msgspec.structs.replace(WANTED, retention_days=RETENTION_DAYS | {"trade": 2})
-    (trade, candle) = timescale_steps(wanted, as_planned(), rebuild=False)
-    assert (trade.words, candle.subject) == ("kept 2 days", "markets_candle_1m")
+    (candle, trade) = timescale_steps(wanted, as_planned(), rebuild=False)
+    assert (candle.subject, trade.words) == ("markets_candle_1m", "kept 2 days")
     assert "start_offset => INTERVAL '2 days'" in candle.statements[1].as_string()
+
+
+@pytest.mark.parametrize("days", [700, 0])
+def test_an_aggregate_looks_no_further_back_when_its_rows_are_kept_longer(days: int) -> None:
+    """What was dropped before does not come back."""
+    wanted = msgspec.structs.replace(WANTED, retention_days=RETENTION_DAYS | {"trade": days})
+    words = "kept 700 days" if days else "kept for ever"
+    assert said(as_planned(), wanted) == [("markets_trade", words)]
 
 
 def test_a_changed_definition_waits_for_a_rebuild_which_sets_the_policies_anew() -> None:
