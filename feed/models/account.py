@@ -20,7 +20,7 @@ class _Told(models.Model):
 
 
 class AccountState(_Told):
-    """How far the account's truth can be trusted, and its cash in all."""
+    """How far the account's truth can be trusted; its cash stands in AccountBalance."""
 
     state = models.CharField(max_length=16, help_text="live: channel and polls; polling: no channel; blind.")
     reason = models.TextField(blank=True)
