@@ -12,12 +12,13 @@ from heapq import merge
 from typing import Any, TypeVar
 
 import msgspec
+from django.conf import settings
 
 from markets import rows
 from markets.core.book import OrderBook
 from markets.core.ordering import BookEvent, in_sequence
 from markets.core.rebuild import before, contained, rebuild, spoiling
-from markets.core.tape import CONNECTION_BEGAN, Event
+from markets.core.tape import CONNECTION_BEGAN, Event, Snapshot
 from markets.rows import Identities, Kind, Row, every, one, to_time, to_us
 
 T = TypeVar("T", bound=Event)
@@ -61,10 +62,17 @@ SIGNS_OF_LIFE = (
         for table in ("markets_book_delta", "markets_ticker", "markets_book_snapshot")
     ),
 )
+# Old deltas are dropped from the oldest on, perhaps before the snapshots: where one from before is there, or the very
+# next one, every later one is.
+DELTA_NOT_DROPPED = """
+SELECT 1 FROM markets_book_delta
+WHERE time >= %(since)s AND time <= %(until)s AND conn = %(conn)s AND (time <= %(near)s OR seq = %(next)s) LIMIT 1
+"""
 OF_MARKET = "market = %(market)s"
 GAPS_OF_MARKET = "ticker IN ('', %(ticker)s)"
 ENDED_UNSEEN = "the connection had ended; nothing came from it any more"
 HISTORY_ENDS = "history ends before: nothing later is stored of the connection"
+DELTAS_DROPPED = "its deltas were older than they are kept (KALSHIMM_RETENTION_BOOK_DELTA_DAYS)"
 FOREVER = datetime.max.replace(tzinfo=UTC)
 
 
@@ -129,9 +137,23 @@ def _rebuilt(ticker: str, time: datetime, row: Row) -> BookAt:
     gap = spoiling(snapshot, gaps, last_seq=last_seq, until_us=until_us)
     rebuilt = rebuild(snapshot, deltas if gap is None else before(deltas, gap), until_us=until_us)
     reason = rebuilt.reason if gap is None else gap.reason
-    reason = reason or _ends_before(time, conn)
+    reason = reason or _dropped(snapshot, time, stamped, conn) or _ends_before(time, conn)
     as_of = to_time(rebuilt.time_us)
     return BookAt(ticker, time, rebuilt.book, not reason, reason, as_of, snapshot.conn, rebuilt.seq)
+
+
+def _dropped(snapshot: Snapshot, time: datetime, stamped: datetime, conn: int) -> str:
+    """Return that deltas behind the snapshot may have been dropped for their age, else nothing.
+
+    One of our own follows a delta. Before one of the venue's there may be none: then any that soon follows will do.
+    """
+    days = settings.RETENTION_DAYS["book_delta"]
+    if not days or stamped > datetime.now(UTC) - timedelta(days=days):
+        return ""
+    late = timedelta(microseconds=LATE_US)
+    where = {"since": stamped - late, "until": max(time, stamped + late), "conn": conn, "next": snapshot.seq + 1}
+    where["near"] = stamped if snapshot.is_ours else stamped + late
+    return "" if one(DELTA_NOT_DROPPED, where) else DELTAS_DROPPED
 
 
 def _ends_before(time: datetime, conn: int) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import redis
+from django.conf import LazySettings
 from historyrows import History, at
 from slowreplay import SlowReplay
 
@@ -18,7 +19,7 @@ from feed.sinks.tape import TapeSink
 from kalshimm.runtime.clock import SystemClock
 from markets import rows
 from markets.core.tape import CONNECTION_BEGAN
-from markets.queries import ENDED_UNSEEN, HISTORY_ENDS, book_at
+from markets.queries import DELTAS_DROPPED, ENDED_UNSEEN, HISTORY_ENDS, book_at
 from tests.integration.feed.writerbench import CONN, Bench
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -72,7 +73,8 @@ def test_books_of_two_recordings_at_hundreds_of_moments(redis_url: str, database
 
 
 @pytest.fixture
-def history(database_url: str) -> History:
+def history(database_url: str, settings: LazySettings) -> History:
+    settings.RETENTION_DAYS = settings.RETENTION_DAYS | {"book_delta": 0}  # whatever the day of the test
     return History(database_url)
 
 
@@ -155,6 +157,21 @@ def test_A10_a_book_is_not_believed_past_the_end_of_what_is_stored(history: Hist
     assert size_and_reason(6) == (1_100, HISTORY_ENDS)
     history.gap(9, "connection began", conn=2)
     assert size_and_reason(6) == (1_100, ENDED_UNSEEN)
+
+
+@pytest.mark.parametrize("is_ours", [True, False])
+@pytest.mark.parametrize("kept", [(100, 5), (190, 6)], ids=["one from before", "the very next one"])
+def test_a_book_whose_deltas_were_dropped_for_their_age_is_not_believed(
+    history: History, settings: LazySettings, kept: tuple[int, int], *, is_ours: bool
+) -> None:
+    history.stored_until(600)
+    history.snapshot(100, 5, is_ours=is_ours)
+    history.delta(200, 900)  # of those behind the snapshot the last that are kept
+    assert size_and_reason(300) == (1_100, "")
+    settings.RETENTION_DAYS = settings.RETENTION_DAYS | {"book_delta": 1}
+    assert size_and_reason(300) == (1_100, DELTAS_DROPPED)
+    history.delta(*kept, 0)
+    assert size_and_reason(300) == (1_100, ""), "dropped from the oldest on, and that one is there"
 
 
 def test_B4_a_sequence_gap_spoils_the_book_by_its_number_whatever_the_clocks_say(history: History) -> None:
