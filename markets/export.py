@@ -22,14 +22,25 @@ import msgspec
 from django.db import ProgrammingError, connection, transaction
 from psycopg.errors import UndefinedTable
 
-from kalshimm.errors import ConfigurationError, KalshimmError
+from kalshimm.errors import ConfigurationError, HomeNotWritable, KalshimmError
+from kalshimm.runtime.locks import exclusive
 from markets.exportkinds import ESCAPED, KINDS, Column, ExportKind
 from markets.rows import EPOCH, Row, every, one
 
-MANIFEST = "export.json"
+MANIFEST, LOCK = "export.json", ".export.lock"
 VERSION = 1
 ROWS_A_PART = 1_000_000
 BETWEEN = ".between"  # CSV on its way to Parquet
+
+TAPE = "kmm:tape:0"
+# The newest entry that is stored, by the time in its id, or what the writer notes while nothing comes.
+STORED_UNTIL = """
+SELECT max(time) FROM (
+    SELECT timestamptz 'epoch' + split_part(entry_id, '-', 1)::bigint * interval '1 ms' AS time
+    FROM feed_watermark WHERE stream = %(tape)s
+    UNION ALL SELECT stored_until FROM feed_connection
+) known
+"""
 
 Format = Literal["csv", "parquet"]
 Progress = Callable[[str, int, float], None]
@@ -78,21 +89,30 @@ def run(request: Request, out: Path, *, progress: Progress) -> Manifest:
 
     Raises:
         KalshimmError: The folder holds another export, or cannot be written.
+        AlreadyRunning: Another run is writing into the folder.
         ConfigurationError: History knows none of the markets of that name.
     """
     values = _selection(request)
     try:
-        manifest = open_folder(request, out)
-        for kind in request.kinds:
-            while not manifest.is_complete(kind):
-                manifest = _with_next_part(manifest, kind, out, values, progress)
-                _replace(out / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n")
+        out.mkdir(parents=True, exist_ok=True)
+        with exclusive(out / LOCK, what=f"An export into {out}"):
+            return _export(request, out, values, progress)
     except ProgrammingError as exc:
         if not isinstance(exc.__cause__, UndefinedTable):
             raise
         raise KalshimmError("There are no views of candles and spreads; `manage.py storage` makes them.") from exc
+    except HomeNotWritable as exc:
+        raise KalshimmError(f"{out} cannot be written; choose another folder with --out.") from exc
     except OSError as exc:
         raise KalshimmError(f"{out} cannot be written ({exc.strerror}); choose another folder with --out.") from exc
+
+
+def _export(request: Request, out: Path, values: dict[str, Any], progress: Progress) -> Manifest:
+    manifest = open_folder(request, out)
+    for kind in request.kinds:
+        while not manifest.is_complete(kind):
+            manifest = _with_next_part(manifest, kind, out, values, progress)
+            _replace(out / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n")
     return manifest
 
 
@@ -102,7 +122,6 @@ def open_folder(request: Request, out: Path) -> Manifest:
     Raises:
         KalshimmError: It is of another request, or not readable.
     """
-    out.mkdir(parents=True, exist_ok=True)
     path = out / MANIFEST
     if not path.exists():
         return Manifest(VERSION, request)
@@ -122,6 +141,12 @@ def read_manifest(out: Path) -> Manifest:
     if found.version != VERSION:
         raise KalshimmError(f"{path} is of version {found.version}, expected {VERSION}; give --out another folder.")
     return found
+
+
+def stored_until() -> datetime | None:
+    """Return up to when what happened is stored, as far as the writer has come; None where none ever wrote."""
+    row = one(STORED_UNTIL, {"tape": TAPE})
+    return row[0] if row else None
 
 
 def known_markets(tickers: Iterable[str]) -> tuple[str, ...]:

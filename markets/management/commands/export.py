@@ -19,7 +19,7 @@ from markets import export
 from markets.exportkinds import KINDS
 from markets.models import Market
 
-SETTLED_AFTER = timedelta(minutes=1)  # younger rows may still be on their way into the tables
+SETTLED_AFTER = timedelta(minutes=1)  # what happened may come late; younger rows may still be on their way
 
 
 class Command(BaseCommand):
@@ -36,7 +36,11 @@ class Command(BaseCommand):
             "--from", dest="since", type=_time, metavar="TIME", help="ISO, UTC unless it says otherwise"
         )
         parser.add_argument(
-            "--to", dest="until", type=_time, metavar="TIME", help="not included; a minute ago if left out"
+            "--to",
+            dest="until",
+            type=_time,
+            metavar="TIME",
+            help="not included; if left out a minute ago, or before the newest that is stored",
         )
         parser.add_argument("--format", choices=("csv", "parquet"), default="csv")
         parser.add_argument(
@@ -52,7 +56,7 @@ class Command(BaseCommand):
             kinds=tuple(dict.fromkeys(options["kinds"])),
             markets=_markets(options),
             since=options["since"],
-            until=options["until"] or _until(out),
+            until=_until(options["until"], out),
             format=options["format"],
             rows_a_part=options["rows_a_part"],
         )
@@ -89,11 +93,21 @@ def _markets(options: dict[str, Any]) -> tuple[str, ...] | None:
     return known
 
 
-def _until(out: Path) -> datetime:
-    """Return the end of the export that was begun in `out`, else a minute ago."""
-    if (out / export.MANIFEST).exists():
+def _until(asked: datetime | None, out: Path) -> datetime:
+    """Return the end that was asked for, else that of the export begun in `out`, else a minute before what is stored.
+
+    Raises:
+        ConfigurationError: The writer has not stored all of what was asked for.
+    """
+    if asked is None and (out / export.MANIFEST).exists():
         return export.read_manifest(out).request.until
-    return datetime.now(UTC).replace(microsecond=0) - SETTLED_AFTER
+    now, stored_until = datetime.now(UTC), export.stored_until()
+    if asked is None:
+        return min(now, stored_until or now).replace(microsecond=0) - SETTLED_AFTER
+    if stored_until is not None and asked > stored_until:
+        behind = f"{stored_until.isoformat(timespec='seconds')}, {(now - stored_until).total_seconds():,.0f} s ago"
+        raise ConfigurationError("--to", f"history is stored up to {behind}; wait for the writer, or ask for less")
+    return asked
 
 
 def _time(text: str) -> datetime:

@@ -22,8 +22,10 @@ from django.core.management import CommandError, call_command
 from historyrows import START, History, at
 
 from kalshimm.db.plan import CANDLES, SPREADS
-from kalshimm.errors import ConfigurationError, KalshimmError
+from kalshimm.errors import AlreadyRunning, ConfigurationError, KalshimmError
+from kalshimm.runtime.locks import exclusive
 from markets.models import Event, Market, Series
+from markets.rows import to_us
 from tests.fixtures.stack import eventually
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -64,7 +66,7 @@ def parquet_rows(path: Path) -> list[tuple[Any, ...]]:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.glob("[!.]*"))}
 
 
 def test_csv_holds_exact_integers_and_escapes_what_a_spreadsheet_would_run(history: History, tmp_path: Path) -> None:
@@ -207,6 +209,33 @@ def test_without_an_end_a_second_run_keeps_the_end_of_the_first(history: History
     history.gap(0, "later")
     second = export(tmp_path, "gaps", "--all")
     assert (first["until"], first["rows"]) == (second["until"], second["rows"])
+
+
+def write_watermark(dsn: str, entry_id: str) -> None:
+    with psycopg.connect(dsn) as connection:
+        values = "VALUES ('kmm:tape:0', 'g', %s, 1, now())"
+        connection.execute(
+            f"INSERT INTO feed_watermark (stream, generation, entry_id, entry_number, updated_at) {values}", (entry_id,)
+        )
+
+
+def test_an_export_does_not_end_later_than_what_the_writer_has_stored(
+    database_url: str, history: History, tmp_path: Path
+) -> None:
+    write_watermark(database_url, f"{to_us(at(600)) // 1_000}-7")
+    told = export(tmp_path / "a", "gaps", "--all")
+    assert datetime.fromisoformat(told["until"]) == at(540), "a minute before: some of it may come late"
+    with pytest.raises(ConfigurationError, match=r"--to: history is stored up to 2026-11-20T12:10:00\+00:00, .* s ago"):
+        export(tmp_path / "b", "gaps", "--all", "--to", "2026-11-20T12:10:01Z")
+    export(tmp_path / "b", "gaps", "--all", "--to", "2026-11-20T12:10:00Z")
+    history.stored_until(700)
+    export(tmp_path / "c", "gaps", "--all", "--to", "2026-11-20T12:10:01Z")
+
+
+def test_a_second_run_into_a_folder_that_is_written_is_refused(history: History, tmp_path: Path) -> None:
+    with exclusive(tmp_path / ".export.lock", what="An export"), pytest.raises(AlreadyRunning, match="An export into"):
+        export(tmp_path, "gaps", "--all", *RANGE)
+    export(tmp_path, "gaps", "--all", *RANGE)
 
 
 @pytest.mark.parametrize(
