@@ -18,10 +18,12 @@ from redis.exceptions import RedisError
 
 from feed import schema
 from feed.schema import TimeSource
+from feed.sinks.tape import decode_entry
 from feed.tapefile import TapeFile
 from feed.writer.reading import BLOCK_MS, Chunk, Reader, stream_info
 from feed.writer.trouble import StoreBeganAnew
 from feed.writer.watermark import START, Position
+from kalshimm.errors import NotReachable
 from kalshimm.runtime import streams
 from kalshimm.runtime.clock import Clock
 from kalshimm.runtime.worker import every, wait_or_stop
@@ -52,7 +54,8 @@ class Recorder:
     """Records until stopped.
 
     Args:
-        markets: Tells the tickers to record; asked again now and then, for a series lists new ones.
+        markets: Tells the tickers to record; asked again now and then, for a series lists new ones. Raises NotReachable
+            when it cannot be told.
         folder: Where the files go.
         holder: Our name among those who hold interest.
         rotate_bytes: A file this long is finished, and the next one begun; each hour's end does the same.
@@ -92,7 +95,7 @@ class Recorder:
         """Record until stopped, then finish the file.
 
         Raises:
-            StoreSilent: Redis does not answer at the start; later we wait for it.
+            NotReachable: Redis, or who knows the markets, does not answer at the start; later we wait for both.
         """
         await streams.require(self._redis)
         self._markets = await self._ask()
@@ -120,7 +123,11 @@ class Recorder:
 
     async def _follow(self) -> None:
         """Take up the markets that were listed meanwhile; those that are over stay, for their last word may come."""
-        fresh = await self._ask() - self._markets
+        try:
+            fresh = await self._ask() - self._markets
+        except NotReachable as exc:
+            logger.warning("new markets are not looked for: %s", exc, extra={"action": "markets_unknown"})
+            return
         if fresh:
             logger.info("recording %s too", ", ".join(sorted(fresh)), extra={"action": "record_more"})
             self._markets |= fresh
@@ -165,7 +172,7 @@ class Recorder:
             self._generation = await streams.generation(self._redis, schema.GENERATION)
         reader = Reader(
             self._redis, schema.TAPE, generation=self._generation, position=self._position,
-            decode=lambda entry: schema.decode_tape(entry.payload),
+            decode=decode_entry,
         )  # fmt: skip
         reading = asyncio.create_task(reader.run(stop), name="read tape")
         try:

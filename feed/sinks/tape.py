@@ -19,6 +19,14 @@ from kalshimm.runtime.copying import NewRows, copy_new
 from kalshimm.runtime.database import AsyncConnection
 
 
+def decode_entry(entry: Entry) -> schema.TapeEntry:
+    """Return what an entry of a tape says. Raises ValueError, msgspec.MsgspecError for one that cannot be read."""
+    decoded = schema.decode_tape(entry.payload)
+    if decoded.version != schema.VERSION:
+        raise ValueError(f"tape version {decoded.version}, expected {schema.VERSION}")
+    return decoded
+
+
 class TapeSink:
     """Market data of one tape stream."""
 
@@ -35,10 +43,7 @@ class TapeSink:
         """Nothing is known before it is asked for."""
 
     def decode(self, entry: Entry) -> schema.TapeEntry:
-        decoded = schema.decode_tape(entry.payload)
-        if decoded.version != schema.VERSION:
-            raise ValueError(f"tape version {decoded.version}, expected {schema.VERSION}")
-        return decoded
+        return decode_entry(entry)
 
     def batch(self, connection: AsyncConnection) -> TapeBatch:
         return TapeBatch(self, connection)

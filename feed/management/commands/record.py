@@ -7,6 +7,7 @@ import asyncio
 import os
 import re
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,11 @@ import msgspec
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.core.management.base import BaseCommand
+from django.db import InterfaceError, OperationalError, connection
 
 from feed.recorder import ROTATE_BYTES, Recorder
 from feed.tapefile import SUFFIX
-from kalshimm.errors import ConfigurationError
+from kalshimm.errors import ConfigurationError, StoreSilent
 from kalshimm.runtime import worker
 from kalshimm.runtime.clock import SystemClock
 from kalshimm.runtime.locks import exclusive
@@ -108,14 +110,24 @@ def _told(recorder: Recorder) -> str:
 
 
 def _markets(tickers: list[str], series: list[str]) -> frozenset[str]:
-    """Return the tickers to record: the named, and the open ones of the series."""
-    found = set(tickers)
+    """Return the tickers to record: the named, and the open ones of the series.
+
+    Raises:
+        StoreSilent: The database does not answer; it is connected anew when asked again.
+    """
+    try:
+        return frozenset([*tickers, *_open_markets(series)])
+    except (OperationalError, InterfaceError) as exc:
+        connection.close()
+        raise StoreSilent("PostgreSQL", exc) from exc
+
+
+def _open_markets(series: list[str]) -> Iterator[str]:
     for name in series:
         of_series = Market.objects.filter(event__series_id=name)
         if not of_series.exists():
             raise ConfigurationError("--series", f"the catalogue has no market of {name}; run refresh_catalog")
-        found |= set(of_series.filter(close_time__gt=datetime.now(UTC)).values_list("ticker", flat=True))
-    return frozenset(found)
+        yield from of_series.filter(close_time__gt=datetime.now(UTC)).values_list("ticker", flat=True)
 
 
 def _duration(text: str) -> timedelta:

@@ -10,19 +10,24 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
 import pytest
 import redis
+from asgiref.sync import sync_to_async
+from django.db import connection, connections
 
 from feed import schema
+from feed.management.commands.record import _markets
 from feed.recorder import Recorder
 from feed.recording import read_frames
 from feed.replay import Replay
 from feed.tapefile import OPEN_SUFFIX, SUFFIX
 from kalshimm.errors import BadRecording, StoreSilent
 from kalshimm.runtime.clock import ManualClock, SystemClock
+from markets.models import Event, Market, Series
 from tests.fixtures.stack import eventually
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -210,6 +215,42 @@ async def test_markets_listed_later_are_taken_up(
     tape.add(delta("M-1", 1), delta("M-3", 2))
     await running.rows(2)
     assert await running.finish() == [delta("M-1", 1), delta("M-3", 2)]
+
+
+def list_market(ticker: str) -> None:
+    now = datetime.now(UTC)
+    series, _ = Series.objects.get_or_create(ticker="S", defaults={"seen_at": now})
+    event, _ = Event.objects.get_or_create(ticker="S-1", defaults={"series": series, "seen_at": now})
+    until = {"open_time": now, "close_time": now + timedelta(hours=1), "seen_at": now}
+    Market.objects.create(ticker=ticker, event=event, price_ranges=[[0, 10_000, 100]], **until)
+    connection.close()  # each thread has one of its own
+
+
+async def test_D8_a_database_that_was_restarted_ends_no_recording_of_a_series(
+    tape: Tape, redis_url: str, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("feed.recorder.MARKETS_EVERY_S", 0.01)
+    await asyncio.to_thread(list_market, "M-1")
+    running = Running(redis_url, tmp_path, markets=sync_to_async(lambda: _markets([], ["S"])))
+    await running.until(tape.holders, "interest")
+    session = await sync_to_async(lambda: connection.connection.info.backend_pid)()
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as other:
+        await other.execute("SELECT pg_terminate_backend(%s)", [session])
+    await asyncio.to_thread(list_market, "M-2")
+    await running.until(lambda: "M-2|tape:record-1" in tape.holders(), "the new market is taken up")
+    tape.add(delta("M-2", 1))
+    await running.rows(1)
+    assert await running.finish() == [delta("M-2", 1)]
+    await sync_to_async(connections.close_all)()  # those of its own thread
+
+
+async def test_an_entry_of_another_version_is_a_gap(running: Running, tape: Tape) -> None:
+    other = schema.encode(schema.TapeEntry(schema.VERSION + 1, CONN, [delta("M-1", 2)]))
+    tape.redis.xadd(schema.TAPE, {schema.FIELD: other})
+    await running.rows(1)
+    (gap,) = await running.finish()
+    assert isinstance(gap, schema.GapRow)
+    assert "tape version" in gap.reason
 
 
 async def test_without_a_store_it_does_not_begin(tmp_path: Path) -> None:
