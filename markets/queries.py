@@ -1,7 +1,8 @@
 """History as it is read: a book as it was at a moment, and everything that happened to a market in order.
 
-Every statement finds its rows by a key whose first column is time: it reads the minutes it needs, never a whole day.
-What the rows mean together is decided by values alone, in `markets.core`.
+Every statement finds its rows by a key whose first column is time: it walks over every market's rows of the time it
+needs. For a book that is back to the market's last snapshot: a minute or two where its book moves, hours where it was
+quiet, so the wait for it has an end. What the rows mean together is decided by values alone, in `markets.core`.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ SLACK_US = 5_000_000
 # The venue's snapshot is stamped when it was sent or came, a delta when it happened: on a feed that runs late the
 # deltas behind a snapshot are older than it. One of our own is as old as the last event that it contains.
 LATE_US = 60_000_000
+READ_MOST_MS = 30_000
 
 SNAPSHOT_COLUMNS = ", ".join((*rows.SNAPSHOTS.key, *rows.SNAPSHOTS.columns))
 DELTA_COLUMNS = ", ".join((*rows.DELTAS.key, *rows.DELTAS.columns))
@@ -107,8 +109,15 @@ def book_at(ticker: str, time: datetime) -> BookAt:
 
     Raises:
         ValueError: `time` has no time zone.
+        KalshimmError: It takes longer than half a minute.
     """
     rows.require_aware("time", time)
+    # The writer goes on meanwhile: deltas behind a gap that was not there a moment ago must not be seen either.
+    with rows.one_view(most_ms=READ_MOST_MS):
+        return _book_at(ticker, time)
+
+
+def _book_at(ticker: str, time: datetime) -> BookAt:
     market = rows.market_number(ticker)
     if market is None:
         return BookAt(ticker, time, None, is_valid=False, reason="history knows no such market")

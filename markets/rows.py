@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
-from django.db import connection
+from django.db import OperationalError, connection, transaction
+from psycopg.errors import QueryCanceled
 
+from kalshimm.errors import KalshimmError
 from markets.core.tape import Delta, Gap, Snapshot, Ticker, Trade
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -66,6 +69,29 @@ def batches(kind: Kind, since: datetime, until: datetime, *, which: str, values:
 
 def _placeholders(kind: Kind) -> str:
     return ", ".join(f"%(last_{name})s" for name in kind.key)
+
+
+@contextmanager
+def one_view(*, most_ms: int) -> Iterator[None]:
+    """Let the statements of the block see the tables as of one moment, and take no longer than `most_ms` each.
+
+    Whoever is in a transaction already keeps the view it gives.
+
+    Raises:
+        KalshimmError: A statement took longer.
+    """
+    is_outermost = not connection.in_atomic_block
+    try:
+        with transaction.atomic(using=connection.alias):
+            with connection.cursor() as cursor:
+                if is_outermost:
+                    cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+                cursor.execute("SELECT set_config('statement_timeout', %s, true)", (str(most_ms),))
+            yield
+    except OperationalError as exc:
+        if not isinstance(exc.__cause__, QueryCanceled):
+            raise
+        raise KalshimmError(f"History was not read within {most_ms / 1_000:g} s; is the database busy?") from exc
 
 
 class Identities:

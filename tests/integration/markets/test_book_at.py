@@ -6,7 +6,9 @@ import asyncio
 import random
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 import redis
 from django.conf import LazySettings
@@ -16,8 +18,9 @@ from slowreplay import SlowReplay
 from feed import schema
 from feed.replay import RECORDING_ENDS, Replay
 from feed.sinks.tape import TapeSink
+from kalshimm.errors import KalshimmError
 from kalshimm.runtime.clock import SystemClock
-from markets import rows
+from markets import queries, rows
 from markets.core.tape import CONNECTION_BEGAN
 from markets.queries import DELTAS_DROPPED, ENDED_UNSEEN, HISTORY_ENDS, book_at
 from tests.integration.feed.writerbench import CONN, Bench
@@ -286,6 +289,37 @@ def test_D6_inside_a_hole_of_the_tape_no_book_is_believed(
     asyncio.run(store())
     for seconds in (100, 200, 300):
         assert size_and_reason(seconds) == (1_000, "kmm:tape:0: 1 entries were trimmed before they were stored")
+
+
+def test_what_the_writer_stores_meanwhile_is_not_half_seen(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
+    history.stored_until(600)
+    history.snapshot(1, 5)
+    real = queries.every
+
+    def every(statement: str, values: Any) -> list[rows.Row]:
+        found = real(statement, values)
+        if statement == queries.GAPS_AFTER:
+            history.gap(2, "kmm:tape:0: 7 entries were trimmed before they were stored", conn=None)
+            history.delta(3, 900)
+        return found
+
+    monkeypatch.setattr(queries, "every", every)
+    assert size_and_reason(4) == (1_000, "")
+    monkeypatch.undo()
+    assert "trimmed" in size_and_reason(4)[1]
+
+
+def test_who_waits_too_long_for_history_is_told(
+    history: History, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history.snapshot(1, 5)
+    monkeypatch.setattr(queries, "READ_MOST_MS", 50)
+    with psycopg.connect(database_url) as other:
+        other.execute("LOCK markets_book_snapshot")
+        with pytest.raises(KalshimmError, match=r"not read within 0\.05 s"):
+            book_at("M-1", at(2))
+    monkeypatch.undo()
+    assert size_and_reason(1) == (1_000, "")
 
 
 def test_more_taken_than_a_level_holds_is_told(history: History) -> None:
