@@ -22,6 +22,7 @@ from feed.writer import watermark
 from feed.writer.reading import Chunk, Hole, Item, Reader, StreamInfo, stream_info
 from feed.writer.trouble import ENTRIES, STORES, NothingFits, Trouble, explain
 from feed.writer.watermark import START, Position, in_order
+from kalshimm.db.version import require_schema_of
 from kalshimm.runtime import crash, database, streams
 from kalshimm.runtime.backoff import delay_s
 from kalshimm.runtime.clock import Clock
@@ -101,10 +102,15 @@ class StreamWriter:
     # ---- stores ------------------------------------------------------------------------------------------------------
 
     async def _prepare(self) -> None:
-        """Connect, and find where this generation of the store was read to."""
+        """Connect, and find where this generation of the store was read to.
+
+        Raises:
+            SchemaMismatch: The database is of another version: it may have been away until now.
+        """
         await self._close()
         self._connection = connection = await database.connect(self._dsn)
         self._database = await database.where(connection)
+        await require_schema_of(connection)
         await self.sink.load(connection)
         self._generation = await streams.generation(self._redis, schema.GENERATION)
         stream = self.sink.stream

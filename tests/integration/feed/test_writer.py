@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import psycopg
@@ -20,7 +20,8 @@ from feed.sinks.tape import TapeBatch, TapeSink
 from feed.writer import StreamWriter, stream
 from feed.writer.reading import ENTRIES_A_CHUNK
 from feed.writer.stream import POISON_IN_A_ROW
-from kalshimm.errors import StoreSilent
+from kalshimm.db.version import require_schema_of
+from kalshimm.errors import SchemaMismatch, StoreSilent
 from kalshimm.runtime import database
 from kalshimm.runtime.clock import ManualClock, SystemClock
 from kalshimm.runtime.heartbeat import Pulse
@@ -310,6 +311,41 @@ async def test_D7_no_entry_of_any_stream_ends_the_writer(
     assert await bench.count(table) == 1
     ((reason,),) = await bench.rows("SELECT reason FROM feed_malformedframe")
     assert reason.partition(": ")[2], "it says why"
+
+
+@pytest.fixture
+async def newer(bench: Bench) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """What makes the database one of a newer version."""
+    insert = "INSERT INTO django_migrations (app, name, applied) VALUES ('feed', '0099_from_the_future', now())"
+    yield lambda: bench.execute(insert)
+    await bench.execute("DELETE FROM django_migrations WHERE name = '0099_from_the_future'")
+
+
+async def test_D13_a_database_that_comes_back_as_one_of_a_newer_version_is_not_written(
+    bench: Bench, redis_client: redis.Redis, newer: Callable[[], Awaitable[None]]
+) -> None:
+    writer = StreamWriter(client=bench.client, dsn=bench.dsn, sink=TapeSink(schema.TAPE), clock=SystemClock())
+    running = asyncio.create_task(writer.run(asyncio.Event()))
+    publish(redis_client, [a_delta(1)])
+    await until(lambda: writer.commits == 1)
+    await newer()
+    await bench.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
+        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
+    publish(redis_client, [a_delta(2)])
+    with pytest.raises(SchemaMismatch, match=r"feed\.0099_from_the_future"):
+        await asyncio.wait_for(running, 20)
+    assert await bench.count("markets_book_delta") == 1
+    assert redis_client.xlen(schema.TAPE) == 1
+
+
+async def test_a_database_without_any_table_is_sent_to_migrate(bench: Bench) -> None:
+    async with await psycopg.AsyncConnection.connect(bench.dsn) as connection:
+        await connection.execute("DROP TABLE django_migrations")
+        with pytest.raises(SchemaMismatch, match=r"run `manage.py migrate`"):
+            await require_schema_of(connection)
+        await connection.rollback()
 
 
 @pytest.fixture
