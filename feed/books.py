@@ -79,6 +79,7 @@ class Books:
         self._last_us = 0
         self._last_received_us = 0
         self._crossed: dict[str, MarketBook] = {}
+        self._paused: list[str] = []
         self._asking = Asking()
         self._rows: list[schema.Row] = []
         self._counted = 0  # of these rows; the others are deltas that `receive_turn` applied itself
@@ -175,7 +176,7 @@ class Books:
         kind, exchange = schema.DELTA, EXCHANGE
         followed = self._followed()
         sid, due = _due(followed)
-        last_us = 0
+        last_us: int | None = None
         for data, frame in zip(turn, _decoded(turn), strict=True):
             if type(frame) is Delta and frame.seq == due and frame.sid == sid:
                 msg = frame.msg
@@ -218,16 +219,16 @@ class Books:
             self._followed_to(followed, due, last_us, received_us)
             self._take_in(data, frame, received_us)
             followed = self._followed()
-            (sid, due), last_us = _due(followed), 0
+            (sid, due), last_us = _due(followed), None
         self._followed_to(followed, due, last_us, received_us)
 
     def _followed(self) -> Subscription | None:
         """Return the subscription whose deltas `receive_turn` applies itself."""
         return self.session.of_channel(channels.BOOK)
 
-    def _followed_to(self, followed: Subscription | None, due: int, last_us: int, received_us: int) -> None:
-        """Note that the subscription's next number is `due`, if `last_us` says that a delta was applied."""
-        if last_us and followed is not None:
+    def _followed_to(self, followed: Subscription | None, due: int, last_us: int | None, received_us: int) -> None:
+        """Note that the subscription's next number is `due`; `last_us` is of the newest delta, None when none came."""
+        if last_us is not None and followed is not None:
             followed.seq = due - 1
             self._last_us, self._last_received_us = last_us, received_us
 
@@ -398,6 +399,7 @@ class Books:
         if market is not None and event.event_type in STATUS_WORDS:
             market.status = event.event_type
             market.told_seq = NEVER_TOLD
+            self._say(market, schema.BookStatus(time_us, True, event.event_type))
 
     # ---- what makes a book invalid ------------------------------------------------------------------------------
 
@@ -416,16 +418,19 @@ class Books:
 
     def _removed(self, event: events.Removed, received_us: int) -> None:
         self._feed_changed = True
+        is_book = event.channel == channels.BOOK
         if event.reason:
             self._counters["subscriptions_lost"] += 1
-            self._gap_row(event.reason, event.sid, 0, 0, received_us)
-        if event.channel != channels.BOOK:
+            reason = event.reason if is_book else f"no more of {event.channel}: {event.reason}"
+            self._gap_row(reason, event.sid, 0, 0, received_us)
+        if not is_book:
             return
         for ticker in event.markets:
             market = self.market(ticker)
             if not event.reason and market.sid:  # else the row of the whole subscription tells it
                 self._market_gap(market, "unsubscribed", received_us)
             self._invalidate(market, event.reason or "unsubscribed", received_us, resync=False)
+            market.sid = 0  # nobody holds it until somebody does again
 
     def _confirmed(self, event: events.Confirmed, received_us: int) -> None:
         """A subscription holds exactly these markets now: the others of it are over."""
@@ -460,7 +465,8 @@ class Books:
         if event.channel != channels.BOOK or all(self.refusals[key] > 1 for key in meant):
             return
         reason = f"refused by the venue: {event.code} {event.message}"
-        self._gap_row(reason, event.sid, 0, 0, received_us)
+        for ticker in ("",) if whole else event.tickers:
+            self._gap_row(reason, event.sid, 0, 0, received_us, ticker=ticker)
         for ticker in event.tickers:
             self._invalidate(self.market(ticker), reason, received_us, resync=False)
 
@@ -468,15 +474,30 @@ class Books:
         self._counters["malformed"] += 1
         time_us, source = self._time(None, None, received_us)
         self._row(schema.MalformedRow(time_us, source, event.ticker, event.reason, event.frame))
-        if event.ticker:
+        if self._holds(event.ticker):
             self._invalidate(self.market(event.ticker), f"malformed frame: {event.reason}", received_us, resync=True)
+
+    def _holds(self, ticker: str) -> bool:
+        """Whether a ticker is a market of ours; a damaged frame may name anything."""
+        subscription = self._followed()
+        return ticker in self.markets or (subscription is not None and ticker in subscription.markets)
 
     def _crossed_for_good(self, market: MarketBook, now_us: int) -> None:
         self._counters["crossed_books"] += 1
         again = market.crossed_resynced
         market.crossed_resynced = True
-        reason = "crossed again after a fresh snapshot: paused" if again else "crossed past its time stamp"
-        self._invalidate(market, reason, now_us, resync=not again)
+        if again:
+            reason = "crossed again after a fresh snapshot: paused"
+            self._market_gap(market, reason, now_us)
+            self._paused.append(market.ticker)
+            self._invalidate(market, reason, now_us, resync=False)
+        else:
+            self._invalidate(market, "crossed past its time stamp", now_us, resync=True)
+
+    def take_paused(self) -> list[str]:
+        """Return the markets that were crossed again after a fresh snapshot, since the last time."""
+        paused, self._paused = self._paused, []
+        return paused
 
     def tick(self, now_us: int) -> None:
         """Judge books that have stayed crossed too long, and ask again for those still without a good snapshot.
@@ -500,17 +521,27 @@ class Books:
         for market in self.markets.values():
             self._distrust(market)
 
-    def lost(self, reason: str, now_us: int) -> None:
-        """What we wrote is not all there: note the gap, tell every state again, and every leased book whole."""
-        self._gap_row(reason, 0, 0, 0, now_us)
+    def lost(self, reason: str, now_us: int, *, since_us: int) -> None:
+        """What we wrote since `since_us` is not all there: note the gap, and put every book whole behind it."""
+        self._gap_row(reason, 0, 0, 0, since_us)
+        for market in self.markets.values():
+            if market.is_valid:
+                self._row(market.tape_snapshot(now_us))
+                market.own_due_us = 0
+        self.tell_anew(reason, now_us)
+
+    def tell_anew(self, reason: str, now_us: int) -> None:
+        """Tell every state and every leased book as if nobody knew of them."""
         self._feed_changed = True
         for market in self.markets.values():
             market.told_seq = NEVER_TOLD
-            if not market.is_leased:
+            if market.events is None:
                 continue
-            # First of all the end of what readers have: its next entries may be among the lost ones.
-            self._say(market, schema.BookStatus(now_us, False, reason))
             self._leased.add(market.ticker)
+            # First of all the end of what readers have: what came next may not have reached them.
+            happened, market.events = market.events, []
+            self._say(market, schema.BookStatus(now_us, False, reason))
+            market.events += happened
             if market.is_valid:
                 self._stream_whole(market, now_us)
 

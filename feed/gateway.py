@@ -65,7 +65,7 @@ class Gateway:
     ) -> None:
         self._environment, self._clock = environment, clock
         self._redis = streams.connect(redis_url)
-        self._publisher = Publisher(redis_url)
+        self._publisher = Publisher(redis_url, on_sent=self._flush)
         self._relay = Relay(self._redis, layer)
         self._pulse = Pulse(role="gateway", name=environment.name, clock=clock)
         self._interest: dict[str, bool] = {}  # ticker → leased
@@ -84,7 +84,6 @@ class Gateway:
         self._interest_kept_until_s = 0.0
         self._away: set[str] = set()  # what Redis does not do for us now
         self._is_late = False
-        self._dirty = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
         await streams.require(self._redis)
@@ -93,7 +92,6 @@ class Gateway:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._link.run(stop), name="link")
                 tasks.create_task(self._publish(stop), name="publish")
-                tasks.create_task(self._wake_at_stop(stop), name="wake at stop")
                 tasks.create_task(every(stop, schema.FEED_EVERY_S, self._follow_interest), name="interest")
                 tasks.create_task(every(stop, schema.FEED_EVERY_S, self._tick), name="tick")
                 tasks.create_task(every(stop, RELAY_EVERY_S, self._relay_turn), name="relay")
@@ -125,16 +123,13 @@ class Gateway:
         # Whatever ended before, and however, the history between then and now is missing.
         self._books.began(self._clock.wall_us())
         self._subscribe()
-        self._dirty.set()
+        self._flush()
         return self._receive
 
     def _receive(self, turn: list[bytes], received_us: int) -> None:
         assert self._books is not None, "frames come only from an open link"
         self._books.receive_turn(turn, received_us)
-        if self._publisher.is_idle:
-            self._gather()
-            self._publisher.start()
-        self._dirty.set()
+        self._flush()
 
     def link_closed(self, reason: str) -> None:
         if self._books is not None and self._state == "connected":
@@ -142,7 +137,7 @@ class Gateway:
             self._pulse.count("disconnects")
         self._state, self._reason = "disconnected", reason
         self._gather()  # now: the next connection brings books of its own
-        self._dirty.set()
+        self._publisher.start()
 
     # ---- interest -----------------------------------------------------------------------------------------------
 
@@ -177,8 +172,9 @@ class Gateway:
         # Holders renew their leases in time; until then an empty list means nothing.
         self._interest_kept_until_s = self._clock.monotonic() + schema.INTEREST_LEASE_S
         if self._books is not None:
-            self._books.lost("the store began anew: what it held and nobody had read is lost", self._clock.wall_us())
-            self._dirty.set()
+            now_us = self._clock.wall_us()
+            self._books.lost("the store began anew: what it held and nobody had read is lost", now_us, since_us=now_us)
+            self._flush()
 
     async def _sweep(self) -> None:
         """Once a connection: take away the latest states of markets that lost their readers while we were away."""
@@ -265,28 +261,40 @@ class Gateway:
 
     # ---- publishing ---------------------------------------------------------------------------------------------
 
-    async def _publish(self, stop: asyncio.Event) -> None:
-        """Send what gathered as soon as something has, batch after batch."""
-        while True:
-            await self._dirty.wait()
+    def _flush(self) -> None:
+        """Let what gathered leave; behind a write that is under way it gathers on."""
+        if self._publisher.is_idle:
             self._gather()
-            if not await self._publisher.send():
-                if stop.is_set():
-                    return
-                await wait_or_stop(stop, RETRY_REDIS_S)
-                self._dirty.set()
-                continue
-            if self._publisher.lost:
-                self._after_loss()
-            if stop.is_set() and not self._dirty.is_set():
-                return
+            self._publisher.start()
 
-    async def _wake_at_stop(self, stop: asyncio.Event) -> None:
-        await stop.wait()
-        self._dirty.set()
+    async def _publish(self, stop: asyncio.Event) -> None:
+        """Send what does not leave by itself, until it does."""
+        while not await self._stuck_or_stopped(stop):
+            is_open = await self._publisher.open()
+            self._tell_books()
+            if not is_open or not await self._publisher.send():
+                await wait_or_stop(stop, RETRY_REDIS_S)
+            elif self._publisher.lost:
+                self._after_loss()
+
+    def _tell_books(self) -> None:
+        """Tell every leased book anew if a write failed: nobody knows what its readers have."""
+        if self._books is not None and not self._publisher.are_books_wanted:
+            self._books.tell_anew("Redis was away", self._clock.wall_us())
+            self._publisher.tell_books()
+        self._gather()
+
+    async def _stuck_or_stopped(self, stop: asyncio.Event) -> bool:
+        """Wait until the publisher is stuck; return whether it is time to stop instead."""
+        waits = [asyncio.create_task(event.wait()) for event in (self._publisher.is_stuck, stop)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        return stop.is_set()
 
     def _gather(self) -> None:
-        self._dirty.clear()
         if self._books is None:
             return
         taken = self._books.take()
@@ -307,8 +315,10 @@ class Gateway:
         if self._books is None:
             return
         now_us = self._clock.wall_us()
-        self._books.lost(f"{lost} writes to the streams lost while Redis was away", now_us)
-        self._dirty.set()
+        for_s = asyncio.get_running_loop().time() - self._publisher.lost_since_s
+        reason = f"{lost} writes to the streams lost while Redis was away"
+        self._books.lost(reason, now_us, since_us=now_us - int(for_s * 1_000_000))
+        self._flush()
 
     # ---- feed state, beat ---------------------------------------------------------------------------------------
 
@@ -331,6 +341,9 @@ class Gateway:
         if self._books is not None:
             self._books.tick(self._clock.wall_us())
             self._judge_lag(self._books.last_lag_ms)
+            for ticker in self._books.take_paused():
+                fields = {"action": "book_paused", "alert": "BOOK_PAUSED", "ticker": ticker}
+                logger.error("%s stays crossed after a fresh snapshot: paused", ticker, extra=fields)
             if self._books.session.give_up(ANSWER_TICKS) and self._link.is_open:
                 logger.error("what is subscribed is in doubt: connecting anew", extra={"action": "answer_lost"})
                 await self._link.hang_up()
@@ -341,7 +354,7 @@ class Gateway:
                 self._relay.changed()
         # Through the queue like everything else: an older state must not overtake a newer one.
         self._publisher.add_feed(self._feed_state())
-        self._dirty.set()
+        self._publisher.start()
 
     def _judge_lag(self, lag_ms: int | None) -> None:
         """Say when messages become too late for anybody to quote on, and when they are in time again."""

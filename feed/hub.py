@@ -129,6 +129,7 @@ class Hub:
                 await self._step(client, source)
                 await asyncio.sleep(max(0.0, started + AT_MOST_EVERY_S - clock()))
                 await set_within(self._changed, max(0.0, started + AT_LEAST_EVERY_S - clock()))
+            self._task = None  # who joins from here on needs another
         finally:
             await _end(listener)
             await client.aclose()

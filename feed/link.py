@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -91,6 +91,7 @@ class Link:
         self._receive: Receive = _drop
         self._turn: list[bytes] = []
         self._turn_us = 0
+        self._broken: asyncio.Future[None] | None = None
 
     @property
     def is_open(self) -> bool:
@@ -118,6 +119,8 @@ class Link:
             self._opened_at = None
             reason = await self._one_connection(stop)
             self._end_turn()
+            if self._broken is not None and self._broken.done():
+                self._broken.result()  # raises what a turn ended with
             self._connection, self._receive = None, _drop
             self._owner.link_closed(reason)
             if stop.is_set():
@@ -148,13 +151,21 @@ class Link:
 
     def _end_turn(self) -> None:
         turn, self._turn = self._turn, []
-        if turn:
+        if not turn:
+            return
+        try:
             self._receive(turn, self._turn_us)
+        except Exception as exc:
+            # The event loop would log it and go on, with whatever the turn had brought half taken in.
+            if self._broken is None or self._broken.done():
+                raise
+            self._broken.set_exception(exc)
 
     # ---- one connection ----------------------------------------------------------------------------------------------
 
     async def _one_connection(self, stop: asyncio.Event) -> str:
         """Connect and stay until the connection ends or `stop`; return why it ended."""
+        self._broken = asyncio.get_running_loop().create_future()
         connecting = asyncio.create_task(self._connect(), name="connect")
         stopping = asyncio.create_task(stop.wait(), name="stop")
         try:
@@ -183,17 +194,22 @@ class Link:
     async def _until_closed(self, stopping: asyncio.Task[bool]) -> str:
         """Wait for the end of the connection, the stop, or its silence; return why it ended."""
         assert self._connection is not None
+        assert self._broken is not None
         closed = asyncio.create_task(self._connection.wait_closed(), name="closed")
+        ends: set[asyncio.Future[Any]] = {closed, stopping, self._broken}
         try:
-            while not closed.done() and not stopping.done():
+            while not closed.done() and not stopping.done() and not self._broken.done():
                 left_s = self._waits.silent_s - self.silent_s
                 if left_s <= 0:
                     await self._connection.close()
                     return f"silent for {self.silent_s:.0f} s, neither frame nor ping."
-                await asyncio.wait({closed, stopping}, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(ends, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
             if stopping.done():
                 await self._connection.close()
                 return "stopped."
+            if self._broken.done():
+                await self._connection.close()
+                return "a turn failed."
             return closed.result()
         finally:
             closed.cancel()

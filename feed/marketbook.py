@@ -92,9 +92,10 @@ class MarketBook(OrderBook):
             conn, self.sid, self.generation, self.seq, self.time_us, list(yes.items()), list(no.items())
         )
 
-    def tape_snapshot(self) -> schema.SnapshotRow:
-        """Return the whole book as the tape keeps it: a snapshot of ours, at the last event that it contains."""
+    def tape_snapshot(self, now_us: int | None = None) -> schema.SnapshotRow:
+        """Return the whole book as the tape keeps it, a snapshot of ours: at its last event, or at `now_us`."""
         yes, no = self.levels
-        return schema.SnapshotRow(
-            self.time_us, schema.TimeSource.PREVIOUS, self.ticker, self.seq, list(yes.items()), list(no.items()), True
-        )
+        time_us, source = self.time_us, schema.TimeSource.PREVIOUS
+        if now_us is not None:
+            time_us, source = now_us, schema.TimeSource.RECEIVED
+        return schema.SnapshotRow(time_us, source, self.ticker, self.seq, list(yes.items()), list(no.items()), True)

@@ -1,15 +1,20 @@
 """Put what the books gathered onto the streams: packed beforehand, in one write a time.
 
-A write that failed is repeated with the same commands until it succeeds, before anything newer: a reader that sees an
-entry twice drops it by its key. What does not fit the bounded backlog is lost, and a gap row says so.
+A write of tape that failed is repeated until it succeeds, before anything newer: its reader drops by its key what it
+sees twice. What does not fit the bounded backlog is lost, and a gap row says so.
+
+Book streams are never repeated. Nobody knows how much of a failed write a reader has, and a delta that came twice, or
+after its successor, would spoil a book without a trace. So the owner tells every book anew, and the feed is silent
+until that has arrived. Of the feed and of the latest states only the newest is ever sent: an old one would look fresh.
 """
 
 from __future__ import annotations
 
 import asyncio
+import enum
 import functools
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -22,6 +27,7 @@ from kalshimm.runtime.resp import Pipe, pack
 logger = logging.getLogger(__name__)
 
 ROWS_AN_ENTRY = 50
+WRITE_BYTES = 4 << 20  # of one write, about: the whole backlog at once would not be answered in time
 BACKLOG_BYTES = 256 << 20  # some four million rows while Redis is away
 FEED_ENTRIES = 1_000
 GONE_STREAM_S = 600  # of a market nobody wants any more: markets that roll would fill the store
@@ -31,12 +37,20 @@ REPORT_EVERY = 20  # failed attempts between two alerts
 Command = tuple[Any, ...]
 
 
+class Kind(enum.IntEnum):
+    """What becomes of a piece when its write failed: it waits, it waits whatever overflows, or it is dropped."""
+
+    TAPE = enum.auto()
+    LIVES = enum.auto()
+    ONCE = enum.auto()
+
+
 class Piece(msgspec.Struct, frozen=True, gc=False):
-    """Packed commands that belong together; `entries` of them are tape entries, which outlive an overflow."""
+    """Packed commands that belong together."""
 
     data: bytes
     commands: int
-    is_tape: bool
+    kind: Kind
 
 
 def tape_entries(conn: int, rows: Sequence[schema.Row]) -> list[bytes]:
@@ -67,7 +81,7 @@ def xadd(stream: str, payload: bytes, *, most: int = 0) -> bytes:
 def pack_tape(stream: str, conn: int, rows: Sequence[schema.Row]) -> Piece:
     """Return the commands that put `rows` on a tape."""
     packed = [xadd(stream, payload) for payload in tape_entries(conn, rows)]
-    return Piece(b"".join(packed), len(packed), True)
+    return Piece(b"".join(packed), len(packed), Kind.TAPE)
 
 
 def pack_books(events: dict[str, list[schema.BookEvent]]) -> Piece:
@@ -80,7 +94,7 @@ def pack_books(events: dict[str, list[schema.BookEvent]]) -> Piece:
         )
         for ticker, happened in events.items()
     ]
-    return Piece(b"".join(packed), len(packed), False)
+    return Piece(b"".join(packed), len(packed), Kind.ONCE)
 
 
 def pack_states(states: dict[str, schema.MarketState]) -> Piece:
@@ -88,12 +102,12 @@ def pack_states(states: dict[str, schema.MarketState]) -> Piece:
     command: list[Any] = ["HSET", schema.MARKETS]
     for ticker, state in states.items():
         command += (ticker, schema.encode(state))
-    return Piece(pack(tuple(command)), 1, False)
+    return Piece(pack(tuple(command)), 1, Kind.ONCE)
 
 
 def pack_feed(state: schema.FeedState) -> Piece:
     """Return the XADD that shows readers the connection's state."""
-    return Piece(xadd(schema.FEED, schema.encode(state), most=FEED_ENTRIES), 1, False)
+    return Piece(xadd(schema.FEED, schema.encode(state), most=FEED_ENTRIES), 1, Kind.ONCE)
 
 
 def pack_lives(taken: Taken) -> Piece:
@@ -103,85 +117,168 @@ def pack_lives(taken: Taken) -> Piece:
         commands.append(("HDEL", schema.MARKETS, ticker))
         commands.append(("EXPIRE", schema.book_stream(ticker), str(GONE_STREAM_S)))
     commands += [("PERSIST", schema.book_stream(ticker)) for ticker in sorted(taken.leased)]
-    return Piece(b"".join(map(pack, commands)), len(commands), False)
+    return Piece(b"".join(map(pack, commands)), len(commands), Kind.LIVES)
 
 
 class Publisher:
-    """Sends pieces in order; keeps what could not be sent. `lost` counts the commands that were dropped."""
+    """Sends pieces in order, one write at a time; keeps what could not be sent.
 
-    def __init__(self, redis_url: str) -> None:
+    `is_stuck` is set while nothing leaves by itself: the line is down, or Redis refuses. `lost` counts the commands
+    that were dropped, and `lost_since_s` is the event loop's time since which some are missing.
+
+    Args:
+        on_sent: Called when a write was taken and nothing is under way any more.
+    """
+
+    def __init__(self, redis_url: str, *, on_sent: Callable[[], None] = lambda: None) -> None:
         self._pipe = Pipe(redis_url)
+        self._on_sent = on_sent
         self._waiting: list[Piece] = []
+        self._states: dict[str, schema.MarketState] = {}
+        self._feed: schema.FeedState | None = None
         self._under_way: list[Piece] = []
-        self._answer: asyncio.Future[None] | None = None
-        self._written_s = 0.0
+        self._states_under_way: dict[str, schema.MarketState] = {}
+        self._answer: asyncio.Future[Any] | None = None
+        self._written_s = self._taken_s = 0.0
         self._slowest_s = 0.0
-        self.lost = 0
         self._failures = 0
+        self._are_books_told = True
+        self.are_books_wanted = True
+        self.is_stuck = asyncio.Event()
+        self.lost = 0
+        self.lost_since_s = 0.0
 
     def add(self, conn: int, taken: Taken) -> None:
-        """Queue what gathered: streams that end, tape, streams that begin, books."""
+        """Queue what gathered: streams that end, tape, streams that begin, books.
+
+        After a write that failed books are dropped until `tell_books`.
+        """
+        for ticker in taken.gone:
+            self._states.pop(ticker, None)
+            self._states_under_way.pop(ticker, None)
         if taken.gone or taken.leased:
             self._waiting.append(pack_lives(taken))
         if taken.rows:
             self._waiting.append(pack_tape(schema.TAPE, conn, taken.rows))
-        if taken.events:
+        if taken.events and self.are_books_wanted:
             self._waiting.append(pack_books(taken.events))
 
     def add_states(self, states: dict[str, schema.MarketState]) -> None:
         """Queue the latest of each market, for lists."""
-        if states:
-            self._waiting.append(pack_states(states))
+        self._states.update(states)
 
     def add_feed(self, state: schema.FeedState) -> None:
         """Queue the connection's state behind the book events that it concerns."""
-        self._waiting.append(pack_feed(state))
+        self._feed = state
+
+    def tell_books(self) -> None:
+        """Take books again: what is added next tells each of them whole."""
+        self.are_books_wanted = True
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is under way: what is queued now would leave at once."""
-        return self._answer is None
+        """Whether what is queued now would leave at once."""
+        return self._answer is None and not self.is_stuck.is_set()
 
     def start(self) -> None:
-        """Write what is queued now, if nothing is under way: no task need wake first. `send` waits for the answer."""
-        if self._waiting and self._answer is None and self._pipe.is_open:
+        """Write what is queued, unless a write is under way: no task need wake for it."""
+        if not self._has_work or not self.is_idle:
+            return
+        if self._pipe.is_open:
             self._write()
+        else:
+            self.is_stuck.set()
+
+    async def open(self) -> bool:
+        """Connect unless connected; return whether there is a line."""
+        try:
+            await self._pipe.open()
+        except (RedisError, OSError, TimeoutError) as exc:
+            self._failed(exc)
+            return False
+        return True
 
     async def send(self) -> bool:
-        """Send everything queued; return False, keeping it, when Redis does not take it.
+        """Send everything queued, over a new connection if need be; return False, keeping it, when Redis does not.
 
         What exceeds the backlog's bound is dropped, oldest first, and counted in `lost`.
         """
-        try:
-            while self._waiting or self._answer is not None:
-                if self._answer is None:
-                    await self._pipe.open()
-                    self._write()
-                await self._answered()
-        except (RedisError, OSError, TimeoutError) as exc:
-            self._report(exc)
-            self._keep(self._under_way + self._waiting)
-            self._under_way = []
-            return False
+        failures = self._failures
+        while self._has_work or self._answer is not None:
+            if self._answer is None:
+                if not await self.open():
+                    return False
+                self._write()
+            assert self._answer is not None, "something was written"
+            await asyncio.wait([self._answer])
+            if self._failures > failures:
+                return False
         if self._failures:
             logger.warning("Redis takes the tape again, %d commands lost", self.lost, extra={"action": "publish_again"})
         self._failures = 0
+        self.is_stuck.clear()
         return True
 
+    @property
+    def _has_work(self) -> bool:
+        return bool(self._waiting or self._states or (self._feed is not None and self._are_books_told))
+
     def _write(self) -> None:
-        self._under_way, self._waiting = self._waiting, []
+        self._under_way, self._waiting = _first_of(self._waiting)
+        if not self._waiting:
+            self._add_newest()
         data = b"".join([piece.data for piece in self._under_way])
         self._written_s = asyncio.get_running_loop().time()
-        self._answer = self._pipe.write(data, sum(piece.commands for piece in self._under_way))
+        self._answer = self._pipe.write(data, sum([piece.commands for piece in self._under_way]))
+        self._answer.add_done_callback(self._answered)
 
-    async def _answered(self) -> None:
-        assert self._answer is not None, "something was written"
-        try:
-            await self._pipe.answered(self._answer)
-        finally:
-            self._answer = None
-            self._slowest_s = max(self._slowest_s, asyncio.get_running_loop().time() - self._written_s)
-        self._under_way = []
+    def _add_newest(self) -> None:
+        """Let the latest states and the feed follow everything that they rest on."""
+        if self._states:
+            self._under_way.append(pack_states(self._states))
+            self._states_under_way, self._states = self._states, {}
+        if self._feed is not None and self._are_books_told:
+            self._under_way.append(pack_feed(self._feed))
+            self._feed = None
+
+    def _answered(self, answer: asyncio.Future[Any]) -> None:
+        self._answer = None
+        self._slowest_s = max(self._slowest_s, asyncio.get_running_loop().time() - self._written_s)
+        exc = answer.exception()
+        if exc is not None:
+            self._failed(exc)
+            return
+        self._under_way, self._states_under_way, self._taken_s = [], {}, self._written_s
+        if self.are_books_wanted and not self._waiting:
+            self._are_books_told = True
+        self._on_sent()
+
+    def _failed(self, exc: BaseException) -> None:
+        self.is_stuck.set()
+        if self._failures % REPORT_EVERY == 0:
+            fields = {"action": "publish_failed", "alert": "STREAM_WRITE_FAILED"}
+            logger.error("Redis does not take the tape: %s", str(exc) or type(exc).__name__, extra=fields)
+        self._failures += 1
+        self.are_books_wanted = self._are_books_told = False
+        self._keep([piece for piece in self._under_way + self._waiting if piece.kind is not Kind.ONCE])
+        self._states = self._states_under_way | self._states
+        self._under_way, self._states_under_way = [], {}
+
+    def _keep(self, pieces: list[Piece]) -> None:
+        """Keep what fits of the tape, the newest."""
+        left = BACKLOG_BYTES
+        kept: list[Piece] = []
+        lost = 0
+        for piece in reversed(pieces):
+            left -= len(piece.data) if piece.kind is Kind.TAPE else 0
+            if left >= 0 or piece.kind is not Kind.TAPE:
+                kept.append(piece)
+            else:
+                lost += piece.commands
+        if lost and not self.lost:
+            self.lost_since_s = self._taken_s
+        self.lost += lost
+        self._waiting = kept[::-1]
 
     def take_slowest_s(self) -> float:
         """Return how long the slowest write since the last call took, answered or given up."""
@@ -191,23 +288,12 @@ class Publisher:
     def close(self) -> None:
         self._pipe.close()
 
-    def _report(self, exc: Exception) -> None:
-        if self._failures % REPORT_EVERY == 0:
-            fields = {"action": "publish_failed", "alert": "STREAM_WRITE_FAILED"}
-            logger.error("Redis does not take the tape: %s", str(exc) or type(exc).__name__, extra=fields)
-        self._failures += 1
 
-    def _keep(self, pieces: list[Piece]) -> None:
-        """Keep what fits, the newest; of book streams nothing at all once something must go: a part would mislead."""
-        if sum(len(p.data) for p in pieces) > BACKLOG_BYTES:
-            kept: list[Piece] = []
-            left = BACKLOG_BYTES
-            for piece in reversed(pieces):
-                left -= len(piece.data) if piece.is_tape else 0
-                if left < 0:
-                    break
-                if piece.is_tape:
-                    kept.append(piece)
-            self.lost += sum(p.commands for p in pieces) - sum(p.commands for p in kept)
-            pieces = kept[::-1]
-        self._waiting = pieces
+def _first_of(pieces: list[Piece]) -> tuple[list[Piece], list[Piece]]:
+    """Return the pieces of the next write, and those that must wait for the one behind it."""
+    size = 0
+    for count, piece in enumerate(pieces):
+        size += len(piece.data)
+        if size > WRITE_BYTES:
+            return pieces[: count + 1], pieces[count + 1 :]
+    return pieces, []

@@ -199,19 +199,31 @@ class StreamReader:
             end = b"(" + page[-1][0]
 
     async def read(self, *, block_ms: int, now_s: float) -> Batch:
-        """Return what came since the last read, waiting up to `block_ms` for something.
+        """Return what came since the last read, up to the end of the streams, waiting up to `block_ms` for something.
 
+        After a pause of our own nobody knows how old the newest feed entry is: it counts for nothing (A4).
         `lost` says that book entries may have been trimmed before we read them: start anew with `locate`.
         """
         before = self._ids[self._book]
-        paused = self._read_at_s is not None and now_s - self._read_at_s > READER_PAUSE_MAX_S
+        has_paused = self._read_at_s is not None and now_s - self._read_at_s > READER_PAUSE_MAX_S
         self._read_at_s = now_s
         options = ("COUNT", READ_ENTRIES, "BLOCK", block_ms, "STREAMS")
-        streams = (*self._ids, *self._ids.values())
-        batch = self._decode(await self._pipe.ask("XREAD", *options, *streams, block_s=block_ms / 1_000) or ())
-        if paused or len(batch.events) >= READ_ENTRIES:
-            return msgspec.structs.replace(batch, lost=await self._is_cut(before))
+        batch, is_more = await self._read_once(options, block_s=block_ms / 1_000)
+        is_behind = is_more
+        while is_more:
+            rest, is_more = await self._read_once(("COUNT", READ_ENTRIES, "STREAMS"))
+            batch = Batch(rest.feed or batch.feed, batch.events + rest.events, batch.controls + rest.controls)
+        if has_paused or is_behind:
+            lost = await self._is_cut(before)
+            return Batch(None if has_paused else batch.feed, batch.events, batch.controls, lost)
         return batch
+
+    async def _read_once(self, options: tuple[str | int, ...], *, block_s: float = 0.0) -> tuple[Batch, bool]:
+        """Return what one answer brings, and whether the book's stream holds more."""
+        streams = (*self._ids, *self._ids.values())
+        answer = await self._pipe.ask("XREAD", *options, *streams, block_s=block_s) or ()
+        is_more = any(stream == self._book and len(entries) >= READ_ENTRIES for stream, entries in answer)
+        return self._decode(answer), is_more
 
     def _decode(self, answer: Sequence[tuple[bytes, list[Entry]]]) -> Batch:
         feed: FeedState | None = None

@@ -151,7 +151,7 @@ class Session:
                 return self._undecodable(bytes(data), str(exc))
             frame = with_texts
         except UnicodeDecodeError as exc:
-            return (Malformed("", f"not UTF-8: {exc.reason}", bytes(data)),)
+            return (*self._any_book(), Malformed("", f"not UTF-8: {exc.reason}", bytes(data)))
         return self.read(frame, data)
 
     def read(self, frame: frames.KnownFrame, data: bytes | memoryview) -> tuple[Event, ...]:
@@ -185,6 +185,11 @@ class Session:
         subscription.generation += 1
         markets = frozenset(subscription.markets)
         return Gap(subscription.sid, subscription.channel, expected, received, markets)
+
+    def _any_book(self) -> tuple[Gap, ...]:
+        """Return the gaps of a frame of which nothing can be told: it may have been of any book."""
+        books = [one for one in self.subscriptions.values() if one.channel == channels.BOOK]
+        return tuple(self._gap(one, one.seq or 0, one.seq or 0) for one in books)
 
     def _delta(self, frame: frames.Delta, data: bytes | memoryview) -> tuple[Event, ...]:
         verdict = self._sequence(frame.sid, frame.seq, channels.BOOK)
@@ -358,7 +363,7 @@ class Session:
         try:
             envelope = frames.decode_envelope(data)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            return (Malformed("", reason, data),)
+            return (*self._any_book(), Malformed("", reason, data))
         before: tuple[Event, ...] = ()
         if envelope.seq is not None and envelope.sid in self.subscriptions:
             verdict = self._sequence(envelope.sid, envelope.seq, "")

@@ -48,32 +48,31 @@ class Pipe:
             RedisError, OSError, TimeoutError: No connection, or it broke: nobody knows what was carried out.
         """
         await self.open()
-        await self.answered(self.write(commands, answers))
+        await self._answered(self.write(commands, answers))
 
     async def ask(self, *command: str | bytes | int, block_s: float = 0.0) -> Any:
         """Return the answer of one command, which Redis may hold back for `block_s`; raises what `send` raises."""
         await self.open()
-        return await self.answered(self.write(pack(cast(Any, command)), 1), block_s=block_s)
+        return await self._answered(self.write(pack(cast(Any, command)), 1, block_s=block_s))
 
     async def open(self) -> None:
         """Connect unless connected."""
         if not self.is_open:
             self._line = await _opened(self._url)
 
-    def write(self, commands: bytes, answers: int) -> asyncio.Future[Any]:
-        """Write packed commands at once; the line must be open, and what was written before answered."""
-        assert self._line is not None, "a pipe is opened before it is written to"
-        return self._line.write(commands, answers)
+    def write(self, commands: bytes, answers: int, *, block_s: float = 0.0) -> asyncio.Future[Any]:
+        """Write packed commands at once; the line must be open, and what was written before answered.
 
-    async def answered(self, answer: asyncio.Future[Any], *, block_s: float = 0.0) -> Any:
-        """Wait for the answers of a write and return the last of them; raises what `send` raises."""
+        The future brings the last of the answers, or raises what `send` raises; it always comes to an end.
+        """
+        assert self._line is not None, "a pipe is opened before it is written to"
+        return self._line.write(commands, answers, within_s=ANSWER_TIMEOUT_S + block_s)
+
+    async def _answered(self, answer: asyncio.Future[Any]) -> Any:
         try:
-            async with asyncio.timeout(ANSWER_TIMEOUT_S + block_s):
-                return await answer
-        except Refused:
-            raise
-        except BaseException:
-            self.close()  # answers that come later must not be taken for those of the next commands
+            return await answer
+        except asyncio.CancelledError:
+            self.close()  # an answer that comes later must not be taken for that of the next command
             raise
 
     def close(self) -> None:
@@ -87,18 +86,19 @@ class _Line(asyncio.Protocol):
 
     def __init__(self) -> None:
         self._reader = hiredis.Reader(replyError=Refused)
+        self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._missing = 0
         self._last: Any = None
         self._refusal: Exception | None = None
         self._done: asyncio.Future[Any] | None = None
+        self._patience: asyncio.TimerHandle | None = None
         self.is_lost = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by name
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.is_lost = True
         self._fail(RedisConnectionError(f"Redis closed the connection ({exc or 'end of file'})."))
 
     def data_received(self, data: bytes) -> None:
@@ -112,29 +112,42 @@ class _Line(asyncio.Protocol):
         except hiredis.ProtocolError as exc:
             self._fail(RedisConnectionError(f"What answers is no Redis ({exc})."))
             return
-        if self._missing == 0 and self._done is not None and not self._done.done():
-            if self._refusal is None:
-                self._done.set_result(self._last)
-            else:
-                self._done.set_exception(self._refusal)
+        if self._missing == 0:
+            self._end(self._refusal)
 
-    def write(self, commands: bytes, answers: int) -> asyncio.Future[Any]:
+    def write(self, commands: bytes, answers: int, *, within_s: float) -> asyncio.Future[Any]:
         assert self._transport is not None, "a line is used once it is connected"
         self._missing, self._refusal = answers, None
-        self._done = asyncio.get_running_loop().create_future()
+        self._done = self._loop.create_future()
+        self._patience = self._loop.call_later(within_s, self._lose_patience, within_s)
         if self.is_lost:
             self._fail(RedisConnectionError("Redis closed the connection."))
         else:
             self._transport.write(commands)
         return self._done
 
+    def _lose_patience(self, within_s: float) -> None:
+        self._fail(TimeoutError(f"Redis did not answer within {within_s:g} s."))
+
     def close(self) -> None:
+        self._fail(RedisConnectionError("The connection to Redis was closed."))
+
+    def _fail(self, exc: Exception) -> None:
+        """End the connection: nobody knows what of the write that is under way was carried out."""
         self.is_lost = True
         if self._transport is not None:
             self._transport.abort()
+        self._end(exc)
 
-    def _fail(self, exc: Exception) -> None:
-        if self._done is not None and not self._done.done():
+    def _end(self, exc: Exception | None) -> None:
+        """Bring the write that is under way to its end."""
+        if self._patience is not None:
+            self._patience.cancel()
+        if self._done is None or self._done.done():
+            return
+        if exc is None:
+            self._done.set_result(self._last)
+        else:
             self._done.set_exception(exc)
 
 
@@ -144,10 +157,19 @@ async def _opened(url: str) -> _Line:
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
             line = await _connected(url, options)
-            for command in _introduction(options):
-                await line.write(pack(command), 1)
+    except TimeoutError:
+        raise
+    except OSError as exc:  # a name that is not known, a network that is away
+        raise RedisConnectionError(f"Redis cannot be reached ({exc}).") from exc
+    try:
+        for command in _introduction(options):
+            await line.write(pack(command), 1, within_s=CONNECT_TIMEOUT_S)
     except Refused as exc:
+        line.close()
         raise AuthenticationError(f"Redis refuses us ({exc}).") from exc
+    except BaseException:
+        line.close()
+        raise
     return line
 
 

@@ -174,7 +174,7 @@ class Envelope(msgspec.Struct, frozen=True):
 
 
 class AnyMsg(msgspec.Struct, frozen=True):
-    market_ticker: str = ""
+    market_ticker: Annotated[str, msgspec.Meta(max_length=128, pattern=r"^[^\x00]*$")] = ""
 
 
 BookFrame = Snapshot | Delta

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
+import msgspec
 import pytest
 import redis
 
 from feed import publisher, schema
 from feed.books import Taken
+from feed.marketbook import MarketBook
 from feed.publisher import ROWS_AN_ENTRY, Publisher, tape_commands
 
 CONN = 7
 BOOK = schema.book_stream("M-1")
+STATE = schema.FeedState(schema.VERSION, CONN, "connected", {1: 1}, 0, 5, 1, 1)
+MARKET = MarketBook("M-1").state()
 
 
 def what_gathered(*, rows: int = 0, leased: str = "", gone: str = "", events: str = "") -> Taken:
@@ -22,8 +27,8 @@ def what_gathered(*, rows: int = 0, leased: str = "", gone: str = "", events: st
         rows=deltas,
         events={events: happened} if events else {},
         snapshots_wanted=[],
-        leased={leased} - {""},
-        gone={gone} - {""},
+        leased=frozenset({leased} - {""}),
+        gone=frozenset({gone} - {""}),
         is_feed_changed=False,
     )
 
@@ -56,27 +61,81 @@ async def test_D4_what_a_full_store_refused_goes_first_next_time(redis_client: r
     sending.add(CONN, what_gathered(rows=1))
     assert not await sending.send()
     fill(redis_client, is_full=False)
-    sending.add(CONN, what_gathered(rows=2, events="M-1"))
+    sending.add(CONN, what_gathered(rows=2))
     assert await sending.send()
     assert tape_sizes(redis_client) == [1, 2]
-    assert redis_client.xlen(BOOK) == 1
     assert sending.lost == 0
 
 
-async def test_D4_an_overflow_keeps_the_newest_tape_and_no_part_of_a_book(
+async def test_D4_books_are_not_repeated_and_the_feed_is_silent_until_they_are_told_anew(
+    redis_client: redis.Redis, sending: Publisher
+) -> None:
+    fill(redis_client, is_full=True)
+    sending.add(CONN, what_gathered(events="M-1"))
+    assert not await sending.send()
+    fill(redis_client, is_full=False)
+    sending.add(CONN, what_gathered(rows=1, events="M-1"))
+    sending.add_feed(STATE)
+    assert await sending.send()
+    assert not redis_client.exists(BOOK), "what may have come in part says no more"
+    assert not redis_client.exists(schema.FEED)
+    sending.tell_books()
+    sending.add(CONN, what_gathered(events="M-1"))
+    assert await sending.send()
+    assert redis_client.xlen(BOOK) == 1
+    assert redis_client.xlen(schema.FEED) == 1
+
+
+async def test_D1_of_feed_and_states_only_the_newest_is_told_when_redis_is_back(
+    redis_client: redis.Redis, sending: Publisher
+) -> None:
+    fill(redis_client, is_full=True)
+    for lag_ms in (7, 8, 9):
+        sending.add_feed(msgspec.structs.replace(STATE, lag_ms=lag_ms))
+        sending.add_states({"M-1": msgspec.structs.replace(MARKET, volume_cx=lag_ms)})
+        assert not await sending.send()
+    fill(redis_client, is_full=False)
+    sending.add_feed(msgspec.structs.replace(STATE, lag_ms=10))
+    sending.tell_books()
+    assert await sending.send()
+    ((_, fields),) = redis_client.xrange(schema.FEED)
+    assert schema.decode_feed(fields[schema.FIELD]).lag_ms == 10
+    assert schema.decode_market(redis_client.hget(schema.MARKETS, "M-1")).volume_cx == 9
+
+
+async def test_D4_an_overflow_keeps_the_newest_tape_and_says_since_when_some_is_missing(
     redis_client: redis.Redis, sending: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entry = len(publisher.pack_tape(schema.TAPE, CONN, what_gathered(rows=5).rows).data)
     monkeypatch.setattr(publisher, "BACKLOG_BYTES", 3 * entry)
+    sending.add(CONN, what_gathered(rows=9))
+    before_s = asyncio.get_running_loop().time()
+    assert await sending.send()
+    taken_s = asyncio.get_running_loop().time()
     fill(redis_client, is_full=True)
     for number in range(5):
-        sending.add(CONN, what_gathered(rows=number + 1, events="M-1"))
+        sending.add(CONN, what_gathered(rows=number + 1))
     assert not await sending.send()
     fill(redis_client, is_full=False)
     assert await sending.send()
-    assert tape_sizes(redis_client) == [3, 4, 5]
-    assert not redis_client.exists(BOOK)
-    assert sending.lost == 7
+    assert tape_sizes(redis_client) == [9, 3, 4, 5]
+    assert sending.lost == 2
+    assert before_s <= sending.lost_since_s <= taken_s
+
+
+async def test_D1_a_long_backlog_leaves_in_writes_that_can_be_answered(
+    redis_client: redis.Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publisher, "WRITE_BYTES", 1)
+    sent: list[int] = []
+    several = Publisher(redis_url, on_sent=lambda: sent.append(redis_client.xlen(schema.TAPE)))
+    for _ in range(3):
+        several.add(CONN, what_gathered(rows=1))
+    several.add_feed(STATE)
+    assert await several.send()
+    several.close()
+    assert sent == [1, 2, 3]
+    assert redis_client.xlen(schema.FEED) == 1
 
 
 async def test_a_market_that_went_and_came_back_keeps_its_stream(redis_client: redis.Redis, sending: Publisher) -> None:

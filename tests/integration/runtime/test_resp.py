@@ -87,9 +87,10 @@ async def test_the_address_names_user_password_and_database(redis_client: redis.
         await wrong.send(many(1), 1)
 
 
-async def test_nobody_there_is_an_error_of_the_network() -> None:
-    with pytest.raises(ConnectionRefusedError):
-        await Pipe("redis://127.0.0.1:1/0").send(many(1), 1)
+@pytest.mark.parametrize("url", ["redis://127.0.0.1:1/0", "redis://no-such-host.invalid/0"])
+async def test_D1_nobody_there_is_a_lost_connection(url: str) -> None:
+    with pytest.raises(RedisConnectionError, match="cannot be reached"):
+        await Pipe(url).send(many(1), 1)
 
 
 async def test_what_answers_but_is_no_store_is_told() -> None:

@@ -199,9 +199,12 @@ def test_what_is_lost_on_the_way_is_noted_and_repeated_whole() -> None:
     books = a_feed()
     books.lease("M-1", is_leased=True, now_us=NOW)
     books.take()
-    books.lost("3 stream entries lost", NOW)
+    books.lost("3 stream entries lost", NOW, since_us=NOW - 5)
     taken = books.take()
-    assert [type(row) for row in rows_of(taken)] == [schema.GapRow]
+    gap, own = rows_of(taken)
+    assert isinstance(gap, schema.GapRow)
+    assert isinstance(own, schema.SnapshotRow)
+    assert (gap.time_us, own.time_us, own.is_ours) == (NOW - 5, NOW, True)
     status, whole = taken.events["M-1"]
     assert isinstance(status, schema.BookStatus), "what readers have ends here"
     assert isinstance(whole, schema.BookSnapshot)
@@ -284,7 +287,7 @@ def test_a_broken_book_is_told_to_be_broken_again_after_entries_were_lost() -> N
     books.lease("M-1", is_leased=True, now_us=NOW)
     delta(books, 2, delta_fp="-99.00")
     books.take()  # these entries, the book's end among them, never reach Redis
-    books.lost("3 stream entries lost", NOW)
+    books.lost("3 stream entries lost", NOW, since_us=NOW)
     (event,) = books.take().events["M-1"]
     assert isinstance(event, schema.BookStatus)
     assert not event.is_valid

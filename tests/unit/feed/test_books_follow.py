@@ -100,7 +100,7 @@ class Both:
                     books.tick(self.now_us)
             case ("lost", _, _):
                 for books in self.pair:
-                    books.lost("lost", self.now_us)
+                    books.lost("lost", self.now_us, since_us=self.now_us)
             case ("take", _, _):
                 self.compare()
 
