@@ -28,11 +28,11 @@ from feed.kalshi.session import Session, Subscription
 from feed.kalshi.wire.frames import Delta, KnownFrame, decode_frame, decode_frames
 from feed.marketbook import NEVER_TOLD, MarketBook
 from feed.schema import TimeSource
+from markets.core import tape
 from markets.core.book import NO_PRICE, NegativeLevel
 from markets.core.units import DOLLAR_CC
 
 DAMAGE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-CROSSED_FOR_US = 250_000  # a book still crossed after this is broken, whatever the time stamps say
 UNUSUAL = NEVER = -1  # neither a level's size nor a number of the venue's
 EXCHANGE = int(TimeSource.EXCHANGE)
 OWN_SNAPSHOT_US = 60_000_000  # no moment is rebuilt from more deltas than this
@@ -406,7 +406,7 @@ class Books:
     def _gap(self, event: events.Gap, received_us: int) -> None:
         self._counters["gaps"] += 1
         is_book = event.channel == channels.BOOK
-        reason = "sequence gap" if is_book else f"sequence gap of {event.channel}"
+        reason = "sequence gap" if is_book else f"{tape.SEQUENCE_GAP_OF}{event.channel}"
         self._gap_row(reason, event.sid, event.expected, event.received, received_us)
         if not is_book:
             return  # lost prints cannot be asked for again: the gap row is all there is
@@ -421,7 +421,7 @@ class Books:
         is_book = event.channel == channels.BOOK
         if event.reason:
             self._counters["subscriptions_lost"] += 1
-            reason = event.reason if is_book else f"no more of {event.channel}: {event.reason}"
+            reason = event.reason if is_book else f"{tape.NO_MORE_OF}{event.channel}: {event.reason}"
             self._gap_row(reason, event.sid, 0, 0, received_us)
         if not is_book:
             return
@@ -464,7 +464,7 @@ class Books:
         self.refusals.update(meant)
         if event.channel != channels.BOOK or all(self.refusals[key] > 1 for key in meant):
             return
-        reason = f"refused by the venue: {event.code} {event.message}"
+        reason = f"{tape.REFUSED}: {event.code} {event.message}"
         for ticker in ("",) if whole else event.tickers:
             self._gap_row(reason, event.sid, 0, 0, received_us, ticker=ticker)
         for ticker in event.tickers:
@@ -492,7 +492,7 @@ class Books:
             self._paused.append(market.ticker)
             self._invalidate(market, reason, now_us, resync=False)
         else:
-            self._invalidate(market, "crossed past its time stamp", now_us, resync=True)
+            self._invalidate(market, tape.CROSSED, now_us, resync=True)
 
     def take_paused(self) -> list[str]:
         """Return the markets that were crossed again after a fresh snapshot, since the last time."""
@@ -505,14 +505,14 @@ class Books:
         Call at least each 250 ms.
         """
         for market in list(self._crossed.values()):
-            if market.crossed_since_us is not None and now_us - market.crossed_since_us >= CROSSED_FOR_US:
+            if market.crossed_since_us is not None and now_us - market.crossed_since_us >= tape.CROSSED_FOR_US:
                 self._crossed_for_good(market, now_us)
         self._asking.tick(now_us)
         self._repeat_aged(now_us)
 
     def began(self, now_us: int) -> None:
         """Note that this connection's history begins here: whatever came before it is another's, or missing."""
-        self._gap_row("connection began", 0, 0, 0, now_us)
+        self._gap_row(tape.CONNECTION_BEGAN, 0, 0, 0, now_us)
 
     def disconnected(self, reason: str, now_us: int) -> None:
         """Every book is invalid: its connection is gone."""

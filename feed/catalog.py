@@ -87,10 +87,25 @@ async def _read(known_series: set[str], ending: set[str], only: Sequence[str]) -
             found.series = {
                 body.ticker: body for body in (await rest.catalogue.all_series()).items if body.ticker in listed
             }
+        _leave_out_strangers(found, known_series)
         if not only:
             async for program in rest.catalogue.incentive_programs():
                 found.programs[program.id] = program
     return found
+
+
+def _leave_out_strangers(found: Catalogue, known_series: set[str]) -> None:
+    """Leave out events whose series the venue does not tell: without it they cannot be stored, nor anything else."""
+    for event in [*found.events.values()]:
+        if event.series_ticker in found.series or event.series_ticker in known_series:
+            continue
+        logger.warning(
+            "%s is left out: nothing is known of its series %s", event.event_ticker, event.series_ticker,
+            extra={"action": "catalogue_row_unusable"},
+        )  # fmt: skip
+        del found.events[event.event_ticker]
+        for market in event.markets:
+            found.markets.pop(market.ticker, None)
 
 
 def store(found: Catalogue, now: datetime) -> Counts:

@@ -15,11 +15,12 @@ Levels = tuple[tuple[int, int], ...]
 CONNECTION_BEGAN = "connection began"
 REFUSED = "refused by the venue"
 SEQUENCE_GAP_OF = "sequence gap of "  # …a channel that is not the book's
+NO_MORE_OF = "no more of "  # …such a channel: its subscription is over
 CROSSED = "crossed past its time stamp"
 CROSSED_FOR_US = 250_000  # a book still crossed after this is broken, whatever the time stamps say
 # Gaps without a market that spoil no book: what the venue refuses is another market's matter (one with a book on the
 # connection keeps it), `sequence gap of trade` is a hole among the prints, and the other streams hold no books.
-OTHERS = (REFUSED, SEQUENCE_GAP_OF, "kmm:log", "kmm:journal", "kmm:account:")
+OTHERS = (REFUSED, SEQUENCE_GAP_OF, NO_MORE_OF, "kmm:log", "kmm:journal", "kmm:account:")
 
 
 class Snapshot(msgspec.Struct, frozen=True):

@@ -62,6 +62,24 @@ def test_one_market_nobody_can_read_does_not_hide_the_others(venue: None, monkey
 
 
 @pytest.mark.timeout(90)
+def test_events_of_a_series_nobody_can_read_do_not_hide_the_others(
+    venue: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hidden: list[str] = []
+
+    def damaged(body: bytes) -> Any:
+        data = decode(body)
+        if data.get("series"):
+            hidden.append(data["series"].pop()["ticker"])
+        return data
+
+    monkeypatch.setattr("feed.kalshi.calls.decode", damaged)
+    catalog.refresh()
+    assert hidden
+    assert not Event.objects.filter(series__in=hidden).exists()
+    assert Market.objects.exists()
+
+
 def test_a_rolling_market_is_followed_to_its_end_and_to_its_successor(venue: None) -> None:
     catalog.refresh()
     rolling = Market.objects.filter(event__series__frequency="fifteen_min", status="active").order_by("close_time")

@@ -225,3 +225,28 @@ async def test_a_page_that_comes_while_the_hub_is_ending_is_served_by_one_hub(re
     hub.leave(second)
     assert task is not None
     await asyncio.wait_for(task, DEADLINE_S)
+
+
+async def test_a_page_that_comes_while_the_hub_cleans_up_is_served_by_another(
+    redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cleaning, may_end = asyncio.Event(), asyncio.Event()
+
+    async def end_slowly(task: asyncio.Task[None]) -> None:
+        cleaning.set()
+        await may_end.wait()
+        task.cancel()
+
+    hub = Hub("t", Counting)
+    first = hub.join()
+    await first.take()
+    monkeypatch.setattr("feed.hub._end", end_slowly)
+    hub.leave(first)
+    await asyncio.wait_for(cleaning.wait(), DEADLINE_S)
+    second = hub.join()
+    await asyncio.wait_for(second.take(), DEADLINE_S)
+    may_end.set()
+    task = hub._task
+    hub.leave(second)
+    assert task is not None
+    await asyncio.wait_for(task, DEADLINE_S)

@@ -4,9 +4,10 @@ import json
 from typing import Any
 
 from feed import schema
-from feed.books import CROSSED_FOR_US, Books, Taken
+from feed.books import Books, Taken
 from feed.kalshi.channels import BOOK as BOOK_CHANNEL
 from feed.kalshi.session import Session
+from markets.core.tape import CROSSED_FOR_US, OTHERS
 
 NOW = 1_795_337_400_000_000
 
@@ -94,6 +95,20 @@ def test_B8_a_malformed_frame_spoils_only_its_own_market() -> None:
     assert taken.snapshots_wanted == [(1, ["M-1"])]
 
 
+def test_B8_a_malformed_frame_of_a_market_that_is_not_ours_makes_none_of_it() -> None:
+    books = a_feed()
+    delta(books, 2, market_ticker="M-9", price_dollars="oops")
+    assert books.counters["malformed"] == 1
+    assert list(books.markets) == ["M-1"]
+
+
+def test_B8_what_is_no_frame_at_all_may_have_been_of_any_book() -> None:
+    books = a_feed("M-1", "M-2")
+    books.receive(b'{"type":"orderbook_delta","sid":1,"se', NOW)
+    assert [market.is_valid for market in books.markets.values()] == [False, False]
+    assert books.take().snapshots_wanted == [(1, ["M-1", "M-2"])]
+
+
 def test_B8_a_level_below_zero_spoils_the_book_and_is_counted() -> None:
     books = a_feed()
     delta(books, 2, delta_fp="-20.01")
@@ -138,6 +153,11 @@ def test_B12_a_fresh_snapshot_that_is_crossed_too_pauses_the_market() -> None:
     taken = books.take()
     assert not books.market("M-1").is_valid
     assert taken.snapshots_wanted == []
+    assert books.take_paused() == ["M-1"]
+    assert books.take_paused() == []
+    gap = rows_of(taken)[-1]
+    assert isinstance(gap, schema.GapRow)
+    assert (gap.ticker, gap.reason) == ("M-1", "crossed again after a fresh snapshot: paused")
 
 
 def test_B1_a_lost_connection_spoils_every_book_and_leaves_a_gap_row() -> None:
@@ -280,6 +300,28 @@ def test_a_lifecycle_message_that_changes_a_detail_leaves_the_status() -> None:
         body = {"market_ticker": "M-1", "event_type": word}
         receive(books, type="market_lifecycle_v2", sid=2, seq=number, msg=body)
     assert books.market("M-1").state().status == "deactivated"
+
+
+def test_F4_a_change_of_status_is_told_on_the_book_stream() -> None:
+    books = a_feed()
+    books.session.subscribe("market_lifecycle_v2")
+    receive(books, type="subscribed", id=2, msg={"channel": "market_lifecycle_v2", "sid": 2})
+    books.lease("M-1", is_leased=True, now_us=NOW)
+    books.take()
+    body = {"market_ticker": "M-1", "event_type": "deactivated"}
+    receive(books, type="market_lifecycle_v2", sid=2, seq=1, msg=body)
+    assert books.take().events["M-1"] == [schema.BookStatus(NOW, True, "deactivated")]
+
+
+def test_B10_the_end_of_another_channel_spoils_no_book_nor_its_history() -> None:
+    books = a_feed()
+    books.session.subscribe("trade", ["M-1"])
+    receive(books, type="subscribed", id=2, msg={"channel": "trade", "sid": 2})
+    books.take()
+    receive(books, type="error", id=0, sid=2, msg={"code": 25, "msg": "buffer overflow"})
+    gap = next(row for row in rows_of(books.take()) if isinstance(row, schema.GapRow))
+    assert gap.reason.startswith(OTHERS)
+    assert books.market("M-1").is_valid
 
 
 def test_a_broken_book_is_told_to_be_broken_again_after_entries_were_lost() -> None:
