@@ -16,7 +16,8 @@ from tests.faults.truth import Key, Message, Truth
 from tests.faults.watch import Sight
 
 SHOWN = 5
-STORE_GAP_SLACK_US = 30_000_000  # a stream's gap is dated by whoever found it, when the store was back
+STORE_AWAY_US = 30_000_000  # a stream's gap begins behind what is stored, and is found when the store is back
+ON_ITS_WAY_US = 1_000_000  # from the exchange's word to the store's
 
 
 class Verdict(msgspec.Struct):
@@ -133,8 +134,9 @@ class _Cover:
     def covers(self, message: Message, *, is_tail: bool) -> bool:
         if is_tail and (self._is_followed or self._is_ended(message)):
             return True
-        if any(0 <= gap.time_us - message.at_us <= STORE_GAP_SLACK_US for gap in self._store):
-            return True
+        away = (message.at_us - gap.time_us for gap in self._store)
+        if not is_tail and any(-ON_ITS_WAY_US <= since_us <= STORE_AWAY_US for since_us in away):
+            return True  # what nothing stored follows may still be on its way
         if message.seq is None:
             return False  # nobody can know that a ticker is missing: none may be, without a connection's end
         return (message.sid, message.seq) in self._malformed or any(self._in_range(g, message) for g in self._ranges)
