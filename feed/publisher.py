@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from feed import schema
@@ -186,8 +187,10 @@ class Publisher:
             return
         if self._pipe.is_open:
             self._write()
+        elif self._written_s:
+            self._failed(RedisConnectionError("Redis closed the connection."))
         else:
-            self.is_stuck.set()
+            self.is_stuck.set()  # a line is to be opened first
 
     async def open(self) -> bool:
         """Connect unless connected; return whether there is a line."""
