@@ -90,6 +90,12 @@ def test_a_connections_end_covers_what_was_still_under_way() -> None:
     assert verdict(stored(without(3), gaps=(began,))).problems, "but nothing in its middle"
 
 
+@pytest.mark.parametrize(("since_us", "is_good"), [(3, True), (-40_000_000, False), (2_000_000, False)])
+def test_a_gap_of_a_stream_covers_what_came_behind_its_time(since_us: int, *, is_good: bool) -> None:
+    gap = GapRow(0, since_us, "", "kmm:tape:0: the store began anew", 0, 0, 0)
+    assert (not verdict(stored(without(3), gaps=(gap,))).problems) == is_good
+
+
 def test_a_row_nobody_sent_is_a_problem_unless_expected() -> None:
     tables = stored([*FRAMES, a_delta(6)])
     assert "nobody sent" in verdict(tables).problems[0]
