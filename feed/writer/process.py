@@ -46,6 +46,8 @@ class Writer:
         self._reach = Reach(self._redis, dsn)
         self._writers: dict[str, StreamWriter] = {}
         self._watches: dict[str, LagWatch] = {}
+        self._told: dict[int, int] = {}  # acknowledgements by trader, in the store of this generation:
+        self._told_in: bytes | str | None = None
         for sink in (TapeSink(schema.TAPE), self._journal, LogSink()):
             self._add(sink)
 
@@ -126,10 +128,15 @@ class Writer:
         self._pulse.counters["dropped"] = sum(watch.dropped for watch in self._watches.values())
 
     async def _acknowledge(self) -> None:
-        """Tell the traders what is stored of their journals."""
-        if self._journal.acknowledged:
-            acknowledged: dict[Any, Any] = {str(k): v for k, v in self._journal.acknowledged.items()}
-            await self._redis.hset(schema.ACK, mapping=acknowledged)
+        """Tell the traders what is stored of their journals: what is new, and all of it to a store that began anew."""
+        generation = await self._redis.get(schema.GENERATION)
+        if generation != self._told_in:
+            self._told, self._told_in = {}, generation
+        news = {k: v for k, v in self._journal.acknowledged.items() if self._told.get(k) != v}
+        if news:
+            mapping: dict[Any, Any] = {str(k): v for k, v in news.items()}
+            await self._redis.hset(schema.ACK, mapping=mapping)
+            self._told |= news
 
 
 async def _stopping_all(work: Coroutine[Any, Any, None], stop: asyncio.Event) -> None:
