@@ -26,8 +26,8 @@ T = TypeVar("T", bound=Event)
 
 # How far the times of one connection's events may step back, or its receiver's clock be off the exchange's.
 SLACK_US = 5_000_000
-# The venue's snapshot is stamped when it was sent or came, a delta when it happened: on a feed that runs late the
-# deltas behind a snapshot are older than it. One of our own is as old as the last event that it contains.
+# A snapshot is stamped when it was sent, came or was written after a loss, a delta when it happened: on a feed that
+# runs late the deltas behind a snapshot are older than it.
 LATE_US = 60_000_000
 READ_MOST_MS = 30_000
 
@@ -131,10 +131,9 @@ def _rebuilt(ticker: str, time: datetime, row: Row) -> BookAt:
     identities = Identities()
     snapshot = rows.snapshot(row, identities)
     until_us, slack = to_us(time), timedelta(microseconds=SLACK_US)
-    late = slack if snapshot.is_ours else timedelta(microseconds=LATE_US)
     stamped, market, conn, seq = row[:4]
     where: dict[str, Any] = {"ticker": ticker, "market": market, "conn": conn, "seq": seq, "began": CONNECTION_BEGAN}
-    where |= {"since": stamped - late, "until": time + slack}
+    where |= {"since": stamped - timedelta(microseconds=LATE_US), "until": time + slack}
     gaps = [rows.gap(found, identities) for found in every(GAPS_AFTER, where)]
     ends_us = [gap.time_us for gap in gaps if gap.conn == snapshot.conn and gap.is_end_of_numbers]
     # Numbers of a subscription that was lost before the snapshot say nothing among those of the next.

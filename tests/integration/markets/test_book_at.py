@@ -116,10 +116,13 @@ def test_deltas_stamped_before_their_snapshot_belong_to_it(history: History) -> 
     assert size_and_reason(1) == (1_100, "")
 
 
-def test_B11_deltas_of_a_feed_that_ran_late_belong_to_the_snapshot_before_them(history: History) -> None:
+@pytest.mark.parametrize("is_ours", [False, pytest.param(True, id="ours, written after a loss")])
+def test_B11_deltas_of_a_feed_that_ran_late_belong_to_the_snapshot_before_them(
+    history: History, *, is_ours: bool
+) -> None:
     history.stored_until(600)
     history.gap(59, CONNECTION_BEGAN)
-    history.snapshot(60, 5)
+    history.snapshot(60, 5, is_ours=is_ours)
     history.delta(30, 6)
     assert size_and_reason(61) == (1_100, "")
 
