@@ -44,8 +44,10 @@ class WithPulse:
         client = streams.connect(settings.REDIS_URL)
         pulse = Pulse(role="web", name=str(settings.KALSHIMM_PORT), clock=SystemClock())
         pulse.state = "serving"
+        task = asyncio.current_task()
+        assert task is not None
         try:
-            while True:
+            while not task.cancelling():  # before Python 3.12 the Redis client swallows a cancel now and then
                 pulse.turn(every_s=BEAT_EVERY_S)
                 await pulse.beat(client)
                 await logs.ship(client, role=pulse.role, name=pulse.name)
