@@ -22,7 +22,7 @@ from tests.faults.truth import Levels
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MARKETS, WATCHED = 200, 20
-SPEED = 10.0
+SPEED = 12.0
 MESSAGES = 40_000
 WITHIN_S = 120.0
 MOMENTS_A_MARKET = 5
