@@ -16,6 +16,8 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
+from operator import length_hint
+from typing import Any
 
 import msgspec
 
@@ -23,9 +25,9 @@ from feed import schema
 from feed.asking import Asking
 from feed.kalshi import channels, events
 from feed.kalshi.commanderrors import Remedy
-from feed.kalshi.convert import COUNTS, PRICES
+from feed.kalshi.convert import COUNTS, PRICES, count_of, price_of
 from feed.kalshi.session import Session, Subscription
-from feed.kalshi.wire.frames import Delta, KnownFrame, decode_frame, decode_frames
+from feed.kalshi.wire.frames import Frame, decode_frame, decode_frames
 from feed.marketbook import NEVER_TOLD, MarketBook
 from feed.schema import TimeSource
 from markets.core import tape
@@ -33,7 +35,9 @@ from markets.core.book import NO_PRICE, NegativeLevel
 from markets.core.units import DOLLAR_CC
 
 DAMAGE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+NOT_USUAL = (KeyError, ValueError, TypeError, AttributeError)  # of what a usual delta has and knows
 UNUSUAL = NEVER = -1  # neither a level's size nor a number of the venue's
+DAMAGED = Frame()  # in the place of a frame that could not be decoded
 EXCHANGE = int(TimeSource.EXCHANGE)
 OWN_SNAPSHOT_US = 60_000_000  # no moment is rebuilt from more deltas than this
 # Lifecycle events that say what a market is; the others say what was changed about it.
@@ -73,6 +77,8 @@ class Books:
         self.conn = conn
         self.session = session
         self.markets: dict[str, MarketBook] = {}
+        # Of the followed subscription, about which nothing is unusual: valid, not crossed, not healing from that.
+        self._usual: dict[str, MarketBook] = {}
         # By channel and ticker; the ticker is "" where a whole subscription was refused.
         self.refusals: Counter[tuple[str, str]] = Counter()
         self._counters: Counter[str] = Counter()
@@ -172,82 +178,93 @@ class Books:
         Most of a busy gateway's time is spent in this loop. A usual delta is applied and written down right here: a
         call more, or an attribute of ours looked up once more, is felt.
         """
-        markets, append, told, prices, counts = self.markets, self._rows.append, self._told, PRICES, COUNTS
+        usual, rows, prices, counts = self._usual, self._rows, PRICES, COUNTS
         kind, exchange = schema.DELTA, EXCHANGE
-        followed = self._followed()
-        sid, due = _due(followed)
-        last_us: int | None = None
-        for data, frame in zip(turn, _decoded(turn), strict=True):
-            if type(frame) is Delta and frame.seq == due and frame.sid == sid:
+        sid, due = self._due()
+        time_us = 0
+        frames = iter(_decoded(turn))
+        for frame in frames:
+            if frame.seq == due and frame.sid == sid:
                 msg = frame.msg
-                ticker = msg.market_ticker
-                market = markets.get(ticker)
-                if market is not None and market.follows is followed:
+                try:
+                    market = usual[msg.market_ticker]
                     side = 0 if msg.side == "yes" else 1
                     levels = market.levels[side]
                     try:
                         price_cc, delta_cx = prices[msg.price_dollars], counts[msg.delta_fp]
-                        time_us = msg.ts_ms * 1_000  # type: ignore[operator]  # None goes the long way
-                        size_cx = levels.get(price_cc, 0) + delta_cx
-                    except (ValueError, TypeError):
-                        size_cx = UNUSUAL
-                    if size_cx >= 0:
-                        if time_us >= market.own_due_us:
-                            self._keep_rebuildable(market, time_us)
-                        best_cc = market.best_cc
-                        if size_cx:
-                            levels[price_cc] = size_cx
-                            if price_cc > best_cc[side]:
-                                best_cc[side] = price_cc
-                                if best_cc[0] + best_cc[1] >= DOLLAR_CC:
-                                    self._crosses(market, received_us)
-                        else:
-                            levels.pop(price_cc, None)
-                            if price_cc == best_cc[side]:
-                                best_cc[side] = max(levels, default=NO_PRICE)
-                        market.seq, market.time_us = due, time_us
-                        append((kind, time_us, exchange, ticker, due, side, price_cc, delta_cx))
-                        happened = market.events
-                        if happened is not None:
-                            if not happened:
-                                told.append(market)
-                            happened.append(
-                                schema.BookDelta(due, time_us, side, price_cc, delta_cx, msg.client_order_id)
+                    except KeyError:  # seen for the first time
+                        price_cc, delta_cx = price_of(msg.price_dollars), count_of(msg.delta_fp)
+                    was_cx = levels.get(price_cc, 0)
+                    size_cx = was_cx + delta_cx
+                    time_us = msg.ts_ms * 1_000
+                except NOT_USUAL:
+                    size_cx = UNUSUAL
+                else:
+                    if time_us >= market.look_us and size_cx >= 0:
+                        self._keep_rebuildable(market, time_us)
+                        if market.events is not None:
+                            self._say(
+                                market, schema.BookDelta(due, time_us, side, price_cc, delta_cx, msg.client_order_id)
                             )
-                        due, last_us = due + 1, time_us
-                        continue
-            self._followed_to(followed, due, last_us, received_us)
-            self._take_in(data, frame, received_us)
-            followed = self._followed()
-            (sid, due), last_us = _due(followed), None
-        self._followed_to(followed, due, last_us, received_us)
+            else:
+                size_cx = UNUSUAL
+            if size_cx > 0:
+                levels[price_cc] = size_cx
+                if not was_cx:  # only a new level can be better than all others
+                    best_cc = market.best_cc
+                    if price_cc > best_cc[side]:
+                        best_cc[side] = price_cc
+                        if best_cc[0] + best_cc[1] >= DOLLAR_CC:
+                            self._crosses(market, received_us)
+            elif not size_cx:
+                levels.pop(price_cc, None)
+                best_cc = market.best_cc
+                if price_cc == best_cc[side]:
+                    best_cc[side] = max(levels, default=NO_PRICE)
+            else:
+                self._followed_to(due, time_us, received_us)
+                self._take_in(turn[-1 - length_hint(frames)], frame, received_us)
+                sid, due = self._due()
+                continue
+            market.seq, market.time_us = due, time_us
+            rows.append((kind, time_us, exchange, msg.market_ticker, due, side, price_cc, delta_cx))
+            due += 1
+        self._followed_to(due, time_us, received_us)
 
     def _followed(self) -> Subscription | None:
         """Return the subscription whose deltas `receive_turn` applies itself."""
         return self.session.of_channel(channels.BOOK)
 
-    def _followed_to(self, followed: Subscription | None, due: int, last_us: int | None, received_us: int) -> None:
-        """Note that the subscription's next number is `due`; `last_us` is of the newest delta, None when none came."""
-        if last_us is not None and followed is not None:
+    def _due(self) -> tuple[int, int]:
+        """Return (sid, next number) of the followed subscription, of nothing that can come where there is none."""
+        followed = self._followed()
+        return (0, NEVER) if followed is None or followed.seq is None else (followed.sid, followed.seq + 1)
+
+    def _followed_to(self, due: int, time_us: int, received_us: int) -> None:
+        """Note that the followed subscription's next number is `due`; `time_us` is of the newest usual delta."""
+        followed = self._followed()
+        if followed is not None and followed.seq is not None and followed.seq < due - 1:
             followed.seq = due - 1
-            self._last_us, self._last_received_us = last_us, received_us
+            self._last_us, self._last_received_us = time_us, received_us
 
     def _keep_rebuildable(self, market: MarketBook, time_us: int) -> None:
         """Before a delta at `time_us`: put the book on the tape if the deltas since its last snapshot span a minute."""
+        if time_us < market.own_due_us:
+            return
         if market.own_due_us:
             self._row(market.tape_snapshot())
-        market.own_due_us = time_us + OWN_SNAPSHOT_US
+        market.owe_snapshot(time_us + OWN_SNAPSHOT_US)
 
     def _crosses(self, market: MarketBook, received_us: int) -> None:
-        market.follows = None
+        self._usual.pop(market.ticker, None)
         market.crossed_since_us = received_us
         self._crossed[market.ticker] = market
 
-    def _take_in(self, data: bytes, frame: KnownFrame | None, received_us: int) -> None:
-        """Take in a frame by the session's events; None is one that could not be decoded."""
+    def _take_in(self, data: bytes, frame: Any, received_us: int) -> None:
+        """Take in a frame by the session's events, decoded or DAMAGED."""
         self._counters["frames"] += 1
         session = self.session
-        for event in session.receive(data) if frame is None else session.read(frame, data):
+        for event in session.receive(data) if frame is DAMAGED else session.read(frame, data):
             self._other(event, received_us)
 
     def _other(self, event: events.Event, received_us: int) -> None:
@@ -301,8 +318,7 @@ class Books:
             self._row(row)
             self._counters["deltas_without_book"] += 1
             return
-        if time_us >= market.own_due_us:
-            self._keep_rebuildable(market, time_us)
+        self._keep_rebuildable(market, time_us)
         self._row(row)
         if market.crossed_since_us is not None and time_us != market.time_us:
             self._crossed_for_good(market, received_us)
@@ -327,10 +343,12 @@ class Books:
 
     def _follow_on(self, market: MarketBook) -> None:
         """Let `receive_turn` apply the next delta by itself, if nothing about the book is unusual any more."""
-        subscription = self.session.subscriptions.get(market.sid)
-        is_usual = market.is_valid and market.crossed_since_us is None and not market.crossed_resynced
-        is_plain = not self.session.use_yes_price and subscription is not None and subscription.seq is not None
-        market.follows = subscription if is_usual and is_plain else None
+        followed = self._followed()
+        is_followed = followed is not None and followed.sid == market.sid and not self.session.use_yes_price
+        if is_followed and market.is_valid and market.crossed_since_us is None and not market.crossed_resynced:
+            self._usual[market.ticker] = market
+        else:
+            self._usual.pop(market.ticker, None)
 
     def _snapshot(self, event: events.BookSnapshot, received_us: int) -> None:
         self._counters["snapshots"] += 1
@@ -341,7 +359,8 @@ class Books:
         market.sid, market.seq, market.time_us = event.sid, event.seq, time_us
         market.generation = self.session.subscriptions[event.sid].generation
         market.is_valid, market.valid_since_us = True, received_us
-        market.own_due_us, market.told_seq = 0, NEVER_TOLD
+        market.owe_snapshot(0)
+        market.told_seq = NEVER_TOLD
         self._asking.leave(market)
         self._uncross(market)
         if market.is_crossed:
@@ -527,7 +546,7 @@ class Books:
         for market in self.markets.values():
             if market.is_valid:
                 self._row(market.tape_snapshot(now_us))
-                market.own_due_us = 0
+                market.owe_snapshot(0)
         self.tell_anew(reason, now_us)
 
     def tell_anew(self, reason: str, now_us: int) -> None:
@@ -557,7 +576,7 @@ class Books:
 
     def _distrust(self, market: MarketBook) -> None:
         market.is_valid = False
-        market.follows = None
+        self._usual.pop(market.ticker, None)
         market.told_seq = NEVER_TOLD
         self._uncross(market)
 
@@ -585,7 +604,7 @@ class Books:
         if market.is_leased == is_leased:
             return
         if is_leased:
-            market.events = []
+            market.lease(is_leased=True)
             self._leased.add(ticker)
             if market.is_valid:
                 self._stream_whole(market, now_us)
@@ -593,7 +612,7 @@ class Books:
         # A newcomer walks back to the last snapshot: it must also find that the stream ended there.
         self._say(market, schema.BookStatus(now_us, False, "no longer leased"))
         self._last_words[ticker] = self._last_words.get(ticker, []) + (market.events or [])
-        market.events = None
+        market.lease(is_leased=False)
 
     def _stream_whole(self, market: MarketBook, now_us: int) -> None:
         """Put the whole book on its stream, so that a newcomer need not walk back far."""
@@ -609,29 +628,23 @@ class Books:
                 self._stream_whole(market, now_us)
 
 
-def _due(followed: Subscription | None) -> tuple[int, int]:
-    """Return (sid, next number) of what is followed, of nothing that can come where nothing is."""
-    return (0, NEVER) if followed is None or followed.seq is None else (followed.sid, followed.seq + 1)
-
-
-def _decoded(turn: Sequence[bytes]) -> Sequence[KnownFrame | None]:
-    """Return the frames of one turn typed, None for what is damaged.
+def _decoded(turn: Sequence[bytes]) -> list[Any]:
+    """Return the frames of one turn typed, DAMAGED for what is none.
 
     All at once, which is quicker; one after the other when one of them is no frame by itself.
     """
     try:
-        frames = decode_frames(b"\n".join(turn))
+        frames: list[Any] = decode_frames(b"\n".join(turn))
     except DAMAGE:
         return [_decoded_one(data) for data in turn]
     return frames if len(frames) == len(turn) else [_decoded_one(data) for data in turn]
 
 
-def _decoded_one(data: bytes) -> KnownFrame | None:
+def _decoded_one(data: bytes) -> Any:
     try:
-        frame: KnownFrame = decode_frame(data)
+        return decode_frame(data)
     except DAMAGE:
-        return None
-    return frame
+        return DAMAGED
 
 
 def _digest(figures: tuple[int | None, ...]) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from feed import schema
-from feed.kalshi.session import Subscription
 from markets.core.book import OrderBook
 
 NEVER_TOLD = -1
@@ -12,11 +11,10 @@ NEVER_TOLD = -1
 class MarketBook(OrderBook):
     """Times in microseconds.
 
-    `follows` is the subscription whose next delta, if it is in order, may be applied without a second look; None while
-    anything about the book is unusual: invalid, crossed, or healing from that.
     `events` gathers for the book stream; None while nobody leases the market.
     `told_seq` is the `seq` at which the latest state was told last, NEVER_TOLD when something beside the book changed.
     `own_due_us` is when the tape needs a snapshot of ours, 0 while no delta came after the last snapshot on it.
+    `look_us` is the time from which a delta concerns more than levels: `own_due_us`, or 0 of a leased market.
     """
 
     __slots__ = (
@@ -25,10 +23,10 @@ class MarketBook(OrderBook):
         "crossed_resynced",
         "crossed_since_us",
         "events",
-        "follows",
         "generation",
         "is_valid",
         "last_yes_price_cc",
+        "look_us",
         "own_due_us",
         "seq",
         "sid",
@@ -45,7 +43,6 @@ class MarketBook(OrderBook):
     def __init__(self, ticker: str) -> None:
         super().__init__()
         self.ticker = ticker
-        self.follows: Subscription | None = None
         self.is_valid = False
         self.valid_since_us = 0
         self.events: list[schema.BookEvent] | None = None
@@ -57,7 +54,7 @@ class MarketBook(OrderBook):
         self.generation = 0
         self.seq = 0
         self.time_us = 0
-        self.own_due_us = 0
+        self.own_due_us = self.look_us = 0
         self.crossed_since_us: int | None = None
         self.crossed_resynced = False
         self.told_seq = NEVER_TOLD
@@ -68,6 +65,16 @@ class MarketBook(OrderBook):
     @property
     def is_leased(self) -> bool:
         return self.events is not None
+
+    def lease(self, *, is_leased: bool) -> None:
+        """Begin to gather events for the book stream, or stop."""
+        self.events = [] if is_leased else None
+        self.owe_snapshot(self.own_due_us)
+
+    def owe_snapshot(self, own_due_us: int) -> None:
+        """Note when the tape needs a snapshot of ours."""
+        self.own_due_us = own_due_us
+        self.look_us = 0 if self.is_leased else own_due_us
 
     def state(self) -> schema.MarketState:
         """Return the latest of this market, for lists."""

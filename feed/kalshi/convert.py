@@ -15,35 +15,41 @@ REMEMBERED_COUNTS = 50_000
 COUNT_MAX_CX = 10**15
 
 
-class PriceMemo(dict[str, int]):
-    """Level prices by their string; 0 and $1 are no level prices.
+# Plain dictionaries, which are quicker to look up than any of ours; what they miss, `price_of` and `count_of` put in.
+PRICES: dict[str, int] = {}
+COUNTS: dict[str, int] = {}
 
-    Lookup raises ValueError for a string that is no tradable price.
+
+def price_of(text: str) -> int:
+    """Return a level's price; 0 and $1 are none.
+
+    Raises:
+        ValueError: It is no tradable price.
     """
-
-    def __missing__(self, text: str) -> int:
+    value = PRICES.get(text)
+    if value is None:
         value = parse_price(text)
         if not 0 < value < DOLLAR_CC:
             raise ValueError(f"a level price must lie between 0 and 1 dollar, found {text!r}")
-        self[text] = value
-        return value
+        PRICES[text] = value
+    return value
 
 
-class CountMemo(dict[str, int]):
-    """Counts by their string, forgotten all at once when there are too many."""
+def count_of(text: str) -> int:
+    """Return a signed count; all are forgotten at once when there are too many.
 
-    def __missing__(self, text: str) -> int:
+    Raises:
+        ValueError: It is no count, or more than any market holds.
+    """
+    value = COUNTS.get(text)
+    if value is None:
         value = parse_count(text)
         if abs(value) > COUNT_MAX_CX:
             raise ValueError(f"no market holds {text} contracts")
-        if len(self) >= REMEMBERED_COUNTS:
-            self.clear()
-        self[text] = value
-        return value
-
-
-PRICES = PriceMemo()
-COUNTS = CountMemo()
+        if len(COUNTS) >= REMEMBERED_COUNTS:
+            COUNTS.clear()
+        COUNTS[text] = value
+    return value
 
 
 def own_price_cc(side: Side, text: str, *, use_yes_price: bool) -> int:
@@ -52,7 +58,7 @@ def own_price_cc(side: Side, text: str, *, use_yes_price: bool) -> int:
     Args:
         use_yes_price: Whether the subscription asked for NO levels at YES prices.
     """
-    value = PRICES[text]
+    value = price_of(text)
     return DOLLAR_CC - value if use_yes_price and side is Side.NO else value
 
 
@@ -62,7 +68,7 @@ def levels(side: Side, pairs: Iterable[Level], *, use_yes_price: bool) -> list[t
     Raises:
         ValueError: A price or count is malformed, or a level holds nothing.
     """
-    result = [(own_price_cc(side, price, use_yes_price=use_yes_price), COUNTS[count]) for price, count in pairs]
+    result = [(own_price_cc(side, price, use_yes_price=use_yes_price), count_of(count)) for price, count in pairs]
     for price_cc, count_cx in result:
         if count_cx <= 0:
             raise ValueError(f"snapshot level {price_cc} holds {count_cx}")
@@ -78,4 +84,4 @@ def optional_price_cc(text: str | None) -> int | None:
 
 
 def optional_count_cx(text: str | None) -> int | None:
-    return None if text is None else COUNTS[text]
+    return None if text is None else count_of(text)

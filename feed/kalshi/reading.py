@@ -11,7 +11,7 @@ from typing import TypeVar
 import msgspec
 
 from feed.kalshi import events
-from feed.kalshi.convert import COUNTS, PRICES, SIDES, levels, optional_count_cx, optional_price_cc
+from feed.kalshi.convert import SIDES, count_of, levels, optional_count_cx, optional_price_cc, price_of
 from feed.kalshi.wire import frames, private
 from markets.core.units import Side, parse_count, parse_dollars, parse_price
 
@@ -53,8 +53,8 @@ def trade(frame: frames.Trade) -> events.TradeEvent:
     return events.TradeEvent(
         ticker=msg.market_ticker,
         trade_id=msg.trade_id,
-        yes_price_cc=PRICES[msg.yes_price_dollars],
-        count_cx=COUNTS[msg.count_fp],
+        yes_price_cc=price_of(msg.yes_price_dollars),
+        count_cx=count_of(msg.count_fp),
         taker_side=SIDES[msg.taker_outcome_side],
         is_block=msg.is_block_trade,
         time_ms=msg.ts_ms,
@@ -135,7 +135,7 @@ def position(frame: frames.MarketPosition) -> events.PositionEvent:
     msg = _decoded(private.decode_position, frame.msg)
     return events.PositionEvent(
         ticker=msg.market_ticker,
-        position_cx=COUNTS[msg.position_fp],
+        position_cx=count_of(msg.position_fp),
         cost_ud=optional_ud(msg.position_cost_dollars),
         realized_ud=optional_ud(msg.realized_pnl_dollars),
         fees_ud=optional_ud(msg.fees_paid_dollars),
@@ -189,7 +189,7 @@ def _counted_cx(text: str) -> int:
     value = parse_count(text)
     if value < 0:
         raise ValueError(f"a count cannot be negative: {text!r}")
-    return COUNTS[text]
+    return count_of(text)
 
 
 def _positive_cx(text: str) -> int:

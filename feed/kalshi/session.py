@@ -20,7 +20,7 @@ import msgspec
 
 from feed.kalshi import channels, commanderrors, reading
 from feed.kalshi.awaited import Awaited, Command
-from feed.kalshi.convert import COUNTS, PRICES, SIDES
+from feed.kalshi.convert import SIDES, count_of, own_price_cc
 from feed.kalshi.events import (
     BookDelta,
     Confirmed,
@@ -33,7 +33,6 @@ from feed.kalshi.events import (
     Removed,
 )
 from feed.kalshi.wire import commands, frames
-from markets.core.units import DOLLAR_CC, Side
 
 MOST_TICKERS_A_COMMAND = 500
 BOOK_FRAMES = frozenset({"orderbook_snapshot", "orderbook_delta"})
@@ -199,12 +198,10 @@ class Session:
         msg = frame.msg
         side = SIDES[msg.side]
         try:
-            price_cc = PRICES[msg.price_dollars]
-            delta_cx = COUNTS[msg.delta_fp]
+            price_cc = own_price_cc(side, msg.price_dollars, use_yes_price=self.use_yes_price)
+            delta_cx = count_of(msg.delta_fp)
         except ValueError as exc:
             return (*before, Malformed(msg.market_ticker, str(exc), bytes(data)))
-        if self.use_yes_price and side is Side.NO:
-            price_cc = DOLLAR_CC - price_cc
         return (
             *before,
             BookDelta(

@@ -79,11 +79,16 @@ class Frame(msgspec.Struct, frozen=True, tag_field="type"):
 
     sid: int = 0
     seq: Sequence | None = None
-    id: int = 0
     sending_ts_ms: Millis | None = None
 
 
-class Snapshot(Frame, frozen=True, tag="orderbook_snapshot", kw_only=True):
+class Answer(Frame, frozen=True):
+    """A frame that may answer a command of ours, the one of this id; 0 answers none."""
+
+    id: int = 0
+
+
+class Snapshot(Answer, frozen=True, tag="orderbook_snapshot", kw_only=True):
     msg: SnapshotMsg
 
 
@@ -99,11 +104,11 @@ class Trade(Frame, frozen=True, tag="trade", kw_only=True):
     msg: TradeMsg
 
 
-class Subscribed(Frame, frozen=True, tag="subscribed", kw_only=True):
+class Subscribed(Answer, frozen=True, tag="subscribed", kw_only=True):
     msg: SubscribedMsg
 
 
-class Ok(Frame, frozen=True, tag="ok", kw_only=True):
+class Ok(Answer, frozen=True, tag="ok", kw_only=True):
     """Answer to update_subscription (the full list after it) or list_subscriptions (another shape): kept raw."""
 
     msg: msgspec.Raw = msgspec.Raw(b"null")
@@ -115,11 +120,11 @@ class OkMsg(msgspec.Struct, frozen=True):
     market_tickers: list[str] | None = None
 
 
-class Unsubscribed(Frame, frozen=True, tag="unsubscribed", kw_only=True):
+class Unsubscribed(Answer, frozen=True, tag="unsubscribed", kw_only=True):
     pass
 
 
-class CommandError(Frame, frozen=True, tag="error", kw_only=True):
+class CommandError(Answer, frozen=True, tag="error", kw_only=True):
     msg: ErrorMsg
 
 
@@ -181,8 +186,7 @@ BookFrame = Snapshot | Delta
 BodyFrame = (  # kept as it came, its body read on demand
     Lifecycle | ComboLifecycle | EventLifecycle | EventFeeUpdate | Fill | UserOrder | MarketPosition | OrderGroupUpdate
 )
-Answer = Ok | Subscribed | Unsubscribed | CommandError
-KnownFrame = BookFrame | Ticker | Trade | BodyFrame | Answer
+KnownFrame = BookFrame | Ticker | Trade | BodyFrame | Ok | Subscribed | Unsubscribed | CommandError
 KNOWN_TYPES = frozenset(str(kind.__struct_config__.tag) for kind in get_args(KnownFrame))
 
 decode_frame = msgspec.json.Decoder(KnownFrame).decode

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feed.books import OWN_SNAPSHOT_US, Books
+from feed.books import DAMAGED, OWN_SNAPSHOT_US, Books
 from feed.kalshi.channels import BOOK as BOOK_CHANNEL
 from feed.kalshi.session import Session
 from feed.schema import SnapshotRow
@@ -47,7 +47,7 @@ steps = st.one_of(
 class LongWay(Books):
     def receive_turn(self, turn: Sequence[bytes], received_us: int) -> None:
         for data in turn:
-            self._take_in(data, None, received_us)
+            self._take_in(data, DAMAGED, received_us)
 
 
 class Both:
