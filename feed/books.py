@@ -185,8 +185,8 @@ class Books:
         frames = iter(_decoded(turn))
         for frame in frames:
             if frame.seq == due and frame.sid == sid:
-                msg = frame.msg
                 try:
+                    msg = frame.msg
                     market = usual[msg.market_ticker]
                     side = 0 if msg.side == "yes" else 1
                     levels = market.levels[side]

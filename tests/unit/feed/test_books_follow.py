@@ -33,9 +33,11 @@ changes = st.fixed_dictionaries(
         "client_order_id": st.sampled_from([None, "ours"]),
     }
 )
+ANSWERS = ("ok", "ok", "ok", "ok", "error", "error", "orderbook_snapshot", "unsubscribed")  # the last ends it all
 steps = st.one_of(
     st.tuples(st.just("delta"), changes, st.sampled_from([0, 0, 0, 0, 0, 0, -1, 1])),
     st.tuples(st.just("snapshot"), st.sampled_from(TICKERS), st.sampled_from(["0.5500", "0.5800"])),
+    st.tuples(st.just("answer"), st.sampled_from(ANSWERS), st.just({})),
     st.tuples(st.just("lease"), st.sampled_from(TICKERS), st.booleans()),
     st.tuples(st.just("tick"), st.integers(0, 400_000), st.none()),
     st.tuples(st.just("lost"), st.none(), st.none()),
@@ -82,11 +84,14 @@ class Both:
         self.receive(type="orderbook_delta", sid=1, seq=self.seq, msg={k: v for k, v in msg.items() if v is not None})
 
     def do(self, step: tuple[str, Any, Any]) -> None:
-        if step[0] not in ("delta", "snapshot", "damage"):
+        if step[0] not in ("delta", "snapshot", "damage", "answer"):
             self.end_turn()
         match step:
             case ("damage", data, _):
                 self.turn.append(data)
+            case ("answer", kind, msg):
+                self.seq += 1
+                self.receive(type=kind, sid=1, seq=self.seq, msg=msg)
             case ("delta", msg, skip):
                 self.delta(msg, skip)
             case ("snapshot", ticker, no):
