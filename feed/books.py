@@ -38,6 +38,7 @@ DAMAGE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 NOT_USUAL = (KeyError, ValueError, TypeError, AttributeError)  # of what a usual delta has and knows
 UNUSUAL = NEVER = -1  # neither a level's size nor a number of the venue's
 DAMAGED = Frame()  # in the place of a frame that could not be decoded
+FRAMES_TOGETHER = 500  # decoded at once: thousands, as a saturated gateway's turns hold, leave the processor's cache
 EXCHANGE = int(TimeSource.EXCHANGE)
 OWN_SNAPSHOT_US = 60_000_000  # no moment is rebuilt from more deltas than this
 # Lifecycle events that say what a market is; the others say what was changed about it.
@@ -173,7 +174,12 @@ class Books:
         self.receive_turn((data,), received_us)
 
     def receive_turn(self, turn: Sequence[bytes], received_us: int) -> None:
-        """Take in the text frames of one turn of the event loop, in order.
+        """Take in the text frames of one turn of the event loop, in order; `received_us` is as of `receive`."""
+        for at in range(0, len(turn), FRAMES_TOGETHER):
+            self._receive_some(turn[at : at + FRAMES_TOGETHER], received_us)
+
+    def _receive_some(self, turn: Sequence[bytes], received_us: int) -> None:
+        """Take in a part of a turn.
 
         Most of a busy gateway's time is spent in this loop. A usual delta is applied and written down right here: a
         call more, or an attribute of ours looked up once more, is felt.

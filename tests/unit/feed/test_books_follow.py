@@ -163,3 +163,33 @@ def test_a_snapshot_of_ours_stands_at_the_last_event_it_contains() -> None:
     own, _ = books.take().rows
     assert (own.is_ours, own.seq, own.time_us) == (True, 3, 1_000_000)  # type: ignore[union-attr]
     assert own.yes == [(4_200, 2_100)]  # type: ignore[union-attr]
+
+
+class OnlyShort(Books):
+    """Books that say when a frame went the long way."""
+
+    went_long = 0
+
+    def _take_in(self, data: bytes, frame: Any, received_us: int) -> None:
+        self.went_long += 1
+        super()._take_in(data, frame, received_us)
+
+
+def test_a_usual_delta_goes_the_short_way() -> None:
+    both = Both()
+    books = OnlyShort(7, Session())
+    both.pair = (books, books)
+    books.session.subscribe(BOOK_CHANNEL, TICKERS)
+    both.seq = 0
+    both.receive(type="subscribed", id=1, msg={"channel": BOOK_CHANNEL, "sid": 1})
+    for ticker in TICKERS:
+        both.snapshot(ticker, "0.5500")
+    books.receive_turn(both.turn, NOW)
+    both.turn, books.went_long = [], 0
+    usual = {"price_dollars": "0.4100", "delta_fp": "2.50", "side": "yes", "ts_ms": 1}
+    for ticker in (*TICKERS, *TICKERS):
+        both.delta({"market_ticker": ticker, **usual}, 0)
+    books.lease(TICKERS[0], is_leased=True, now_us=NOW)
+    books.receive_turn(both.turn, NOW)
+    assert books.went_long == 0
+    assert books.markets[TICKERS[0]].levels[0] == {4_200: 2_000, 4_100: 500}
