@@ -77,6 +77,7 @@ class JournalSink:
         """Take over what earlier writers have stored: traders wait for its acknowledgement."""
         cursor = await connection.execute("SELECT trader, number FROM traders_journalmark")
         self.acknowledged = dict(await cursor.fetchall())
+        await self._markets.load(connection)
 
     def committed(self) -> None:
         for trader, number in self._fresh.items():

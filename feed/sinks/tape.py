@@ -1,7 +1,7 @@
 """The tape: deltas, snapshots, tickers, trades, gaps and malformed frames into their tables.
 
-Deltas, of which there are most, are packed by hand and sent while the next are read; the rest is gathered and copied
-when the batch ends.
+Deltas, of which there are most, are packed by hand as soon as they are read, while the server works on those before
+them; the rest is gathered and copied when the batch ends.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
+
+import msgspec
 
 from feed import schema
 from feed.sinks.base import Entry
@@ -27,6 +29,15 @@ def decode_entry(entry: Entry) -> schema.TapeEntry:
     return decoded
 
 
+class Packed(msgspec.Struct, frozen=True):
+    """What is stored of an entry: its deltas as COPY takes them, the values of its other rows, and how many in all."""
+
+    deltas: bytes
+    delta_count: int
+    others: list[tuple[type, Values]]
+    rows: int
+
+
 class TapeSink:
     """Market data of one tape stream."""
 
@@ -40,15 +51,39 @@ class TapeSink:
         self._keys_conn: int | None = None
 
     async def load(self, connection: AsyncConnection) -> None:
-        """Nothing is known before it is asked for."""
+        """Know the markets and connections that are stored already."""
+        await self.markets.load(connection)
+        await self.connections.load(connection)
+        self._keys_conn = None
 
-    def decode(self, entry: Entry) -> schema.TapeEntry:
-        return decode_entry(entry)
+    def decode(self, entry: Entry) -> Packed | schema.TapeEntry:
+        """Return an entry packed, so that the database finds it ready when its turn comes; or only decoded.
+
+        Names that are not known yet, or that a transaction may still take back, are left to the entry's own.
+        """
+        decoded = decode_entry(entry)
+        if not (self.markets.is_committed and self.connections.is_committed):
+            return decoded
+        try:
+            return self.pack(decoded)
+        except KeyError:
+            return decoded
 
     def batch(self, connection: AsyncConnection) -> TapeBatch:
         return TapeBatch(self, connection)
 
-    def keys(self, conn: int) -> Words:
+    def pack(self, entry: schema.TapeEntry) -> Packed:
+        """Return an entry as its tables take it. Raises one of ENTRIES; KeyError for a name that is not known."""
+        packed: list[bytes] = []
+        others: list[tuple[type, Values]] = []
+        numbers, conn = self.markets.numbers, self.connections.numbers[entry.conn]
+        for row in pack_deltas(entry.rows, self._keys_of(entry.conn), packed):
+            make = MAKE.get(type(row))
+            if make is not None:
+                others.append((type(row), make(row, numbers[row.ticker] if row.ticker else 0, conn)))
+        return Packed(b"".join(packed), len(packed), others, len(entry.rows))
+
+    def _keys_of(self, conn: int) -> Words:
         """Return the packed keys of one connection's markets; those of the last one asked for are remembered."""
         if conn != self._keys_conn:
             number = self.connections.numbers[conn]
@@ -85,30 +120,22 @@ class TapeBatch:
 
     async def add(self, values: Sequence[Any]) -> None:
         try:
-            packed = self._pack(values)
+            packed = self._packed(values)
         except KeyError:  # a market or connection that is new; nothing else can run while the COPY is open
             self._stored["deltas"] += await self._deltas.finish()
-            await self._sink.resolve(self._connection, values)
-            packed = self._pack(values)
-        self.rows += sum(len(entry.rows) for entry in values)
-        if packed:
-            await self._deltas.write(b"".join(packed), len(packed))
+            named = [value for value in values if isinstance(value, schema.TapeEntry)]
+            await self._sink.resolve(self._connection, named)
+            packed = self._packed(values)
+        for each in packed:
+            self.rows += each.rows
+            for kind, row in each.others:
+                self._others[kind].append(row)
+        if count := sum(each.delta_count for each in packed):
+            await self._deltas.write(b"".join([each.deltas for each in packed]), count)
             crash.point("writer.in_copy")
 
-    def _pack(self, entries: Sequence[schema.TapeEntry]) -> list[bytes]:
-        """Return the deltas packed, and keep the other rows' values; both or nothing."""
-        packed: list[bytes] = []
-        others: list[tuple[type, Values]] = []
-        markets, connections = self._sink.markets.numbers, self._sink.connections.numbers
-        for entry in entries:
-            conn = connections[entry.conn]
-            for row in pack_deltas(entry.rows, self._sink.keys(entry.conn), packed):
-                make = MAKE.get(type(row))
-                if make is not None:
-                    others.append((type(row), make(row, markets[row.ticker] if row.ticker else 0, conn)))
-        for kind, values in others:
-            self._others[kind].append(values)
-        return packed
+    def _packed(self, values: Sequence[Packed | schema.TapeEntry]) -> list[Packed]:
+        return [value if isinstance(value, Packed) else self._sink.pack(value) for value in values]
 
     async def finish(self) -> Counter[str]:
         self._stored["deltas"] += await self._deltas.finish()

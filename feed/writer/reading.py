@@ -16,7 +16,7 @@ from feed.writer.trouble import ENTRIES, StoreBeganAnew
 from feed.writer.watermark import START, Position
 
 ENTRIES_A_CHUNK = 100  # of up to 50 rows
-CHUNKS_AHEAD = 8  # bounds what is held in memory beside the running transaction
+CHUNKS_AHEAD = 12  # bounds what is held in memory beside the running transaction
 BLOCK_MS = 500
 
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+import psycopg
 import pytest
 import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from feed import schema
+from feed.sinks.base import Entry
 from feed.sinks.tables import DELTAS, delta_key, pack_deltas
-from feed.sinks.tape import TapeSink
+from feed.sinks.tape import Packed, TapeSink
 from feed.writer.trouble import ENTRIES
 from kalshimm.runtime.copying import FIRST_US, LAST_US
-from tests.integration.feed.writerbench import Bench, publish
+from tests.integration.feed.writerbench import CONN, Bench, a_delta, publish
 
 INT4 = st.integers(-(2**31), 2**31 - 1)
 INT8 = st.integers(-(2**63), 2**63 - 1)
@@ -62,3 +64,42 @@ def test_a_value_that_no_column_holds_is_refused(wrong: dict[str, int]) -> None:
     values = {"time_us": 0, "source": 0, "ticker": "M-1", "seq": 1, "side": 0, "price_cc": 1, "delta_cx": 1} | wrong
     with pytest.raises(ENTRIES):
         pack_deltas([schema.DeltaRow(**values)], {"M-1": delta_key(7, 8)}, [])  # type: ignore[arg-type]
+
+
+async def test_what_is_packed_ahead_names_nothing_that_a_transaction_may_take_back(bench: Bench) -> None:
+    entry = schema.TapeEntry(schema.VERSION, CONN, [a_delta(1), a_delta(2, ticker="M-2")])
+    written = Entry("1-1", schema.encode(entry))
+    sink = TapeSink(schema.TAPE)
+    async with await psycopg.AsyncConnection.connect(bench.dsn) as connection:
+        await sink.load(connection)
+        assert sink.decode(written) == entry, "nobody knows its names"
+        await sink.resolve(connection, [entry])
+        assert sink.decode(written) == entry, "not before the commit"
+        await connection.rollback()
+        sink.rolled_back()
+        assert sink.decode(written) == entry, "and not after a rollback"
+        await sink.resolve(connection, [entry])
+        await connection.commit()
+        sink.committed()
+        first = sink.decode(written)
+    assert isinstance(first, Packed)
+    assert (first.rows, first.delta_count) == (2, 2)
+    another = TapeSink(schema.TAPE)
+    async with await psycopg.AsyncConnection.connect(bench.dsn) as connection:
+        await another.load(connection)
+    assert another.decode(written) == first, "the next writer knows them from the start"
+
+
+async def test_D7_a_market_first_named_beside_what_cannot_be_stored_keeps_its_rows(
+    bench: Bench, redis_client: redis.Redis
+) -> None:
+    publish(redis_client, [a_delta(n, ticker=f"M-{n % 3}") for n in range(1, 31)])
+    poison = schema.TapeEntry(schema.VERSION, CONN, [a_delta(99, ticker="A\0")])
+    redis_client.xadd(schema.TAPE, {schema.FIELD: schema.encode(poison)})
+    publish(redis_client, [a_delta(n, ticker=f"M-{n % 4}") for n in range(31, 6_001)])  # more than one chunk
+    writer = await bench.drain(TapeSink(schema.TAPE))
+    assert writer.stored == {"deltas": 6_000, "poisoned": 1, "gaps": 1}
+    stored = await bench.rows(
+        "SELECT seq, ticker FROM markets_book_delta d JOIN markets_marketkey m ON m.id = d.market ORDER BY seq"
+    )
+    assert stored == [(n, f"M-{n % (3 if n <= 30 else 4)}") for n in range(1, 6_001)]
