@@ -71,9 +71,10 @@ def test_B5_a_repeated_message_counts_once(case: Case) -> None:
 
 
 def test_B6_swapped_neighbours_are_a_gap_that_heals(case: Case) -> None:
-    # What follows may be a ticker, and no neighbour of this subscription: one of ten is followed by another delta.
-    case.arm({"do": "swap", "type": "orderbook_delta", "times": 10, "chance": 0.3}, SLOW_HEAL)
+    # What follows may be a ticker, and no neighbour of this subscription: until one is followed by another delta.
+    case.arm({"do": "swap", "type": "orderbook_delta", "times": 1_000, "chance": 0.3}, SLOW_HEAL)
     all_distrust(case, OLDER)
+    case.rig.control("DELETE", "/faults")
     case.judge(faults=2)
     assert case.gaps("sequence gap")
 
