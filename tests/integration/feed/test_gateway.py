@@ -20,6 +20,7 @@ from websockets.exceptions import ConnectionClosed
 from feed import schema
 from feed.gateway import Gateway
 from feed.kalshi.environments import Environment
+from feed.kalshi.session import MOST_TICKERS_A_COMMAND
 from feed.link import Waits
 from feed.relay import TOPIC_OVERVIEW, group, watch_key
 from feed.writer import Writer
@@ -329,6 +330,31 @@ async def test_B10_a_lifecycle_channel_that_died_is_subscribed_again(stage: Stag
     await stage.until(lambda: lifecycles() == 1, "it is subscribed")
     await stage.venue.send(type="error", sid=stage.venue.sid("market_lifecycle_v2"), msg={"code": 25, "msg": "slow"})
     await stage.until(lambda: lifecycles() == 2, "it is subscribed again")
+
+
+async def test_B10_more_markets_than_a_command_takes_are_all_back_after_a_lost_subscription(stage: Stage) -> None:
+    tickers = [f"M-{n:04}" for n in range(2 * MOST_TICKERS_A_COMMAND + 100)]
+    for ticker in tickers:
+        stage.want(ticker)
+
+    def all_valid(sid: int) -> bool:
+        state = stage.feed()
+        return state is not None and state.subscribed == len(tickers) and list(state.generations) == [sid]
+
+    first = await stage.until(
+        lambda: (feed := stage.feed()) and next(iter(feed.generations), 0), "books are subscribed"
+    )
+    await stage.until(lambda: all_valid(first), "all are valid", within_s=30.0)
+    await stage.venue.send(type="error", sid=first, msg={"code": 25, "msg": "slow"})
+    again = await stage.until(
+        lambda: (feed := stage.feed()) and next((sid for sid in feed.generations if sid != first), 0), "a new one"
+    )
+    await stage.until(lambda: all_valid(again), "all are valid again", within_s=30.0)
+    *before, last = stage.book(tickers[-1])
+    assert isinstance(last, schema.BookSnapshot)
+    assert last.sid == again, "its readers have the book of the new subscription"
+    ends = [end.reason for event in before if (end := ended(event)) is not None]
+    assert ends == ["error 25: slow"], "what the first command had no room for was only waited for"
 
 
 async def test_B1_what_was_not_yet_published_when_the_connection_ended_is_not_lost(stage: Stage) -> None:

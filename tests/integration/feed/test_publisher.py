@@ -164,6 +164,22 @@ async def test_what_is_queued_while_a_write_is_under_way_leaves_behind_it(
     assert tape_sizes(redis_client) == [1, 2, 3, 4]
 
 
+async def test_D1_while_nothing_leaves_it_asks_for_nothing_more(redis_client: redis.Redis, sending: Publisher) -> None:
+    """Whoever gathers waits until then, so that what came meanwhile leaves in few pieces."""
+    sending.add(CONN, what_gathered(rows=1))
+    sending.start()
+    assert not sending.is_idle, "there is no line yet"
+    assert await sending.send()
+    assert sending.is_idle
+    fill(redis_client, is_full=True)
+    sending.add(CONN, what_gathered(rows=1))
+    assert not await sending.send()
+    assert not sending.is_idle, "a full store takes nothing"
+    fill(redis_client, is_full=False)
+    assert await sending.send()
+    assert sending.is_idle
+
+
 async def test_D1_what_was_under_way_when_the_connection_broke_is_sent_again(
     redis_client: redis.Redis, sending: Publisher
 ) -> None:
