@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 import pytest
 
@@ -25,12 +26,15 @@ def test_B14_attempts_follow_the_back_off_raise_an_alert_and_leave_one_connectio
     case.until_applied(times + 1)
     case.judge(faults=times + 1)
     told = re.findall(r"Attempt (\d+) follows in ([\d.]+) s", case.output(case.rig.gateway))
-    assert len(told) >= times
+    attempts = [int(attempt) for attempt, _ in told]
+    assert len(attempts) >= times
+    # On a busy machine a connection may last a hundredth of ten seconds: it was a good one, and the count begins anew.
+    assert all(attempt in (1, before + 1) for before, attempt in pairwise([0, *attempts]))
     waits = Waits().scaled(PERCENT)
-    for attempt, wait in told:
-        full = delay_s(int(attempt), first_s=waits.reconnect_first_s, most_s=waits.reconnect_most_s, jitter=0.0)
+    for attempt, (_, wait) in zip(attempts, told, strict=True):
+        full = delay_s(attempt, first_s=waits.reconnect_first_s, most_s=waits.reconnect_most_s, jitter=0.0)
         assert full / 2 - 0.01 <= float(wait) <= full + 0.01, "printed to a hundredth of a second"
-    assert case.alerts().count("FEED_DOWN") == len(told) - ALERT_ATTEMPTS + 1
+    assert case.alerts().count("FEED_DOWN") == sum(attempt >= ALERT_ATTEMPTS for attempt in attempts)
     clients = case.rig.control("GET", "/state")["clients"]
     assert [sorted(s["channel"] for s in client["subscriptions"]) for client in clients] == [
         ["market_lifecycle_v2", "orderbook_delta", "ticker", "trade"]
