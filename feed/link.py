@@ -1,6 +1,6 @@
 """A WebSocket to the venue that is kept up: connect, watch, and connect again with growing pauses.
 
-The owner hears when it opens, of all frames that one turn of the event loop brought, and when it is over; what to
+The owner hears when it opens, of all frames that one read of the socket brought, and when it is over; what to
 subscribe and what to believe is the owner's. Neither frame nor ping for 15 s is an end too (B3).
 """
 
@@ -54,7 +54,7 @@ class Owner(Protocol):
     """Whoever uses the link; called inside the event loop."""
 
     def link_opened(self) -> Receive:
-        """Return what takes the frames of each turn of the event loop, with the wall time (µs) at which it began."""
+        """Return what takes the frames of each turn, that is of each read, with the wall time (µs) at which it came."""
         ...
 
     def link_closed(self, reason: str) -> None:
@@ -118,7 +118,7 @@ class Link:
         while not stop.is_set():
             self._opened_at = None
             reason = await self._one_connection(stop)
-            self._end_turn()
+            self.on_turn()
             if self._broken is not None and self._broken.done():
                 self._broken.result()  # raises what a turn ended with
             self._connection, self._receive = None, _drop
@@ -137,19 +137,14 @@ class Link:
     # ---- socket.Handler ----------------------------------------------------------------------------------------------
 
     def on_frame(self, data: bytes) -> None:
-        if not self._turn:
-            self._begin_turn()
+        if not self._turn:  # look at the clocks once for all frames of a turn
+            self._heard_at, self._turn_us = self._clock.monotonic(), self._clock.wall_us()
         self._turn.append(data)
 
     def on_ping(self) -> None:
         self._heard_at = self._clock.monotonic()
 
-    def _begin_turn(self) -> None:
-        """Look at the clocks once for all frames that one read of the socket brings."""
-        self._heard_at, self._turn_us = self._clock.monotonic(), self._clock.wall_us()
-        asyncio.get_running_loop().call_soon(self._end_turn)
-
-    def _end_turn(self) -> None:
+    def on_turn(self) -> None:
         turn, self._turn = self._turn, []
         if not turn:
             return
@@ -188,7 +183,7 @@ class Link:
         self._connection = await socket.connect(self._adapter, self._environment.ws_url, headers, self)
         self._opened_at = self._heard_at = self._clock.monotonic()
         logger.info("connected to %s", self._environment.ws_url, extra={"action": "link_connected"})
-        self._end_turn()  # what came before our first command belongs to no subscription
+        self.on_turn()  # what came before our first command belongs to no subscription
         self._receive = self._owner.link_opened()
 
     async def _until_closed(self, stopping: asyncio.Task[bool]) -> str:

@@ -139,7 +139,8 @@ class Publisher:
         self._feed: schema.FeedState | None = None
         self._under_way: list[Piece] = []
         self._states_under_way: dict[str, schema.MarketState] = {}
-        self._answer: asyncio.Future[Any] | None = None
+        self._answered = asyncio.Event()  # nothing is under way
+        self._answered.set()
         self._written_s = self._taken_s = 0.0
         self._slowest_s = 0.0
         self._failures = 0
@@ -179,7 +180,7 @@ class Publisher:
     @property
     def is_idle(self) -> bool:
         """Whether what is queued now would leave at once."""
-        return self._answer is None and not self.is_stuck.is_set()
+        return self._answered.is_set() and not self.is_stuck.is_set()
 
     def start(self) -> None:
         """Write what is queued, unless a write is under way: no task need wake for it."""
@@ -207,13 +208,12 @@ class Publisher:
         What exceeds the backlog's bound is dropped, oldest first, and counted in `lost`.
         """
         failures = self._failures
-        while self._has_work or self._answer is not None:
-            if self._answer is None:
+        while self._has_work or not self._answered.is_set():
+            if self._answered.is_set():
                 if not await self.open():
                     return False
                 self._write()
-            assert self._answer is not None, "something was written"
-            await asyncio.wait([self._answer])
+            await self._answered.wait()
             if self._failures > failures:
                 return False
         if self._failures:
@@ -232,8 +232,8 @@ class Publisher:
             self._add_newest()
         data = b"".join([piece.data for piece in self._under_way])
         self._written_s = asyncio.get_running_loop().time()
-        self._answer = self._pipe.write(data, sum([piece.commands for piece in self._under_way]))
-        self._answer.add_done_callback(self._answered)
+        self._answered.clear()
+        self._pipe.write(data, sum([piece.commands for piece in self._under_way]), self._on_answer)
 
     def _add_newest(self) -> None:
         """Let the latest states and the feed follow everything that they rest on."""
@@ -244,10 +244,9 @@ class Publisher:
             self._under_way.append(pack_feed(self._feed))
             self._feed = None
 
-    def _answered(self, answer: asyncio.Future[Any]) -> None:
-        self._answer = None
+    def _on_answer(self, _last: Any, exc: Exception | None) -> None:
+        self._answered.set()
         self._slowest_s = max(self._slowest_s, asyncio.get_running_loop().time() - self._written_s)
-        exc = answer.exception()
         if exc is not None:
             self._failed(exc)
             return
@@ -256,7 +255,7 @@ class Publisher:
             self._are_books_told = True
         self._on_sent()
 
-    def _failed(self, exc: BaseException) -> None:
+    def _failed(self, exc: Exception) -> None:
         self.is_stuck.set()
         if self._failures % REPORT_EVERY == 0:
             fields = {"action": "publish_failed", "alert": "STREAM_WRITE_FAILED"}

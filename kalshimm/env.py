@@ -116,11 +116,20 @@ def database(url: str) -> dict[str, object]:
 
 def redis_url(url: str) -> str:
     """Return `url` if it is a Redis address, else raise ConfigurationError."""
-    expected = "expected redis://[:password@]host:port/number"
+    expected = "expected redis://[:password@]host:port/number or unix://[:password@]/path?db=number"
     parts, _ = _split("REDIS_URL", url, expected)
     if parts.scheme not in ("redis", "rediss", "unix"):
         raise ConfigurationError("REDIS_URL", expected)
     return url
+
+
+def celery_url(url: str) -> str:
+    """Return a Redis address in Celery's own words, which has others for a socket file."""
+    parts = urlsplit(url)
+    if parts.scheme != "unix":
+        return url
+    database = dict(parse_qsl(parts.query)).get("db", "0")
+    return f"redis+socket://{parts.netloc}{parts.path}?virtual_host={database}"
 
 
 def _split(variable: str, url: str, expected: str) -> tuple[SplitResult, int | None]:

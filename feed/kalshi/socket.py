@@ -33,6 +33,10 @@ class Handler(Protocol):
         """One whole text frame."""
         ...
 
+    def on_turn(self) -> None:
+        """All frames are told that one read of the socket brought; there may be none."""
+        ...
+
     def on_ping(self) -> None:
         """The venue pinged (the pong is sent by the adapter)."""
         ...
@@ -92,6 +96,8 @@ class _PicowsListener(picows.WSListener):
             self.reason = f"closed by the venue with code {frame.get_close_code()}"
             transport.send_close(frame.get_close_code())
             transport.disconnect()
+        if frame.last_in_buffer:
+            self._handler.on_turn()
 
     def _fragment(self, frame: picows.WSFrame) -> None:
         self._parts.append(frame.get_payload_as_bytes())
@@ -164,6 +170,7 @@ class _PingAware(ClientConnection):
 class _WebsocketsConnection:
     def __init__(self, socket: ClientConnection, handler: Handler) -> None:
         self._socket = socket
+        self._loop = asyncio.get_running_loop()
         self._outbox: asyncio.Queue[bytes] = asyncio.Queue(maxsize=10_000)
         self._reading = asyncio.create_task(self._read(handler), name="websockets-read")
         self._writing = asyncio.create_task(self._write(), name="websockets-write")
@@ -177,6 +184,7 @@ class _WebsocketsConnection:
             while True:
                 # Bytes as they came: what is not UTF-8 is for the session to judge, not a reason to hang up.
                 handler.on_frame(await self._socket.recv(decode=False))
+                self._loop.call_soon(handler.on_turn)  # behind the frames that wait already
         except ConnectionClosed:
             pass  # how it ended stands in the close code below
         return f"closed by the venue with code {self._socket.close_code}"

@@ -131,6 +131,9 @@ def _spin(cpu: int) -> None:
     if AUTOGROUP.exists():
         AUTOGROUP.write_text(str(LOWEST_PRIORITY))
     os.setpriority(os.PRIO_PROCESS, 0, LOWEST_PRIORITY)
+    if hasattr(os, "SCHED_IDLE"):
+        # A processor that runs nothing else counts as idle: whoever wakes is put there, as without a spinner.
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {cpu})
     parent = os.getppid()

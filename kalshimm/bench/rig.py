@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar, cast
+from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 import psutil
@@ -159,7 +160,10 @@ class Rig:
 
     def redis_of(self, database: int) -> str:
         """Return the address of one of the store's databases."""
-        return f"{self.redis_url.rpartition('/')[0]}/{database}"
+        parts = urlsplit(self.redis_url)
+        if parts.scheme == "unix":
+            return urlunsplit(parts._replace(query=f"db={database}"))
+        return urlunsplit(parts._replace(path=f"/{database}"))
 
     @contextlib.asynccontextmanager
     async def client(self, *, database: int = 0) -> AsyncIterator[redis_async.Redis]:

@@ -40,6 +40,9 @@ class Subscriber:
         self._keep_sample = keep_sample
         self._seqs: dict[int, int] = {}
 
+    def on_turn(self) -> None:
+        pass
+
     def on_ping(self) -> None:
         pass
 

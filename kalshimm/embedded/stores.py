@@ -118,8 +118,7 @@ def revive(home_folder: Path, names: Sequence[str], addresses: StoreAddresses) -
             url, _ = starts[name](home_folder)
             if url != urls[name]:
                 raise NotReachable(
-                    f"{name} came back on port {urlsplit(url).port}, but its users look for it on {port}; "
-                    "stop `up` and start it again."
+                    f"{name} came back elsewhere than where its users look for it; stop `up` and start it again."
                 )
 
 

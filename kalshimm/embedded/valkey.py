@@ -1,7 +1,9 @@
 """A private Valkey of one home: started, or found running and reused, and stopped.
 
-Its password stands in a configuration file that only its owner reads, never in an argument list. Data is appended to
-a log, so it survives a kill; `server.json` tells the next command which process it is.
+It listens on a file in the home, which only its owner opens and which costs less than a port, and on a loopback port,
+for homes whose paths are too long for that and for tools that know no files. Its password stands in a configuration
+file that only its owner reads, never in an argument list. Data is appended to a log, so it survives a kill;
+`server.json` tells the next command which process it is.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import secrets
 import subprocess
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 import msgspec
 import redis
@@ -27,10 +30,12 @@ START_TIMEOUT_S = 60.0  # a long log is read back first
 POLL_S = 0.02
 ANSWER_TIMEOUT_S = 2.0
 OLDEST = (6, 2)
+SOCKET_PATH_MAX = 103  # bytes: what macOS takes, Linux takes four more
 
 CONFIGURATION = """\
 bind {address}
 port {port}
+{listen_on_file}
 requirepass {password}
 dir "{folder}"
 logfile "{folder}/server.log"
@@ -47,16 +52,24 @@ class ServerFile(msgspec.Struct, frozen=True):
     identity: ProcessIdentity
     port: int
     password: str
+    socket_path: str = ""
 
     @property
     def url(self) -> str:
+        """Where its users look for it: at its file, or at its port where it has none."""
+        if self.socket_path:
+            return f"unix://:{self.password}@{quote(self.socket_path)}?db=0"
+        return self.port_url
+
+    @property
+    def port_url(self) -> str:
         return f"redis://:{self.password}@{ports.LOOPBACK}:{self.port}/0"
 
 
 def start(home_folder: Path, *, durable: bool = True) -> tuple[str, bool]:
     """Return the URL of this home's Valkey and whether it was started for this call or ran already.
 
-    After a crash it comes back with the port and password it had, so that whoever survived finds it again.
+    After a crash it comes back with the address and password it had, so that whoever survived finds it again.
 
     Args:
         durable: False for tests: nothing is written to disk.
@@ -94,9 +107,15 @@ def _start(folder: Path, crashed: ServerFile | None, *, durable: bool) -> Server
     program = binaries.valkey()
     port = ports.free_port(preferred=crashed.port if crashed else None)
     password = crashed.password if crashed else secrets.token_urlsafe(24)
+    socket_path = _socket_path(folder)
     configuration = folder / "valkey.conf"
     text = CONFIGURATION.format(
-        address=ports.LOOPBACK, port=port, password=password, folder=folder, durable="yes" if durable else "no"
+        address=ports.LOOPBACK,
+        port=port,
+        listen_on_file=f'unixsocket "{socket_path}"\nunixsocketperm 700' if socket_path else "",
+        password=password,
+        folder=folder,
+        durable="yes" if durable else "no",
     )
     home.write_private(configuration, text.encode())
     try:
@@ -114,7 +133,7 @@ def _start(folder: Path, crashed: ServerFile | None, *, durable: bool) -> Server
     identity = ProcessIdentity.of(process.pid)
     if identity is None:
         raise NotReachable(f"Valkey ended at once; see {folder / 'server.log'} and {folder / 'output.log'}.")
-    started = ServerFile(identity, port, password)
+    started = ServerFile(identity, port, password, socket_path)
     try:
         home.write_private(folder / "server.json", msgspec.json.encode(started))
         _wait_until_it_answers(started, folder)
@@ -123,6 +142,12 @@ def _start(folder: Path, crashed: ServerFile | None, *, durable: bool) -> Server
         process.wait()
         raise
     return started
+
+
+def _socket_path(folder: Path) -> str:
+    """Return where the file is that it listens on, or nothing where the system takes no path so long."""
+    path = str(folder / "socket")
+    return path if len(path.encode()) <= SOCKET_PATH_MAX else ""
 
 
 def _wait_until_it_answers(server: ServerFile, folder: Path) -> None:
@@ -140,7 +165,7 @@ def _wait_until_it_answers(server: ServerFile, folder: Path) -> None:
                 raise NotReachable(f"Valkey ended while it started; see {folder / 'server.log'}.")
             if time.monotonic() > deadline:
                 raise NotReachable(
-                    f"Valkey (process {server.identity.pid}) does not answer on port {server.port}; "
+                    f"Valkey (process {server.identity.pid}, port {server.port}) does not answer; "
                     f"see {folder / 'server.log'}."
                 )
             time.sleep(POLL_S)

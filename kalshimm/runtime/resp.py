@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Callable
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -19,6 +20,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from kalshimm.runtime.streams import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S
 
 pack = hiredis.pack_command
+
+Ended = Callable[[Any, Exception | None], None]
 
 
 class Refused(ResponseError):
@@ -47,28 +50,31 @@ class Pipe:
             Refused: One was; the connection stays.
             RedisError, OSError, TimeoutError: No connection, or it broke: nobody knows what was carried out.
         """
-        await self.open()
-        await self._answered(self.write(commands, answers))
+        await self._answer(commands, answers)
 
     async def ask(self, *command: str | bytes | int, block_s: float = 0.0) -> Any:
         """Return the answer of one command, which Redis may hold back for `block_s`; raises what `send` raises."""
-        await self.open()
-        return await self._answered(self.write(pack(cast(Any, command)), 1, block_s=block_s))
+        return await self._answer(pack(cast(Any, command)), 1, block_s=block_s)
 
     async def open(self) -> None:
         """Connect unless connected."""
         if not self.is_open:
             self._line = await _opened(self._url)
 
-    def write(self, commands: bytes, answers: int, *, block_s: float = 0.0) -> asyncio.Future[Any]:
+    def write(self, commands: bytes, answers: int, ended: Ended, *, block_s: float = 0.0) -> None:
         """Write packed commands at once; the line must be open, and what was written before answered.
 
-        The future brings the last of the answers, or raises what `send` raises; it always comes to an end.
+        `ended` is always called, perhaps before this returns: with the last of the answers and None, or with None and
+        what `send` raises.
         """
         assert self._line is not None, "a pipe is opened before it is written to"
-        return self._line.write(commands, answers, within_s=ANSWER_TIMEOUT_S + block_s)
+        self._line.write(commands, answers, ended, within_s=ANSWER_TIMEOUT_S + block_s)
 
-    async def _answered(self, answer: asyncio.Future[Any]) -> Any:
+    async def _answer(self, commands: bytes, answers: int, *, block_s: float = 0.0) -> Any:
+        if not self.is_open:
+            await self.open()
+        answer, ended = _awaitable()
+        self.write(commands, answers, ended, block_s=block_s)
         try:
             return await answer
         except asyncio.CancelledError:
@@ -81,8 +87,27 @@ class Pipe:
             self._line = None
 
 
+def _awaitable() -> tuple[asyncio.Future[Any], Ended]:
+    """Return a future, and what brings it to its end."""
+    answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    def ended(last: Any, exc: Exception | None) -> None:
+        if answer.done():
+            return  # nobody waits any more
+        if exc is None:
+            answer.set_result(last)
+        else:
+            answer.set_exception(exc)
+
+    return answer, ended
+
+
 class _Line(asyncio.Protocol):
-    """One connection with at most one write under way."""
+    """One connection with at most one write under way.
+
+    Its end is told by a call, not by a future, and its patience is one timer that is put off when it is due: either
+    would cost a busy gateway a good part of what a write costs.
+    """
 
     def __init__(self) -> None:
         self._reader = hiredis.Reader(replyError=Refused)
@@ -91,7 +116,8 @@ class _Line(asyncio.Protocol):
         self._missing = 0
         self._last: Any = None
         self._refusal: Exception | None = None
-        self._done: asyncio.Future[Any] | None = None
+        self._ended: Ended | None = None
+        self._due_s = 0.0
         self._patience: asyncio.TimerHandle | None = None
         self.is_lost = False
 
@@ -115,19 +141,31 @@ class _Line(asyncio.Protocol):
         if self._missing == 0:
             self._end(self._refusal)
 
-    def write(self, commands: bytes, answers: int, *, within_s: float) -> asyncio.Future[Any]:
+    def write(self, commands: bytes, answers: int, ended: Ended, *, within_s: float) -> None:
         assert self._transport is not None, "a line is used once it is connected"
-        self._missing, self._refusal = answers, None
-        self._done = self._loop.create_future()
-        self._patience = self._loop.call_later(within_s, self._lose_patience, within_s)
+        self._missing, self._refusal, self._ended = answers, None, ended
         if self.is_lost:
             self._fail(RedisConnectionError("Redis closed the connection."))
-        else:
-            self._transport.write(commands)
-        return self._done
+            return
+        self._due_s = self._loop.time() + within_s
+        if self._patience is None or self._patience.when() > self._due_s:
+            self._wait_until_due(within_s)
+        self._transport.write(commands)
 
-    def _lose_patience(self, within_s: float) -> None:
-        self._fail(TimeoutError(f"Redis did not answer within {within_s:g} s."))
+    def _wait_until_due(self, within_s: float) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+        self._patience = self._loop.call_at(self._due_s, self._look, within_s)
+
+    def _look(self, within_s: float) -> None:
+        """Lose patience if the write that is under way is overdue; without one, the next write waits anew."""
+        self._patience = None
+        if self._ended is None:
+            return
+        if self._loop.time() >= self._due_s:
+            self._fail(TimeoutError(f"Redis did not answer within {within_s:g} s."))
+        else:
+            self._wait_until_due(within_s)
 
     def close(self) -> None:
         self._fail(RedisConnectionError("The connection to Redis was closed."))
@@ -135,20 +173,17 @@ class _Line(asyncio.Protocol):
     def _fail(self, exc: Exception) -> None:
         """End the connection: nobody knows what of the write that is under way was carried out."""
         self.is_lost = True
+        if self._patience is not None:
+            self._patience.cancel()
         if self._transport is not None:
             self._transport.abort()
         self._end(exc)
 
     def _end(self, exc: Exception | None) -> None:
         """Bring the write that is under way to its end."""
-        if self._patience is not None:
-            self._patience.cancel()
-        if self._done is None or self._done.done():
-            return
-        if exc is None:
-            self._done.set_result(self._last)
-        else:
-            self._done.set_exception(exc)
+        ended, self._ended = self._ended, None
+        if ended is not None:
+            ended(self._last if exc is None else None, exc)
 
 
 async def _opened(url: str) -> _Line:
@@ -163,7 +198,9 @@ async def _opened(url: str) -> _Line:
         raise RedisConnectionError(f"Redis cannot be reached ({exc}).") from exc
     try:
         for command in _introduction(options):
-            await line.write(pack(command), 1, within_s=CONNECT_TIMEOUT_S)
+            answer, ended = _awaitable()
+            line.write(pack(command), 1, ended, within_s=CONNECT_TIMEOUT_S)
+            await answer
     except Refused as exc:
         line.close()
         raise AuthenticationError(f"Redis refuses us ({exc}).") from exc

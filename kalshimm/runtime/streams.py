@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable
+from urllib.parse import urlsplit
 
 import redis.asyncio as redis_async
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -17,8 +19,8 @@ CONNECT_TIMEOUT_S = 2.0
 ANSWER_TIMEOUT_S = 5.0
 
 
-class _Connection(redis_async.Connection):
-    """A connection that is lost in one way only.
+class _LostOneWay(AbstractConnection):
+    """What is lost in one way only.
 
     uvloop answers a write on a socket that was reset a moment ago with a RuntimeError, which neither the client
     library nor anybody who waits for Redis to come back expects.
@@ -33,19 +35,35 @@ class _Connection(redis_async.Connection):
             raise RedisConnectionError("Redis closed the connection") from exc
 
 
+class _Connection(_LostOneWay, redis_async.Connection):
+    pass
+
+
+class _SslConnection(_LostOneWay, redis_async.SSLConnection):
+    pass
+
+
+class _FileConnection(_LostOneWay, redis_async.UnixDomainSocketConnection):
+    pass
+
+
+_CONNECTIONS = {"redis": _Connection, "rediss": _SslConnection, "unix": _FileConnection}
+
+
 def connect(url: str, *, block_s: float = 0.0, retries: int = 0) -> redis_async.Redis:
     """Return a client whose every call ends: connect 2 s, answer 5 s beyond `block_s` of a blocking read.
 
     Retries are off unless asked for: a write repeated by the client library could be a second entry.
     """
-    return redis_async.Redis.from_url(
+    client = redis_async.Redis.from_url(
         url,
-        connection_class=_Connection,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
         socket_timeout=ANSWER_TIMEOUT_S + block_s,
         retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), retries),
         health_check_interval=0,
     )
+    client.connection_pool.connection_class = _CONNECTIONS[urlsplit(url).scheme]
+    return client
 
 
 async def require(client: redis_async.Redis) -> None:

@@ -125,12 +125,12 @@ class PrivateValkey:
 
     def __init__(self, home: Path, log: FaultLog) -> None:
         self.home, self._log = home, log
-        self.url, _ = valkey.start(home)
+        valkey.start(home)
+        self.url = self._noted().port_url  # where a tap can stand before it
 
     def kill(self) -> None:
         """End it as a crash does; its files stay."""
-        noted = msgspec.json.decode((self.home / "valkey" / "server.json").read_bytes(), type=valkey.ServerFile)
-        identity: ProcessIdentity = noted.identity
+        identity: ProcessIdentity = self._noted().identity
         assert identity.lives(), "it runs"
         os.kill(identity.pid, signal.SIGKILL)
         while identity.lives():
@@ -143,8 +143,11 @@ class PrivateValkey:
             for path in sorted((self.home / "valkey" / "appendonlydir").glob("*")):
                 path.unlink()
             self._log.note("store", "valkey starts empty")
-        url, _ = valkey.start(self.home)
-        assert url == self.url, "the same address"
+        valkey.start(self.home)
+        assert self._noted().port_url == self.url, "the same address"
+
+    def _noted(self) -> valkey.ServerFile:
+        return msgspec.json.decode((self.home / "valkey" / "server.json").read_bytes(), type=valkey.ServerFile)
 
     def close(self) -> None:
         valkey.stop(self.home, within_s=5)

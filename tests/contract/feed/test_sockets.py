@@ -25,9 +25,13 @@ class Heard:
     def __init__(self) -> None:
         self.frames: asyncio.Queue[bytes] = asyncio.Queue()
         self.pinged = asyncio.Event()
+        self.turns: asyncio.Queue[int] = asyncio.Queue()  # how many frames had come
 
     def on_frame(self, data: bytes | memoryview) -> None:
         self.frames.put_nowait(bytes(data))
+
+    def on_turn(self) -> None:
+        self.turns.put_nowait(self.frames.qsize())
 
     def on_ping(self) -> None:
         self.pinged.set()
@@ -75,6 +79,23 @@ async def test_whole_frames_arrive_in_order(adapter: str, venue: Callable[[Scrip
     connection = await socket.connect(adapter, await venue(script), HEADERS, heard)
     assert [await heard.frame() for _ in range(2)] == [b'{"n":1}', b'{"n":2}']
     assert len(await heard.frame()) == 2_000_000
+    await connection.close()
+
+
+async def test_after_the_last_frame_of_a_read_its_end_is_told(
+    adapter: str, venue: Callable[[Script], Awaitable[str]]
+) -> None:
+    async def script(connection: ServerConnection) -> None:
+        for number in range(500):
+            await connection.send(f'{{"n":{number}}}')
+        await connection.send(["half of", " a message"])
+        await connection.ping(b"at the end of a read")
+        await connection.wait_closed()
+
+    heard = Heard()
+    connection = await socket.connect(adapter, await venue(script), HEADERS, heard)
+    while await asyncio.wait_for(heard.turns.get(), DEADLINE_S) < 501:
+        pass  # each read may bring any number of them
     await connection.close()
 
 

@@ -36,6 +36,9 @@ class Ear:
         self.heard += self.session.receive(data)
         self._news.set()
 
+    def on_turn(self) -> None:
+        pass
+
     def on_ping(self) -> None:
         pass
 

@@ -32,6 +32,8 @@ class Client:
         self.books.receive(data, 1)
         self._came.set()
 
+    def on_turn(self) -> None: ...
+
     def on_ping(self) -> None: ...
 
     def send(self, commands: list[bytes]) -> None:

@@ -45,8 +45,12 @@ def test_a_start_that_fails_ends_what_an_earlier_up_left(
 
 @pytest.fixture
 def in_use(a_home: Path, monkeypatch: pytest.MonkeyPatch) -> stores.Stores:
-    """This home's stores as an `up` uses them, with their addresses in the environment."""
-    running = stores.ensure(a_home, lasting=True, durable=False)
+    return used_by_an_up(a_home, monkeypatch)
+
+
+def used_by_an_up(home: Path, monkeypatch: pytest.MonkeyPatch) -> stores.Stores:
+    """Return a home's stores as an `up` uses them, with their addresses in the environment."""
+    running = stores.ensure(home, lasting=True, durable=False)
     monkeypatch.setenv("DATABASE_URL", running.addresses.database_url)
     monkeypatch.setenv("REDIS_URL", running.addresses.redis_url)
     return running
@@ -93,12 +97,14 @@ def test_a_stop_does_not_wait_for_a_store_that_is_coming_back(
 
 
 def test_a_store_whose_port_is_taken_is_said_once_and_comes_back_when_it_is_free(
-    a_home: Path, keeper: StoreKeeper, said: list[tuple[str, str, bool]], monkeypatch: pytest.MonkeyPatch
+    a_home: Path, said: list[tuple[str, str, bool]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kalshimm.embedded.keeper.AGAIN_AFTER_S", 0.0)
-    known = valkey._known(a_home / "valkey")
+    home = a_home / ("x" * 100)  # too long for a socket file: it is known by its port
+    keeper = StoreKeeper(used_by_an_up(home, monkeypatch), lambda *told: said.append(told))
+    known = valkey._known(home / "valkey")
     assert known is not None
-    kill_valkey(a_home)
+    kill_valkey(home)
     stranger = subprocess.Popen(
         [sys.executable, "-c", SQUAT, str(known.port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
@@ -111,7 +117,7 @@ def test_a_store_whose_port_is_taken_is_said_once_and_comes_back_when_it_is_free
         assert f"its port {known.port} is used by somebody else" in text
     eventually(lambda: keeper.look() or ("valkey", "runs again", False) in said, "it is back")
     assert len(said) == 3
-    again = valkey._known(a_home / "valkey")
+    again = valkey._known(home / "valkey")
     assert again is not None
     assert again.url == known.url
 

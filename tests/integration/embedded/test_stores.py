@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import stat
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -147,9 +148,20 @@ def test_it_shows_no_password_to_other_users(a_home: Path) -> None:
 
 def test_it_listens_on_this_machine_only(a_home: Path) -> None:
     with stores.used(a_home, durable=False) as in_use:
+        assert stat.S_IMODE((a_home / "valkey" / "socket").stat().st_mode) == 0o700
         for process in (postmaster(a_home), valkey_process(in_use.addresses)):
             listening = [c.laddr.ip for c in process.net_connections() if c.status == psutil.CONN_LISTEN]
             assert set(listening) == {"127.0.0.1"}
+
+
+def test_a_home_whose_path_is_too_long_for_a_socket_file_has_a_port(a_home: Path) -> None:
+    deep = a_home / ("x" * 100)
+    with stores.used(deep, durable=False) as in_use:
+        assert in_use.addresses.redis_url.startswith("redis://")
+        assert answers(in_use.addresses)
+    with stores.used(a_home / "it's 100%", durable=False) as in_use:
+        assert in_use.addresses.redis_url.startswith("unix://")
+        assert answers(in_use.addresses)
 
 
 def test_it_works_under_a_private_parent_folder(a_home: Path) -> None:
@@ -219,10 +231,24 @@ def test_a_killed_store_is_started_once_however_many_look_after_it(a_home: Path)
     assert living == [valkey_process(before.addresses).pid]
 
 
+def test_a_store_known_by_its_socket_file_comes_back_whoever_has_its_port(
+    a_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = stores.ensure(a_home, lasting=True, durable=False)
+    monkeypatch.setattr("kalshimm.embedded.ports.LINGERS_S", 0.1)
+    process = valkey_process(running.addresses)
+    (port,) = [c.laddr.port for c in process.net_connections() if c.status == psutil.CONN_LISTEN]
+    process.kill()
+    process.wait()
+    with socket.create_server(("127.0.0.1", port)):
+        stores.revive(a_home, ["valkey"], running.addresses)
+    assert answers(running.addresses)
+
+
 def test_a_store_that_comes_back_elsewhere_is_not_taken_for_well(a_home: Path) -> None:
     running = stores.ensure(a_home, lasting=True, durable=False)
     elsewhere = msgspec.structs.replace(running.addresses, redis_url="redis://:x@127.0.0.1:1/0")
-    with pytest.raises(NotReachable, match="its users look for it on 1"):
+    with pytest.raises(NotReachable, match="elsewhere than where its users look"):
         stores.revive(a_home, ["valkey"], elsewhere)
 
 

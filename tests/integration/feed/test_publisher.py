@@ -188,8 +188,8 @@ async def test_D1_what_was_under_way_when_the_connection_broke_is_sent_again(
     sending.add(CONN, what_gathered(rows=2))
     sending.start()
     sending.close()
+    assert sending.is_stuck.is_set()
     sending.add(CONN, what_gathered(rows=3))
-    assert not await sending.send()
     assert await sending.send()
     sizes = tape_sizes(redis_client)
     assert (sizes[0], sizes[-2:]) == (1, [2, 3]), "what may have arrived comes once more, in its order"

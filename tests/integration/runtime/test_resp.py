@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import AsyncIterator
-from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 import pytest
 import redis
@@ -79,7 +77,9 @@ async def test_D3_an_answer_that_does_not_come_breaks_the_connection(
 
 
 async def test_the_address_names_user_password_and_database(redis_client: redis.Redis, redis_url: str) -> None:
-    other = Pipe(f"{redis_url.rpartition('/')[0]}/3")
+    parts = urlsplit(redis_url)
+    in_third = {"query": "db=3"} if parts.scheme == "unix" else {"path": "/3"}
+    other = Pipe(urlunsplit(parts._replace(**in_third)))
     await other.send(many(1), 1)
     other.close()
     assert redis_client.llen("list") == 0
@@ -108,20 +108,24 @@ async def test_what_answers_but_is_no_store_is_told() -> None:
     server.close()
 
 
-async def test_a_store_behind_a_socket_file(tmp_path: Path, redis_url: str) -> None:
-    """A tunnel stands for a store that listens on a file."""
-    parts = urlsplit(redis_url)
-    path = tmp_path / "store"
+async def test_a_store_at_its_port_and_at_its_socket_file(redis_client: redis.Redis, redis_url: str) -> None:
+    told = redis_client.config_get("*")
+    password = quote(told["requirepass"])
+    urls = [f"redis://:{password}@127.0.0.1:{told['port']}/0", f"unix://:{password}@{quote(told['unixsocket'])}?db=0"]
+    for count, url in enumerate(urls, 1):
+        pipe = Pipe(url)
+        await pipe.send(many(1), 1)
+        pipe.close()
+        assert redis_client.llen("list") == count
 
-    async def tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        store_reader, store_writer = await asyncio.open_connection(parts.hostname, parts.port)
-        while data := await reader.read(65_536):
-            store_writer.write(data)
-            writer.write(await store_reader.read(65_536))
-        store_writer.close()
 
-    server = await asyncio.start_unix_server(tunnel, os.fspath(path))
-    pipe = Pipe(f"unix://:{parts.password}@{path}")
-    await pipe.send(pack(("SET", "by-file", "1")), 1)
-    pipe.close()
-    server.close()
+async def test_a_line_that_is_always_busy_is_not_taken_for_one_that_does_not_answer(
+    pipe: Pipe, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resp, "ANSWER_TIMEOUT_S", 0.2)
+    give_up = time.monotonic() + 0.7
+    while time.monotonic() < give_up:
+        await pipe.send(many(1), 1)
+    redis_client.client_pause(600, all=True)
+    with pytest.raises(TimeoutError):
+        await pipe.send(many(1), 1)

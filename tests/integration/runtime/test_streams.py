@@ -15,7 +15,7 @@ async def test_D1_a_socket_that_was_reset_a_moment_ago_is_a_store_that_is_away(
 
     client = streams.connect(redis_url)
     await client.ping()
-    monkeypatch.setattr("redis.asyncio.Connection.send_packed_command", refuse)  # as under uvloop
+    monkeypatch.setattr("redis.asyncio.connection.AbstractConnection.send_packed_command", refuse)  # as under uvloop
     with pytest.raises(RedisConnectionError):
         await client.ping()
     monkeypatch.undo()

@@ -102,6 +102,18 @@ def test_a_redis_url_with_a_wrong_port_is_refused_without_its_password(url: str)
     assert "hid" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("url", "celerys"),
+    [
+        ("redis://:pw@127.0.0.1:6379/2", "redis://:pw@127.0.0.1:6379/2"),
+        ("unix://:pw@/a%20home/socket?db=3", "redis+socket://:pw@/a%20home/socket?virtual_host=3"),
+        ("unix:///socket", "redis+socket:///socket?virtual_host=0"),
+    ],
+)
+def test_celery_has_other_words_for_a_socket_file(url: str, celerys: str) -> None:
+    assert env.celery_url(url) == celerys
+
+
 def test_a_password_taken_for_a_port_is_not_shown() -> None:
     with pytest.raises(ConfigurationError) as caught:
         env.database("postgresql://u:hid/den@h/d")
