@@ -41,6 +41,7 @@ DAMAGED = Frame()  # in the place of a frame that could not be decoded
 FRAMES_TOGETHER = 500  # decoded at once: thousands, as a saturated gateway's turns hold, leave the processor's cache
 EXCHANGE = int(TimeSource.EXCHANGE)
 OWN_SNAPSHOT_US = 60_000_000  # no moment is rebuilt from more deltas than this
+SHARED_DUE_US = 1_000_000  # so much sooner is early enough for a snapshot of ours
 # Lifecycle events that say what a market is; the others say what was changed about it.
 STATUS_WORDS = frozenset({"created", "activated", "deactivated", "determined", "settled"})
 
@@ -84,6 +85,7 @@ class Books:
         self.refusals: Counter[tuple[str, str]] = Counter()
         self._counters: Counter[str] = Counter()
         self._last_us = 0
+        self._own_due_us = 0  # the newest time at which a market's own snapshot is due
         self._last_received_us = 0
         self._crossed: dict[str, MarketBook] = {}
         self._paused: list[str] = []
@@ -187,7 +189,7 @@ class Books:
         usual, rows, prices, counts = self._usual, self._rows, PRICES, COUNTS
         kind, exchange = schema.DELTA, EXCHANGE
         sid, due = self._due()
-        time_us = 0
+        time_ms = time_us = 0
         frames = iter(_decoded(turn))
         for frame in frames:
             if frame.seq == due and frame.sid == sid:
@@ -202,7 +204,9 @@ class Books:
                         price_cc, delta_cx = price_of(msg.price_dollars), count_of(msg.delta_fp)
                     was_cx = levels.get(price_cc, 0)
                     size_cx = was_cx + delta_cx
-                    time_us = msg.ts_ms * 1_000
+                    if msg.ts_ms != time_ms:  # a burst shares its milliseconds
+                        time_us = msg.ts_ms * 1_000
+                        time_ms = msg.ts_ms
                 except NOT_USUAL:
                     size_cx = UNUSUAL
                 else:
@@ -233,7 +237,7 @@ class Books:
                 sid, due = self._due()
                 continue
             market.seq, market.time_us = due, time_us
-            rows.append((kind, time_us, exchange, msg.market_ticker, due, side, price_cc, delta_cx))
+            rows.append((kind, time_us, exchange, market.ticker, due, side, price_cc, delta_cx))
             due += 1
         self._followed_to(due, time_us, received_us)
 
@@ -259,7 +263,10 @@ class Books:
             return
         if market.own_due_us:
             self._row(market.tape_snapshot())
-        market.owe_snapshot(time_us + OWN_SNAPSHOT_US)
+        due_us = time_us + OWN_SNAPSHOT_US
+        if due_us - self._own_due_us >= SHARED_DUE_US or due_us < self._own_due_us:
+            self._own_due_us = due_us
+        market.owe_snapshot(self._own_due_us)  # one number for many markets: all deltas are compared with it
 
     def _crosses(self, market: MarketBook, received_us: int) -> None:
         self._usual.pop(market.ticker, None)

@@ -8,7 +8,13 @@ from markets.core.book import OrderBook
 NEVER_TOLD = -1
 
 
-class MarketBook(OrderBook):
+class _Touched(OrderBook):
+    """What every delta looks at: slots of one class lie together, in two lines of the processor's cache."""
+
+    __slots__ = ("events", "look_us", "seq", "ticker", "time_us")
+
+
+class MarketBook(_Touched):
     """Times in microseconds.
 
     `events` gathers for the book stream; None while nobody leases the market.
@@ -22,19 +28,14 @@ class MarketBook(OrderBook):
         "asked",
         "crossed_resynced",
         "crossed_since_us",
-        "events",
         "generation",
         "is_valid",
         "last_yes_price_cc",
-        "look_us",
         "own_due_us",
-        "seq",
         "sid",
         "status",
         "streamed",
         "streamed_us",
-        "ticker",
-        "time_us",
         "told_seq",
         "valid_since_us",
         "volume_cx",
