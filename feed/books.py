@@ -177,6 +177,9 @@ class Books:
 
     def receive_turn(self, turn: Sequence[bytes], received_us: int) -> None:
         """Take in the text frames of one turn of the event loop, in order; `received_us` is as of `receive`."""
+        if len(turn) <= FRAMES_TOGETHER:
+            self._receive_some(turn, received_us)
+            return
         for at in range(0, len(turn), FRAMES_TOGETHER):
             self._receive_some(turn[at : at + FRAMES_TOGETHER], received_us)
 
@@ -187,9 +190,8 @@ class Books:
         call more, or an attribute of ours looked up once more, is felt.
         """
         usual, rows, prices, counts = self._usual, self._rows, PRICES, COUNTS
-        kind, exchange = schema.DELTA, EXCHANGE
-        sid, due = self._due()
-        time_ms = time_us = 0
+        kind, exchange, time_ms, time_us = schema.DELTA, EXCHANGE, 0, 0
+        followed, sid, due = self._due()
         frames = iter(_decoded(turn))
         for frame in frames:
             if frame.seq == due and frame.sid == sid:
@@ -205,8 +207,7 @@ class Books:
                     was_cx = levels.get(price_cc, 0)
                     size_cx = was_cx + delta_cx
                     if msg.ts_ms != time_ms:  # a burst shares its milliseconds
-                        time_us = msg.ts_ms * 1_000
-                        time_ms = msg.ts_ms
+                        time_us, time_ms = msg.ts_ms * 1_000, msg.ts_ms
                 except NOT_USUAL:
                     size_cx = UNUSUAL
                 else:
@@ -232,27 +233,28 @@ class Books:
                 if price_cc == best_cc[side]:
                     best_cc[side] = max(levels, default=NO_PRICE)
             else:
-                self._followed_to(due, time_us, received_us)
+                self._followed_to(followed, due, time_us, received_us)
                 self._take_in(turn[-1 - length_hint(frames)], frame, received_us)
-                sid, due = self._due()
+                followed, sid, due = self._due()
                 continue
             market.seq, market.time_us = due, time_us
             rows.append((kind, time_us, exchange, market.ticker, due, side, price_cc, delta_cx))
             due += 1
-        self._followed_to(due, time_us, received_us)
+        self._followed_to(followed, due, time_us, received_us)
 
     def _followed(self) -> Subscription | None:
         """Return the subscription whose deltas `receive_turn` applies itself."""
         return self.session.of_channel(channels.BOOK)
 
-    def _due(self) -> tuple[int, int]:
-        """Return (sid, next number) of the followed subscription, of nothing that can come where there is none."""
+    def _due(self) -> tuple[Subscription | None, int, int]:
+        """Return the followed subscription, its sid and next number; of nothing that can come where there is none."""
         followed = self._followed()
-        return (0, NEVER) if followed is None or followed.seq is None else (followed.sid, followed.seq + 1)
+        if followed is None or followed.seq is None:
+            return followed, 0, NEVER
+        return followed, followed.sid, followed.seq + 1
 
-    def _followed_to(self, due: int, time_us: int, received_us: int) -> None:
+    def _followed_to(self, followed: Subscription | None, due: int, time_us: int, received_us: int) -> None:
         """Note that the followed subscription's next number is `due`; `time_us` is of the newest usual delta."""
-        followed = self._followed()
         if followed is not None and followed.seq is not None and followed.seq < due - 1:
             followed.seq = due - 1
             self._last_us, self._last_received_us = time_us, received_us

@@ -127,7 +127,10 @@ class Session:
         return self._awaited.give_up(age) or self._is_in_doubt
 
     def of_channel(self, channel: str) -> Subscription | None:
-        return next((s for s in self.subscriptions.values() if s.channel == channel), None)
+        for subscription in self.subscriptions.values():  # asked each turn: a generator would cost more than the search
+            if subscription.channel == channel:
+                return subscription
+        return None
 
     def _update(self, sid: int, action: str, tickers: Sequence[str]) -> list[bytes]:
         channel = self.subscriptions[sid].channel
