@@ -6,10 +6,11 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feed.books import DAMAGED, OWN_SNAPSHOT_US, Books
+from feed.books import DAMAGED, OWN_SNAPSHOT_US, SHARED_DUE_US, Books
 from feed.kalshi.channels import BOOK as BOOK_CHANNEL
 from feed.kalshi.session import Session
 from feed.schema import SnapshotRow
@@ -149,6 +150,24 @@ def test_no_moment_is_rebuilt_from_more_than_a_minute_of_deltas() -> None:
     both.end_turn()
     are_ours = [isinstance(row, SnapshotRow) and row.is_ours for row in books.take().rows]
     assert are_ours == [False, False, True, False, False]
+
+
+@pytest.mark.parametrize("second_ms", [50_000 + SHARED_DUE_US // 1_000 - 1, 40_000])
+def test_markets_that_share_when_a_snapshot_of_ours_is_due_have_it_early_rather_than_late(second_ms: int) -> None:
+    both = Both()
+    books = both.pair[0]
+    books.take()
+    minute_ms, early_ms = OWN_SNAPSHOT_US // 1_000, SHARED_DUE_US // 1_000
+    msg = {"price_dollars": "0.4200", "delta_fp": "1.00", "side": "yes"}
+    first = {"M-1": 50_000, "M-2": second_ms}
+    for ticker, ts_ms in first.items():
+        both.delta(msg | {"market_ticker": ticker, "ts_ms": ts_ms}, 0)
+    for ticker, ts_ms in first.items():
+        both.delta(msg | {"market_ticker": ticker, "ts_ms": ts_ms + minute_ms - early_ms}, 0)
+        both.delta(msg | {"market_ticker": ticker, "ts_ms": ts_ms + minute_ms}, 0)
+    both.end_turn()
+    ours = [row.ticker for row in books.take().rows if isinstance(row, SnapshotRow) and row.is_ours]
+    assert ours == ["M-1", "M-2"]
 
 
 def test_a_snapshot_of_ours_stands_at_the_last_event_it_contains() -> None:
