@@ -176,7 +176,7 @@ class Books:
         self.receive_turn((data,), received_us)
 
     def receive_turn(self, turn: Sequence[bytes], received_us: int) -> None:
-        """Take in the text frames of one turn of the event loop, in order; `received_us` is as of `receive`."""
+        """Take in the text frames of one turn, that is of one read, in order; `received_us` is as of `receive`."""
         if len(turn) <= FRAMES_TOGETHER:
             self._receive_some(turn, received_us)
             return

@@ -4,8 +4,8 @@
     interest (sorted set) → subscriptions
     every 250 ms and on change → kmm:feed
 
-The hot path (frame to books) touches neither Redis nor Django. What one turn of the event loop brought leaves at its
-end, in one write; while a round trip to Redis is under way rows gather, so batches grow with the load by themselves.
+The hot path (frame to books) touches neither Redis nor Django. What one read of the socket brought leaves in
+one write; while a round trip to Redis is under way rows gather, so batches grow with the load by themselves.
 """
 
 from __future__ import annotations

@@ -151,7 +151,7 @@ class Link:
         try:
             self._receive(turn, self._turn_us)
         except Exception as exc:
-            # The event loop would log it and go on, with whatever the turn had brought half taken in.
+            # The adapter would at most hang up, with whatever the turn had brought half taken in.
             if self._broken is None or self._broken.done():
                 raise
             self._broken.set_exception(exc)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 
 from psycopg.pq import Conninfo
 
@@ -128,8 +128,10 @@ def celery_url(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme != "unix":
         return url
-    database = dict(parse_qsl(parts.query)).get("db", "0")
-    return f"redis+socket://{parts.netloc}{parts.path}?virtual_host={database}"
+    query = dict(parse_qsl(parts.query))
+    name, password = (getattr(parts, key) or quote(query.get(key, ""), safe="") for key in ("username", "password"))
+    login = f"{name}:{password}@" if name or password else ""
+    return f"redis+socket://{login}{parts.path}?virtual_host={query.get('db', '0')}"
 
 
 def _split(variable: str, url: str, expected: str) -> tuple[SplitResult, int | None]:

@@ -115,7 +115,7 @@ class Keeper:
         self._session = Session()
 
     def receive(self, turn: list[bytes], received_us: int) -> None:
-        """Take in the frames of one turn of the event loop."""
+        """Take in the frames that one read of the socket brought."""
         for data in turn:
             for event in self._session.receive(data):
                 self._take_in(event, received_us)

@@ -1,14 +1,15 @@
 """A private Valkey of one home: started, or found running and reused, and stopped.
 
 It listens on a file in the home, which only its owner opens and which costs less than a port, and on a loopback port,
-for homes whose paths are too long for that and for tools that know no files. Its password stands in a configuration
-file that only its owner reads, never in an argument list. Data is appended to a log, so it survives a kill;
-`server.json` tells the next command which process it is.
+for homes whose paths or file systems take no such file and for tools that know none. Its password stands in a
+configuration file that only its owner reads, never in an argument list. Data is appended to a log, so it survives a
+kill; `server.json` tells the next command which process it is.
 """
 
 from __future__ import annotations
 
 import secrets
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -107,7 +108,8 @@ def _start(folder: Path, crashed: ServerFile | None, *, durable: bool) -> Server
     program = binaries.valkey()
     port = ports.free_port(preferred=crashed.port if crashed else None)
     password = crashed.password if crashed else secrets.token_urlsafe(24)
-    socket_path = _socket_path(folder)
+    # One that had no file is known by its port.
+    socket_path = _socket_path(folder) if crashed is None or crashed.socket_path else ""
     configuration = folder / "valkey.conf"
     text = CONFIGURATION.format(
         address=ports.LOOPBACK,
@@ -145,9 +147,18 @@ def _start(folder: Path, crashed: ServerFile | None, *, durable: bool) -> Server
 
 
 def _socket_path(folder: Path) -> str:
-    """Return where the file is that it listens on, or nothing where the system takes no path so long."""
-    path = str(folder / "socket")
-    return path if len(path.encode()) <= SOCKET_PATH_MAX else ""
+    """Return where the file is that it listens on; nothing where the system takes no path so long, or no such file."""
+    path = folder / "socket"
+    if len(str(path).encode()) > SOCKET_PATH_MAX:
+        return ""
+    try:
+        path.unlink(missing_ok=True)
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.bind(str(path))
+        path.unlink()
+    except OSError:  # a mounted Windows folder, some network file systems
+        return ""
+    return str(path)
 
 
 def _wait_until_it_answers(server: ServerFile, folder: Path) -> None:

@@ -117,7 +117,7 @@ class _Line(asyncio.Protocol):
         self._last: Any = None
         self._refusal: Exception | None = None
         self._ended: Ended | None = None
-        self._due_s = 0.0
+        self._within_s = self._due_s = 0.0
         self._patience: asyncio.TimerHandle | None = None
         self.is_lost = False
 
@@ -147,25 +147,25 @@ class _Line(asyncio.Protocol):
         if self.is_lost:
             self._fail(RedisConnectionError("Redis closed the connection."))
             return
-        self._due_s = self._loop.time() + within_s
+        self._within_s, self._due_s = within_s, self._loop.time() + within_s
         if self._patience is None or self._patience.when() > self._due_s:
-            self._wait_until_due(within_s)
+            self._wait_until_due()
         self._transport.write(commands)
 
-    def _wait_until_due(self, within_s: float) -> None:
+    def _wait_until_due(self) -> None:
         if self._patience is not None:
             self._patience.cancel()
-        self._patience = self._loop.call_at(self._due_s, self._look, within_s)
+        self._patience = self._loop.call_at(self._due_s, self._look)
 
-    def _look(self, within_s: float) -> None:
+    def _look(self) -> None:
         """Lose patience if the write that is under way is overdue; without one, the next write waits anew."""
         self._patience = None
         if self._ended is None:
             return
         if self._loop.time() >= self._due_s:
-            self._fail(TimeoutError(f"Redis did not answer within {within_s:g} s."))
+            self._fail(TimeoutError(f"Redis did not answer within {self._within_s:g} s."))
         else:
-            self._wait_until_due(within_s)
+            self._wait_until_due()
 
     def close(self) -> None:
         self._fail(RedisConnectionError("The connection to Redis was closed."))

@@ -164,6 +164,13 @@ def test_a_home_whose_path_is_too_long_for_a_socket_file_has_a_port(a_home: Path
         assert answers(in_use.addresses)
 
 
+def test_a_home_that_takes_no_socket_file_has_a_port(a_home: Path) -> None:
+    (a_home / "valkey" / "socket").mkdir(parents=True)
+    with stores.used(a_home, durable=False) as in_use:
+        assert in_use.addresses.redis_url.startswith("redis://")
+        assert answers(in_use.addresses)
+
+
 def test_it_works_under_a_private_parent_folder(a_home: Path) -> None:
     a_home.chmod(0o700)
     inner = a_home / "inner"

@@ -110,6 +110,7 @@ async def test_what_answers_but_is_no_store_is_told() -> None:
 
 async def test_a_store_at_its_port_and_at_its_socket_file(redis_client: redis.Redis, redis_url: str) -> None:
     told = redis_client.config_get("*")
+    assert told["unixsocket"], "the temporary folder's path is too long for a socket file"
     password = quote(told["requirepass"])
     urls = [f"redis://:{password}@127.0.0.1:{told['port']}/0", f"unix://:{password}@{quote(told['unixsocket'])}?db=0"]
     for count, url in enumerate(urls, 1):
@@ -122,10 +123,12 @@ async def test_a_store_at_its_port_and_at_its_socket_file(redis_client: redis.Re
 async def test_a_line_that_is_always_busy_is_not_taken_for_one_that_does_not_answer(
     pipe: Pipe, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resp, "ANSWER_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(resp, "CONNECT_TIMEOUT_S", 0.3)  # of the log-in, which is patient in its own way
+    monkeypatch.setattr(resp, "ANSWER_TIMEOUT_S", 0.4)
+    assert await pipe.ask("BLPOP", "nothing", "0.4", block_s=1) is None
     give_up = time.monotonic() + 0.7
     while time.monotonic() < give_up:
         await pipe.send(many(1), 1)
-    redis_client.client_pause(600, all=True)
-    with pytest.raises(TimeoutError):
+    redis_client.client_pause(900, all=True)
+    with pytest.raises(TimeoutError, match=r"within 0\.4 s"):
         await pipe.send(many(1), 1)

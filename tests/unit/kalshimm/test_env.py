@@ -107,6 +107,8 @@ def test_a_redis_url_with_a_wrong_port_is_refused_without_its_password(url: str)
     [
         ("redis://:pw@127.0.0.1:6379/2", "redis://:pw@127.0.0.1:6379/2"),
         ("unix://:pw@/a%20home/socket?db=3", "redis+socket://:pw@/a%20home/socket?virtual_host=3"),
+        ("unix:///socket?password=p%2Fw&db=1", "redis+socket://:p%2Fw@/socket?virtual_host=1"),
+        ("unix://me@/socket?password=pw", "redis+socket://me:pw@/socket?virtual_host=0"),
         ("unix:///socket", "redis+socket:///socket?virtual_host=0"),
     ],
 )
