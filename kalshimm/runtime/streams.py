@@ -62,6 +62,7 @@ def connect(url: str, *, block_s: float = 0.0, retries: int = 0) -> redis_async.
         retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), retries),
         health_check_interval=0,
     )
+    # Set afterwards: for a file or TLS the library takes its own class, whichever is passed.
     client.connection_pool.connection_class = _CONNECTIONS[urlsplit(url).scheme]
     return client
 
