@@ -230,16 +230,21 @@ def _detach(log: Path, *, keep: int) -> None:
 
 
 def _listen(path: Path) -> socket.socket:
-    """Return the listening socket; one that a killed spawner left is replaced (we hold the lock)."""
-    path.unlink(missing_ok=True)
+    """Return the listening socket; one that a killed spawner left is replaced (we hold the lock).
+
+    It gets its name once it listens: whoever sees it is answered.
+    """
+    unnamed = path.with_suffix(".new")
+    unnamed.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     before = os.umask(0o177)
     try:
-        listener.bind(str(path))
+        listener.bind(str(unnamed))
     finally:
         os.umask(before)
     listener.listen(16)
     listener.settimeout(ACCEPT_S)
+    unnamed.replace(path)
     return listener
 
 
