@@ -13,7 +13,6 @@ Everything else goes the long way, through the session's events.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from operator import length_hint
@@ -29,7 +28,9 @@ from feed.kalshi.convert import COUNTS, PRICES, count_of, price_of
 from feed.kalshi.session import Session, Subscription
 from feed.kalshi.wire.frames import Frame, decode_frame, decode_frames
 from feed.marketbook import NEVER_TOLD, MarketBook
+from feed.outbox import Outbox, Taken
 from feed.schema import TimeSource
+from feed.taperows import RowTimes, lifecycle_row, ticker_row, trade_row
 from markets.core import tape
 from markets.core.book import NO_PRICE, NegativeLevel
 from markets.core.units import DOLLAR_CC
@@ -44,27 +45,6 @@ OWN_SNAPSHOT_US = 60_000_000  # no moment is rebuilt from more deltas than this
 SHARED_DUE_US = 1_000_000  # so much sooner is early enough for a snapshot of ours
 # Lifecycle events that say what a market is; the others say what was changed about it.
 STATUS_WORDS = frozenset({"created", "activated", "deactivated", "determined", "settled"})
-
-
-class Taken(msgspec.Struct, frozen=True):
-    """What gathered since the last time.
-
-    `rows` for the tape; `events` by ticker for the book streams of leased markets; `snapshots_wanted`, each
-    (sid, tickers) for one request; `leased` and `gone`, the tickers whose book stream begins to live and whose market
-    is over here; `is_feed_changed` when a generation moved.
-    """
-
-    rows: list[schema.Row]
-    events: dict[str, list[schema.BookEvent]]
-    snapshots_wanted: list[tuple[int, list[str]]]
-    leased: frozenset[str]
-    gone: frozenset[str]
-    is_feed_changed: bool
-
-    @property
-    def is_empty(self) -> bool:
-        gathered = (self.rows, self.events, self.snapshots_wanted, self.leased, self.gone)
-        return not (any(gathered) or self.is_feed_changed)
 
 
 class Books:
@@ -84,47 +64,17 @@ class Books:
         # By channel and ticker; the ticker is "" where a whole subscription was refused.
         self.refusals: Counter[tuple[str, str]] = Counter()
         self._counters: Counter[str] = Counter()
-        self._last_us = 0
+        self._deltas_followed = 0  # that `receive_turn` applied itself
+        self._times = RowTimes()
         self._own_due_us = 0  # the newest time at which a market's own snapshot is due
-        self._last_received_us = 0
         self._crossed: dict[str, MarketBook] = {}
         self._paused: list[str] = []
         self._asking = Asking()
-        self._rows: list[schema.Row] = []
-        self._counted = 0  # of these rows; the others are deltas that `receive_turn` applied itself
-        self._deltas_followed = 0  # of rows that were taken
-        self._told: list[MarketBook] = []  # leased markets with events
-        self._last_words: dict[str, list[schema.BookEvent]] = {}  # of markets whose lease is over
-        self._leased: set[str] = set()
-        self._gone: set[str] = set()
-        self._feed_changed = False
+        self._out = Outbox(conn)
 
     def take(self) -> Taken:
         """Return what has gathered, and begin anew."""
-        self._deltas_followed += len(self._rows) - self._counted
-        rows, self._rows, self._counted = self._rows, [], 0
-        events = self._take_events() if self._told or self._last_words else {}
-        wanted = self._asking.take(self._followed()) if self._asking.is_due else []
-        taken = Taken(rows, events, wanted, frozenset(self._leased), frozenset(self._gone), self._feed_changed)
-        if self._leased or self._gone:
-            self._leased, self._gone = set(), set()
-        self._feed_changed = False
-        return taken
-
-    def _take_events(self) -> dict[str, list[schema.BookEvent]]:
-        gathered, self._last_words = self._last_words, {}
-        told, self._told = self._told, []
-        for market in told:
-            happened = market.events
-            if not happened:
-                continue  # its lease is over: these are its last words
-            market.events = []
-            market.streamed += len(happened)
-            if market.streamed >= schema.BOOK_SNAPSHOT_DELTAS and market.is_valid:
-                happened.append(market.stream_snapshot(self.conn))
-                market.streamed = 0
-            gathered[market.ticker] = gathered.get(market.ticker, []) + happened
-        return gathered
+        return self._out.take(self._asking.take(self._followed()) if self._asking.is_due else [])
 
     def take_changed(self) -> dict[str, schema.MarketState]:
         """Return the latest of each market that changed since the last time, for lists."""
@@ -138,25 +88,12 @@ class Books:
     @property
     def counters(self) -> Counter[str]:
         """What came, and what was wrong with it, by kind."""
-        followed = self._deltas_followed + len(self._rows) - self._counted
-        return self._counters + Counter(frames=followed, deltas=followed)
-
-    def _row(self, row: schema.Row) -> None:
-        self._rows.append(row)
-        self._counted += 1
-
-    def _say(self, market: MarketBook, event: schema.BookEvent) -> None:
-        """Put an event on the market's book stream, if it has one."""
-        if market.events is None:
-            return
-        if not market.events:
-            self._told.append(market)
-        market.events.append(event)
+        return self._counters + Counter(frames=self._deltas_followed, deltas=self._deltas_followed)
 
     @property
     def last_lag_ms(self) -> int | None:
         """Age, when it came, of the newest message with an exchange time; None before the first."""
-        return (self._last_received_us - self._last_us) // 1_000 if self._last_received_us else None
+        return self._times.last_lag_ms
 
     def generations(self) -> dict[int, int]:
         """Return the generation that each book subscription's books must carry to be valid."""
@@ -189,7 +126,7 @@ class Books:
         Most of a busy gateway's time is spent in this loop. A usual delta is applied and written down right here: a
         call more, or an attribute of ours looked up once more, is felt.
         """
-        usual, rows, prices, counts = self._usual, self._rows, PRICES, COUNTS
+        usual, rows, prices, counts = self._usual, self._out.rows, PRICES, COUNTS
         kind, exchange, time_ms, time_us = schema.DELTA, EXCHANGE, 0, 0
         followed, sid, due = self._due()
         frames = iter(_decoded(turn))
@@ -214,7 +151,7 @@ class Books:
                     if time_us >= market.look_us and size_cx >= 0:
                         self._keep_rebuildable(market, time_us)
                         if market.events is not None:
-                            self._say(
+                            self._out.say(
                                 market, schema.BookDelta(due, time_us, side, price_cc, delta_cx, msg.client_order_id)
                             )
             else:
@@ -256,15 +193,16 @@ class Books:
     def _followed_to(self, followed: Subscription | None, due: int, time_us: int, received_us: int) -> None:
         """Note that the followed subscription's next number is `due`; `time_us` is of the newest usual delta."""
         if followed is not None and followed.seq is not None and followed.seq < due - 1:
+            self._deltas_followed += due - 1 - followed.seq
             followed.seq = due - 1
-            self._last_us, self._last_received_us = time_us, received_us
+            self._times.last_us, self._times.last_received_us = time_us, received_us
 
     def _keep_rebuildable(self, market: MarketBook, time_us: int) -> None:
         """Before a delta at `time_us`: put the book on the tape if the deltas since its last snapshot span a minute."""
         if time_us < market.own_due_us:
             return
         if market.own_due_us:
-            self._row(market.tape_snapshot())
+            self._out.rows.append(market.tape_snapshot())
         due_us = time_us + OWN_SNAPSHOT_US
         if due_us - self._own_due_us >= SHARED_DUE_US or due_us < self._own_due_us:
             self._own_due_us = due_us
@@ -310,31 +248,18 @@ class Books:
             case _:
                 self._counters["ignored"] += 1
 
-    def _time(self, time_ms: int | None, sending_ms: int | None, received_us: int) -> tuple[int, int]:
-        """Return (time in microseconds, its source) by the order of design.md section 6."""
-        if time_ms is not None:
-            self._last_us = time_ms * 1_000
-            if received_us:
-                self._last_received_us = received_us
-            return self._last_us, TimeSource.EXCHANGE
-        if sending_ms is not None:
-            return sending_ms * 1_000, TimeSource.SENDING
-        if received_us:
-            return received_us, TimeSource.RECEIVED
-        return self._last_us, TimeSource.PREVIOUS
-
     def _delta(self, event: events.BookDelta, received_us: int) -> None:
         self._counters["deltas"] += 1
-        time_us, source = self._time(event.time_ms, event.sending_ms, received_us)
+        time_us, source = self._times.of(event.time_ms, event.sending_ms, received_us)
         ticker = event.ticker
         market = self.markets.get(ticker)
         row = (schema.DELTA, time_us, source, ticker, event.seq, int(event.side), event.price_cc, event.delta_cx)
         if market is None or not market.is_valid or event.sid != market.sid:
-            self._row(row)
+            self._out.rows.append(row)
             self._counters["deltas_without_book"] += 1
             return
         self._keep_rebuildable(market, time_us)
-        self._row(row)
+        self._out.rows.append(row)
         if market.crossed_since_us is not None and time_us != market.time_us:
             self._crossed_for_good(market, received_us)
             return
@@ -351,7 +276,7 @@ class Books:
         elif market.crossed_since_us is None:
             self._crosses(market, received_us)
         self._follow_on(market)
-        self._say(
+        self._out.say(
             market,
             schema.BookDelta(event.seq, time_us, event.side, event.price_cc, event.delta_cx, event.client_order_id),
         )
@@ -367,8 +292,8 @@ class Books:
 
     def _snapshot(self, event: events.BookSnapshot, received_us: int) -> None:
         self._counters["snapshots"] += 1
-        time_us, source = self._time(None, event.sending_ms, received_us)
-        self._row(schema.SnapshotRow(time_us, source, event.ticker, event.seq, event.yes, event.no))
+        time_us, source = self._times.of(None, event.sending_ms, received_us)
+        self._out.rows.append(schema.SnapshotRow(time_us, source, event.ticker, event.seq, event.yes, event.no))
         market = self.market(event.ticker)
         market.replace(event.yes, event.no)
         market.sid, market.seq, market.time_us = event.sid, event.seq, time_us
@@ -381,22 +306,11 @@ class Books:
         if market.is_crossed:
             self._crosses(market, received_us)
         self._follow_on(market)
-        self._stream_whole(market, received_us)
+        self._out.say_whole(market, received_us)
 
     def _ticker(self, event: events.TickerEvent, received_us: int) -> None:
         self._counters["tickers"] += 1
-        time_us, source = self._time(event.time_ms, event.sending_ms, received_us)
-        figures = (
-            event.last_yes_price_cc,
-            event.yes_bid_cc,
-            event.yes_ask_cc,
-            event.yes_bid_cx,
-            event.yes_ask_cx,
-            event.last_count_cx,
-            event.volume_cx,
-            event.open_interest_cx,
-        )
-        self._row(schema.TickerRow(time_us, source, event.ticker, _digest(figures), *figures))
+        self._out.rows.append(ticker_row(self._times.of(event.time_ms, event.sending_ms, received_us), event))
         market = self.markets.get(event.ticker)
         if market is not None:
             market.last_yes_price_cc, market.volume_cx = event.last_yes_price_cc, event.volume_cx
@@ -404,36 +318,25 @@ class Books:
 
     def _trade(self, event: events.TradeEvent, received_us: int) -> None:
         self._counters["trades"] += 1
-        time_us, source = self._time(event.time_ms, event.sending_ms, received_us)
-        self._row(
-            schema.TradeRow(
-                time_us,
-                source,
-                event.ticker,
-                event.trade_id,
-                event.yes_price_cc,
-                event.count_cx,
-                event.taker_side,
-                event.is_block,
-            )
-        )
+        time = self._times.of(event.time_ms, event.sending_ms, received_us)
+        self._out.rows.append(trade_row(time, event))
         market = self.markets.get(event.ticker)
         if market is None:
             return
         market.last_yes_price_cc = event.yes_price_cc
         market.told_seq = NEVER_TOLD
-        trade = schema.BookTrade(event.trade_id, time_us, event.yes_price_cc, event.count_cx, event.taker_side)
-        self._say(market, trade)
+        trade = schema.BookTrade(event.trade_id, time[0], event.yes_price_cc, event.count_cx, event.taker_side)
+        self._out.say(market, trade)
 
     def _lifecycle(self, event: events.LifecycleEvent, received_us: int) -> None:
         self._counters["lifecycle"] += 1
-        time_us, source = self._time(None, event.sending_ms, received_us)
-        self._row(schema.LifecycleRow(time_us, source, event.ticker, event.event_type, event.body))
+        time = self._times.of(None, event.sending_ms, received_us)
+        self._out.rows.append(lifecycle_row(time, event))
         market = self.markets.get(event.ticker)
         if market is not None and event.event_type in STATUS_WORDS:
             market.status = event.event_type
             market.told_seq = NEVER_TOLD
-            self._say(market, schema.BookStatus(time_us, True, event.event_type))
+            self._out.say(market, schema.BookStatus(time[0], True, event.event_type))
 
     # ---- what makes a book invalid ------------------------------------------------------------------------------
 
@@ -444,14 +347,14 @@ class Books:
         self._gap_row(reason, event.sid, event.expected, event.received, received_us)
         if not is_book:
             return  # lost prints cannot be asked for again: the gap row is all there is
-        self._feed_changed = True
+        self._out.is_feed_changed = True
         for ticker in event.markets:
             market = self.market(ticker)
             self._distrust(market)  # readers learn it from the feed's new generation
             self._asking.want(market, received_us)
 
     def _removed(self, event: events.Removed, received_us: int) -> None:
-        self._feed_changed = True
+        self._out.is_feed_changed = True
         is_book = event.channel == channels.BOOK
         if event.reason:
             self._counters["subscriptions_lost"] += 1
@@ -468,7 +371,7 @@ class Books:
 
     def _confirmed(self, event: events.Confirmed, received_us: int) -> None:
         """A subscription holds exactly these markets now: the others of it are over."""
-        self._feed_changed = True
+        self._out.is_feed_changed = True
         for ticker in ("", *event.markets):
             self.refusals.pop((event.channel, ticker), None)
         if event.channel != channels.BOOK:
@@ -478,7 +381,7 @@ class Books:
             if market.sid:  # else it never had a book
                 self._market_gap(market, "unsubscribed", received_us)
             self._invalidate(market, "unsubscribed", received_us, resync=False)
-            self._gone.add(ticker)
+            self._out.gone.add(ticker)
 
     def _is_over(self, market: MarketBook, sid: int) -> bool:
         """Whether a market that `sid` does not hold is held by nobody; a leased one without a book yet will be."""
@@ -506,8 +409,8 @@ class Books:
 
     def _malformed(self, event: events.Malformed, received_us: int) -> None:
         self._counters["malformed"] += 1
-        time_us, source = self._time(None, None, received_us)
-        self._row(schema.MalformedRow(time_us, source, event.ticker, event.reason, event.frame))
+        time_us, source = self._times.of(None, None, received_us)
+        self._out.rows.append(schema.MalformedRow(time_us, source, event.ticker, event.reason, event.frame))
         if self._holds(event.ticker):
             self._invalidate(self.market(event.ticker), f"malformed frame: {event.reason}", received_us, resync=True)
 
@@ -551,7 +454,7 @@ class Books:
     def disconnected(self, reason: str, now_us: int) -> None:
         """Every book is invalid: its connection is gone."""
         self._gap_row(reason, 0, 0, 0, now_us)
-        self._feed_changed = True
+        self._out.is_feed_changed = True
         for market in self.markets.values():
             self._distrust(market)
 
@@ -560,28 +463,28 @@ class Books:
         self._gap_row(reason, 0, 0, 0, since_us)
         for market in self.markets.values():
             if market.is_valid:
-                self._row(market.tape_snapshot(now_us))
+                self._out.rows.append(market.tape_snapshot(now_us))
                 market.owe_snapshot(0)
         self.tell_anew(reason, now_us)
 
     def tell_anew(self, reason: str, now_us: int) -> None:
         """Tell every state and every leased book as if nobody knew of them."""
-        self._feed_changed = True
+        self._out.is_feed_changed = True
         for market in self.markets.values():
             market.told_seq = NEVER_TOLD
             if market.events is None:
                 continue
-            self._leased.add(market.ticker)
+            self._out.leased.add(market.ticker)
             # First of all the end of what readers have: what came next may not have reached them.
             happened, market.events = market.events, []
-            self._say(market, schema.BookStatus(now_us, False, reason))
+            self._out.say(market, schema.BookStatus(now_us, False, reason))
             market.events += happened
             if market.is_valid:
-                self._stream_whole(market, now_us)
+                self._out.say_whole(market, now_us)
 
     def _invalidate(self, market: MarketBook, reason: str, now_us: int, *, resync: bool) -> None:
         self._distrust(market)
-        self._say(market, schema.BookStatus(now_us, False, reason))
+        self._out.say(market, schema.BookStatus(now_us, False, reason))
         if not resync:
             self._asking.leave(market)
             return
@@ -608,8 +511,8 @@ class Books:
     def _gap_row(
         self, reason: str, sid: int, expected: int, received: int, received_us: int, *, ticker: str = ""
     ) -> None:
-        time_us, source = self._time(None, None, received_us)
-        self._row(schema.GapRow(time_us, source, ticker, reason, sid, expected, received))
+        time_us, source = self._times.of(None, None, received_us)
+        self._out.rows.append(schema.GapRow(time_us, source, ticker, reason, sid, expected, received))
 
     # ---- book streams -------------------------------------------------------------------------------------------
 
@@ -620,27 +523,19 @@ class Books:
             return
         if is_leased:
             market.lease(is_leased=True)
-            self._leased.add(ticker)
+            self._out.leased.add(ticker)
             if market.is_valid:
-                self._stream_whole(market, now_us)
+                self._out.say_whole(market, now_us)
             return
         # A newcomer walks back to the last snapshot: it must also find that the stream ended there.
-        self._say(market, schema.BookStatus(now_us, False, "no longer leased"))
-        self._last_words[ticker] = self._last_words.get(ticker, []) + (market.events or [])
-        market.lease(is_leased=False)
-
-    def _stream_whole(self, market: MarketBook, now_us: int) -> None:
-        """Put the whole book on its stream, so that a newcomer need not walk back far."""
-        if market.is_leased:
-            self._say(market, market.stream_snapshot(self.conn))
-            market.streamed, market.streamed_us = -len(market.events or ()), now_us
+        self._out.say_last(market, schema.BookStatus(now_us, False, "no longer leased"))
 
     def _repeat_aged(self, now_us: int) -> None:
         """Repeat the whole book on streams where something happened since a snapshot that is some seconds old."""
         for market in self.markets.values():
             has_news = market.streamed + len(market.events or ()) > 0
             if has_news and market.is_valid and now_us - market.streamed_us >= schema.BOOK_SNAPSHOT_S * 1_000_000:
-                self._stream_whole(market, now_us)
+                self._out.say_whole(market, now_us)
 
 
 def _decoded(turn: Sequence[bytes]) -> list[Any]:
@@ -660,9 +555,3 @@ def _decoded_one(data: bytes) -> Any:
         return decode_frame(data)
     except DAMAGE:
         return DAMAGED
-
-
-def _digest(figures: tuple[int | None, ...]) -> int:
-    """Return 63 bits over a ticker's figures: its key beside time, market and connection."""
-    digest = hashlib.blake2b(repr(figures).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1

@@ -22,7 +22,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from feed import schema
-from feed.books import Taken
+from feed.outbox import Taken
 from kalshimm.runtime.resp import Pipe, pack
 
 logger = logging.getLogger(__name__)

@@ -10,8 +10,8 @@ import pytest
 import redis
 
 from feed import publisher, schema
-from feed.books import Taken
 from feed.marketbook import MarketBook
+from feed.outbox import Taken
 from feed.publisher import ROWS_AN_ENTRY, Publisher, tape_commands
 
 CONN = 7

@@ -4,9 +4,10 @@ import json
 from typing import Any
 
 from feed import schema
-from feed.books import Books, Taken
+from feed.books import Books
 from feed.kalshi.channels import BOOK as BOOK_CHANNEL
 from feed.kalshi.session import Session
+from feed.outbox import Taken
 from markets.core.tape import CROSSED_FOR_US, OTHERS
 
 NOW = 1_795_337_400_000_000
