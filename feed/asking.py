@@ -53,9 +53,17 @@ class Asking:
         again = sorted(subscription.markets.intersection(singly))
         return [(subscription.sid, tickers) for tickers in (first, *([ticker] for ticker in again)) if tickers]
 
-    @staticmethod
-    def _ask(market: MarketBook, now_us: int, queue: list[str]) -> None:
+    def begin_anew(self, now_us: int) -> None:
+        """Begin every pause again."""
+        for market in self._waiting.values():
+            self._pause(market, now_us)
+
+    def _ask(self, market: MarketBook, now_us: int, queue: list[str]) -> None:
         queue.append(market.ticker)
         market.asked += 1
+        self._pause(market, now_us)
+
+    @staticmethod
+    def _pause(market: MarketBook, now_us: int) -> None:
         pause_s = delay_s(market.asked, first_s=ASK_AGAIN_FIRST_S, most_s=ASK_AGAIN_MOST_S, jitter=0.0)
         market.ask_again_us = now_us + int(pause_s * 1_000_000)

@@ -447,6 +447,14 @@ class Books:
         self._asking.tick(now_us)
         self._repeat_aged(now_us)
 
+    def clock_set(self, now_us: int) -> None:
+        """Begin every age anew: the receiver's wall clock was set to `now_us`, and no difference to before is one."""
+        for market in self.markets.values():
+            market.valid_since_us = market.streamed_us = now_us
+        for market in self._crossed.values():
+            market.crossed_since_us = now_us
+        self._asking.begin_anew(now_us)
+
     def began(self, now_us: int) -> None:
         """Note that this connection's history begins here: whatever came before it is another's, or missing."""
         self._gap_row(tape.CONNECTION_BEGAN, 0, 0, 0, now_us)

@@ -30,7 +30,7 @@ from feed.publisher import GONE_STREAM_S, Publisher
 from feed.relay import RELAY_EVERY_S, Relay
 from kalshimm.runtime import logs, streams
 from kalshimm.runtime.backoff import delay_s
-from kalshimm.runtime.clock import Clock
+from kalshimm.runtime.clock import Clock, StepWatch
 from kalshimm.runtime.heartbeat import BEAT_EVERY_S, Pulse
 from kalshimm.runtime.worker import every, wait_or_stop
 
@@ -63,7 +63,7 @@ class Gateway:
         adapter: str = "picows",
         waits: Waits | None = None,
     ) -> None:
-        self._environment, self._clock = environment, clock
+        self._environment, self._clock, self._steps = environment, clock, StepWatch(clock)
         self._redis = streams.connect(redis_url)
         self._publisher = Publisher(redis_url, on_sent=self._flush)
         self._relay = Relay(self._redis, layer)
@@ -338,7 +338,12 @@ class Gateway:
 
     async def _tick(self) -> None:
         """Judge crossed books by the clock, and show readers that we live."""
+        step_s = self._steps.take_step_s()
+        if step_s:
+            logger.warning("the wall clock was set by %+.1f s", step_s, extra={"action": "clock_set", "step_s": step_s})
         if self._books is not None:
+            if step_s:
+                self._books.clock_set(self._clock.wall_us())
             self._books.tick(self._clock.wall_us())
             self._judge_lag(self._books.last_lag_ms)
             for ticker in self._books.take_paused():

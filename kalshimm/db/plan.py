@@ -33,6 +33,13 @@ class HistoryTable(msgspec.Struct, frozen=True):
     order_by: str
 
 
+class OrdinaryTable(msgspec.Struct, frozen=True):
+    """A table with single keys whose rows have a time: not parted by it, and old rows are deleted on every server."""
+
+    name: str
+    kept: str
+
+
 class Aggregate(msgspec.Struct, frozen=True):
     """A view over one table: a row for each thing and `width` of time, columns as the SELECT names them.
 
@@ -71,6 +78,8 @@ HISTORY = (
     HistoryTable("ops_service_log", "service_log", "role", "time, entry_id"),
     HistoryTable("ops_beat", "beat", "role, name", "time"),
 )
+
+ORDINARY = (OrdinaryTable("feed_feedgap", "gap"), OrdinaryTable("feed_malformedframe", "malformed"))
 
 # Block trades are agreed off the book: they count as volume, their price is no candle's.
 CANDLES = """
@@ -138,6 +147,8 @@ RETENTION_DAYS = {
     "book_snapshot": 14,
     "ticker": 30,
     "trade": 365,
+    "gap": 365,
+    "malformed": 90,
     "decision": 90,
     "rate_sample": 365,
     "reward_minute": 0,

@@ -1,7 +1,7 @@
-"""Retention where the database has no policies of its own: on plain PostgreSQL.
+"""Retention where the database has no policies of its own: on plain PostgreSQL, and for ordinary tables everywhere.
 
-There every row older than its retention is deleted. TimescaleDB drops whole chunks, once all of their time is that
-old: it keeps some rows for up to a chunk's width longer.
+There every row older than its retention is deleted. TimescaleDB drops whole chunks of its hypertables, once all of
+their time is that old: it keeps some rows for up to a chunk's width longer.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg import sql
 
-from kalshimm.db.plan import HISTORY, HistoryTable
+from kalshimm.db.plan import HISTORY, ORDINARY, HistoryTable, OrdinaryTable
 from kalshimm.db.storage import timescale_version
 
 logger = logging.getLogger(__name__)
@@ -39,12 +39,11 @@ def delete_old_rows(
 ) -> dict[str, int]:
     """Delete what is older than its retention, in small transactions; return how many rows went, by table.
 
-    Does nothing on TimescaleDB, whose own policies do it. Running twice at once or being cut short does no harm.
+    On TimescaleDB its own policies see to the hypertables. Running twice at once or being cut short does no harm.
     """
-    if timescale_version(connection) is not None:
-        return {}
+    on_timescale = timescale_version(connection) is not None
     gone: dict[str, int] = {}
-    for table in HISTORY:
+    for table in ORDINARY if on_timescale else (*HISTORY, *ORDINARY):
         days = retention_days[table.kept]
         if days:
             gone[table.name] = _delete(connection, table, now - timedelta(days=days), rows_a_delete)
@@ -54,7 +53,7 @@ def delete_old_rows(
     return gone
 
 
-def _delete(connection: BaseDatabaseWrapper, table: HistoryTable, before: datetime, most: int) -> int:
+def _delete(connection: BaseDatabaseWrapper, table: HistoryTable | OrdinaryTable, before: datetime, most: int) -> int:
     statement = sql.SQL(DELETE_BATCH).format(table=sql.Identifier(table.name))
     since: datetime | str = BEGINNING
     deleted = 0

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
+STEP_S = 0.1  # between two looks: no slewed clock drifts so far, no pause between its two readings is so long
+
 
 class Clock(Protocol):
     """Wall time for stamps and signatures, monotonic time for ages and timeouts."""
@@ -28,6 +30,23 @@ class SystemClock:
         return time.monotonic()
 
 
+class StepWatch:
+    """Notices when a clock's wall time was set, against its time that never steps. Not for threads."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._offset_s = self._offset()
+
+    def take_step_s(self) -> float:
+        """Return by how many seconds the wall clock was set since the last time; 0 while it only drifts."""
+        before_s, self._offset_s = self._offset_s, self._offset()
+        step_s = self._offset_s - before_s
+        return step_s if abs(step_s) >= STEP_S else 0.0
+
+    def _offset(self) -> float:
+        return self._clock.wall_us() / 1_000_000 - self._clock.monotonic()
+
+
 class ManualClock:
     """A clock that moves only when told to: for tests and for recorded time."""
 
@@ -40,6 +59,10 @@ class ManualClock:
 
     def monotonic(self) -> float:
         return self._monotonic_us / 1_000_000
+
+    def set_wall_us(self, microseconds: int) -> None:
+        """Set the wall clock, as an operator or a time service does."""
+        self._wall_us = microseconds
 
     def advance_us(self, microseconds: int) -> None:
         self._wall_us += microseconds

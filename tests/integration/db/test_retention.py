@@ -9,8 +9,9 @@ import pytest
 from django.db import connection
 from pytest_django.fixtures import Settings
 
+from feed.models import FeedGap, MalformedFrame
 from kalshimm.celery import app
-from kalshimm.db.plan import HISTORY, RETENTION_DAYS
+from kalshimm.db.plan import HISTORY, ORDINARY, RETENTION_DAYS
 from kalshimm.db.retention import delete_old_rows
 from kalshimm.ops.models import BeatRow, ServiceLog
 from kalshimm.ops.tasks import delete_old_history
@@ -46,8 +47,18 @@ def test_batches_end_where_the_next_begin_also_among_rows_of_one_moment() -> Non
 def test_every_table_of_the_settings_is_looked_at_but_those_kept_for_ever() -> None:
     kept_for_ever = {table.name for table in HISTORY if not RETENTION_DAYS[table.kept]}
     gone = delete_old_rows(connection, NOW, RETENTION_DAYS)
-    assert gone.keys() == {table.name for table in HISTORY} - kept_for_ever
+    assert gone.keys() == {table.name for table in (*HISTORY, *ORDINARY)} - kept_for_ever
     assert kept_for_ever == {"traders_rewardminute"}
+
+
+@pytest.mark.django_db
+def test_what_is_missing_is_known_as_long_as_trades_and_broken_frames_for_some_months() -> None:
+    for days in (80, 100, 360, 370):
+        FeedGap.objects.create(time=NOW - days * DAY, reason=str(days))
+        MalformedFrame.objects.create(time=NOW - days * DAY, reason=str(days), frame=b"{", digest=days)
+    delete_old_rows(connection, NOW, RETENTION_DAYS)
+    assert set(FeedGap.objects.values_list("reason", flat=True)) == {"80", "100", "360"}
+    assert set(MalformedFrame.objects.values_list("reason", flat=True)) == {"80"}
 
 
 @pytest.mark.django_db

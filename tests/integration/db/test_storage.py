@@ -18,6 +18,7 @@ from django.db import connection
 from pytest_django.fixtures import Settings
 from storedrows import DAY, a_row, a_sample, deltas, insert, now
 
+from feed.models import FeedGap
 from kalshimm.db import plan, storage
 from kalshimm.db.jobs import failed_jobs
 from kalshimm.db.retention import delete_old_rows
@@ -33,7 +34,7 @@ Manage = Callable[..., subprocess.CompletedProcess[str]]
 
 def test_the_plan_names_every_history_table_and_every_retention() -> None:
     assert {table.name for table in plan.HISTORY} == set(chunk_widths())
-    assert {one.kept for one in (*plan.HISTORY, *plan.AGGREGATES)} == set(plan.RETENTION_DAYS)
+    assert {one.kept for one in (*plan.HISTORY, *plan.ORDINARY, *plan.AGGREGATES)} == set(plan.RETENTION_DAYS)
 
 
 def test_a_second_run_changes_nothing_and_says_so(server: Server) -> None:
@@ -186,7 +187,9 @@ def test_a_retention_of_0_keeps_for_ever(server: Server, settings: Settings) -> 
 def test_on_timescaledb_nothing_is_deleted_row_by_row(migrated_timescale: Server) -> None:
     server, trader = migrated_timescale, migrated_timescale.a_market()
     insert(server, [a_sample(trader, now() - 3_000 * DAY)])
-    assert delete_old_rows(server.connection, now(), plan.RETENTION_DAYS) == {}
+    FeedGap.objects.using(server.alias).create(time=now() - 3_000 * DAY, reason="long ago")
+    gone = delete_old_rows(server.connection, now(), plan.RETENTION_DAYS)
+    assert gone == {"feed_feedgap": 1, "feed_malformedframe": 0}  # ordinary tables, for which no policy sees
     assert RateSample.objects.using(server.alias).filter(trader=trader).count() == 1
 
 

@@ -253,6 +253,32 @@ def test_B13_a_snapshot_that_never_comes_is_asked_for_with_growing_pauses() -> N
     assert asked[2][1] == [(1, ["M-1"]), (1, ["M-2"])], "then singly: one may spoil the other"
 
 
+def test_E2_a_wall_clock_that_is_set_back_delays_neither_resync_nor_judgement() -> None:
+    books = a_feed("M-1", "M-2")
+    books.market("M-2").valid_since_us = NOW - 60_000_000
+    delta(books, 3, price_dollars="oops")
+    delta(books, 4, market_ticker="M-2", price_dollars="0.4500")
+    assert books.take().snapshots_wanted == [(1, ["M-1"])]
+    back_us = NOW - 3_600_000_000
+    books.clock_set(back_us)
+    books.tick(back_us + CROSSED_FOR_US)
+    assert books.counters["crossed_books"] == 1
+    books.tick(back_us + 600_000)
+    assert "M-1" in books.take().snapshots_wanted[0][1]
+
+
+def test_E2_a_wall_clock_that_is_set_forward_asks_for_nothing_sooner() -> None:
+    books = a_feed("M-1", "M-2")
+    delta(books, 3, price_dollars="oops")
+    delta(books, 4, market_ticker="M-2", price_dollars="0.4500")
+    books.take()
+    forward_us = NOW + 3_600_000_000
+    books.clock_set(forward_us)
+    books.tick(forward_us + CROSSED_FOR_US - 1)
+    assert books.counters["crossed_books"] == 0
+    assert books.take().snapshots_wanted == []
+
+
 def test_B8_a_book_that_keeps_breaking_is_not_asked_for_without_end() -> None:
     books = a_feed()
     asked = 0
