@@ -22,6 +22,7 @@ class Asking:
     def want(self, market: MarketBook, now_us: int) -> None:
         """Ask for a snapshot: at once for a book that was good for a while, else when its pause is over."""
         was_good = market.valid_since_us and now_us - market.valid_since_us >= GOOD_FOR_US
+        market.valid_since_us = 0  # until it is good again: only once is it asked for at once
         if was_good or not market.asked:
             market.asked = 0
             self._ask(market, now_us, self._together)
@@ -53,17 +54,9 @@ class Asking:
         again = sorted(subscription.markets.intersection(singly))
         return [(subscription.sid, tickers) for tickers in (first, *([ticker] for ticker in again)) if tickers]
 
-    def begin_anew(self, now_us: int) -> None:
-        """Begin every pause again."""
-        for market in self._waiting.values():
-            self._pause(market, now_us)
-
-    def _ask(self, market: MarketBook, now_us: int, queue: list[str]) -> None:
+    @staticmethod
+    def _ask(market: MarketBook, now_us: int, queue: list[str]) -> None:
         queue.append(market.ticker)
         market.asked += 1
-        self._pause(market, now_us)
-
-    @staticmethod
-    def _pause(market: MarketBook, now_us: int) -> None:
         pause_s = delay_s(market.asked, first_s=ASK_AGAIN_FIRST_S, most_s=ASK_AGAIN_MOST_S, jitter=0.0)
         market.ask_again_us = now_us + int(pause_s * 1_000_000)

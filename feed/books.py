@@ -72,6 +72,13 @@ class Books:
         self._asking = Asking()
         self._out = Outbox(conn)
 
+    def wall_ahead(self, ahead_us: int) -> None:
+        """Note by how much the wall clock is ahead of the clock that all times given to us are of.
+
+        That one measures ages, so nobody may set it (E2); rows without an exchange time get the wall's.
+        """
+        self._times.ahead_us = ahead_us
+
     def take(self) -> Taken:
         """Return what has gathered, and begin anew."""
         return self._out.take(self._asking.take(self._followed()) if self._asking.is_due else [])
@@ -109,7 +116,7 @@ class Books:
     # ---- frames -------------------------------------------------------------------------------------------------
 
     def receive(self, data: bytes, received_us: int) -> None:
-        """Take in one text frame. `received_us` is when it came, by the receiver's wall clock."""
+        """Take in one text frame. `received_us` is when it came, by the receiver's clock (see `wall_ahead`)."""
         self.receive_turn((data,), received_us)
 
     def receive_turn(self, turn: Sequence[bytes], received_us: int) -> None:
@@ -195,7 +202,7 @@ class Books:
         if followed is not None and followed.seq is not None and followed.seq < due - 1:
             self._deltas_followed += due - 1 - followed.seq
             followed.seq = due - 1
-            self._times.last_us, self._times.last_received_us = time_us, received_us
+            self._times.note(time_us, received_us)
 
     def _keep_rebuildable(self, market: MarketBook, time_us: int) -> None:
         """Before a delta at `time_us`: put the book on the tape if the deltas since its last snapshot span a minute."""
@@ -447,14 +454,6 @@ class Books:
         self._asking.tick(now_us)
         self._repeat_aged(now_us)
 
-    def clock_set(self, now_us: int) -> None:
-        """Begin every age anew: the receiver's wall clock was set to `now_us`, and no difference to before is one."""
-        for market in self.markets.values():
-            market.valid_since_us = market.streamed_us = now_us
-        for market in self._crossed.values():
-            market.crossed_since_us = now_us
-        self._asking.begin_anew(now_us)
-
     def began(self, now_us: int) -> None:
         """Note that this connection's history begins here: whatever came before it is another's, or missing."""
         self._gap_row(tape.CONNECTION_BEGAN, 0, 0, 0, now_us)
@@ -471,7 +470,7 @@ class Books:
         self._gap_row(reason, 0, 0, 0, since_us)
         for market in self.markets.values():
             if market.is_valid:
-                self._out.rows.append(market.tape_snapshot(now_us))
+                self._out.rows.append(market.tape_snapshot(self._times.wall_us(now_us)))
                 market.owe_snapshot(0)
         self.tell_anew(reason, now_us)
 
@@ -485,14 +484,14 @@ class Books:
             self._out.leased.add(market.ticker)
             # First of all the end of what readers have: what came next may not have reached them.
             happened, market.events = market.events, []
-            self._out.say(market, schema.BookStatus(now_us, False, reason))
+            self._out.say(market, schema.BookStatus(self._times.wall_us(now_us), False, reason))
             market.events += happened
             if market.is_valid:
                 self._out.say_whole(market, now_us)
 
     def _invalidate(self, market: MarketBook, reason: str, now_us: int, *, resync: bool) -> None:
         self._distrust(market)
-        self._out.say(market, schema.BookStatus(now_us, False, reason))
+        self._out.say(market, schema.BookStatus(self._times.wall_us(now_us), False, reason))
         if not resync:
             self._asking.leave(market)
             return
@@ -536,7 +535,7 @@ class Books:
                 self._out.say_whole(market, now_us)
             return
         # A newcomer walks back to the last snapshot: it must also find that the stream ended there.
-        self._out.say_last(market, schema.BookStatus(now_us, False, "no longer leased"))
+        self._out.say_last(market, schema.BookStatus(self._times.wall_us(now_us), False, "no longer leased"))
 
     def _repeat_aged(self, now_us: int) -> None:
         """Repeat the whole book on streams where something happened since a snapshot that is some seconds old."""

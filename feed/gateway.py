@@ -30,7 +30,7 @@ from feed.publisher import GONE_STREAM_S, Publisher
 from feed.relay import RELAY_EVERY_S, Relay
 from kalshimm.runtime import logs, streams
 from kalshimm.runtime.backoff import delay_s
-from kalshimm.runtime.clock import Clock, StepWatch
+from kalshimm.runtime.clock import Clock, SteadyClock
 from kalshimm.runtime.heartbeat import BEAT_EVERY_S, Pulse
 from kalshimm.runtime.worker import every, wait_or_stop
 
@@ -40,6 +40,7 @@ RETRY_REDIS_S = 0.25
 SLOW_SEND_S = 0.5  # a write to Redis that took longer is told: readers distrust books at three times that
 REFUSED_FIRST_S = 2.0
 REFUSED_MOST_S = 300.0
+CLOCK_SET_US = 5_000_000  # between two looks; leases are a minute long
 ANSWER_TICKS = 40  # of 250 ms: a command unanswered for longer has lost its answer
 
 
@@ -63,7 +64,7 @@ class Gateway:
         adapter: str = "picows",
         waits: Waits | None = None,
     ) -> None:
-        self._environment, self._clock, self._steps = environment, clock, StepWatch(clock)
+        self._environment, self._clock, self._steady = environment, clock, SteadyClock(clock)
         self._redis = streams.connect(redis_url)
         self._publisher = Publisher(redis_url, on_sent=self._flush)
         self._relay = Relay(self._redis, layer)
@@ -82,6 +83,7 @@ class Gateway:
         self._state, self._reason = "connecting", ""
         self._generation = ""
         self._interest_kept_until_s = 0.0
+        self._wall_ahead_us = 0
         self._away: set[str] = set()  # what Redis does not do for us now
         self._is_late = False
 
@@ -121,19 +123,21 @@ class Gateway:
         self._is_swept = False
         logger.info("the feed's connection is %d", conn, extra={"action": "feed_connected", "conn": conn})
         # Whatever ended before, and however, the history between then and now is missing.
-        self._books.began(self._clock.wall_us())
+        self._books.wall_ahead(self._steady.wall_ahead_us())
+        self._books.began(self._steady.now_us())
         self._subscribe()
         self._flush()
         return self._receive
 
     def _receive(self, turn: list[bytes], received_us: int) -> None:
+        del received_us  # a wall time, and somebody may set the wall clock
         assert self._books is not None, "frames come only from an open link"
-        self._books.receive_turn(turn, received_us)
+        self._books.receive_turn(turn, self._steady.now_us())
         self._flush()
 
     def link_closed(self, reason: str) -> None:
         if self._books is not None and self._state == "connected":
-            self._books.disconnected(reason, self._clock.wall_us())
+            self._books.disconnected(reason, self._steady.now_us())
             self._pulse.count("disconnects")
         self._state, self._reason = "disconnected", reason
         self._gather()  # now: the next connection brings books of its own
@@ -143,6 +147,7 @@ class Gateway:
 
     async def _follow_interest(self) -> None:
         """Read who wants which market, and let the subscriptions follow."""
+        self._look_for_set_clock()
         try:
             await self._look_for_new_store()
             wanted = await self._read_interest()
@@ -162,6 +167,19 @@ class Gateway:
             logger.warning("%s: %s", what, exc, extra={"action": action})
         self._away.add(action)
 
+    def _look_for_set_clock(self) -> None:
+        """Keep what is wanted when the wall clock was set: leases end by it, and none of before means anything."""
+        ahead_us = self._steady.wall_ahead_us()
+        if abs(ahead_us - self._wall_ahead_us) >= CLOCK_SET_US:
+            step_s = (ahead_us - self._wall_ahead_us) / 1_000_000
+            logger.warning("the wall clock was set by %+.0f s", step_s, extra={"action": "clock_set", "step_s": step_s})
+            self._keep_interest()
+        self._wall_ahead_us = ahead_us
+
+    def _keep_interest(self) -> None:
+        """For as long as holders may take to renew their leases an empty list means nothing."""
+        self._interest_kept_until_s = self._clock.monotonic() + schema.INTEREST_LEASE_S
+
     async def _look_for_new_store(self) -> None:
         """Give an emptied store what its readers need: whole books, and the markets that were wanted a moment ago."""
         generation = await streams.generation(self._redis, schema.GENERATION)
@@ -170,9 +188,9 @@ class Gateway:
         self._generation = generation
         logger.error("the store began anew", extra={"action": "store_generation", "alert": "STORE_BEGAN_ANEW"})
         # Holders renew their leases in time; until then an empty list means nothing.
-        self._interest_kept_until_s = self._clock.monotonic() + schema.INTEREST_LEASE_S
+        self._keep_interest()
         if self._books is not None:
-            now_us = self._clock.wall_us()
+            now_us = self._steady.now_us()
             self._books.lost("the store began anew: what it held and nobody had read is lost", now_us, since_us=now_us)
             self._flush()
 
@@ -201,7 +219,7 @@ class Gateway:
         if self._books is None or not self._link.is_open or self._books.session.is_in_doubt:
             return
         books, session = self._books, self._books.session
-        now_us, now = self._clock.wall_us(), self._clock.monotonic()
+        now_us, now = self._steady.now_us(), self._clock.monotonic()
         self._note_refusals(books, now)
         is_without_lifecycle = session.of_channel(channels.LIFECYCLE) is None
         is_refused = self._refused.get((channels.LIFECYCLE, ""), 0.0) > now
@@ -280,7 +298,7 @@ class Gateway:
     def _tell_books(self) -> None:
         """Tell every leased book anew if a write failed: nobody knows what its readers have."""
         if self._books is not None and not self._publisher.are_books_wanted:
-            self._books.tell_anew("Redis was away", self._clock.wall_us())
+            self._books.tell_anew("Redis was away", self._steady.now_us())
             self._publisher.tell_books()
         self._gather()
 
@@ -314,7 +332,7 @@ class Gateway:
         lost, self._publisher.lost = self._publisher.lost, 0
         if self._books is None:
             return
-        now_us = self._clock.wall_us()
+        now_us = self._steady.now_us()
         for_s = asyncio.get_running_loop().time() - self._publisher.lost_since_s
         reason = f"{lost} writes to the streams lost while Redis was away"
         self._books.lost(reason, now_us, since_us=now_us - int(for_s * 1_000_000))
@@ -338,13 +356,9 @@ class Gateway:
 
     async def _tick(self) -> None:
         """Judge crossed books by the clock, and show readers that we live."""
-        step_s = self._steps.take_step_s()
-        if step_s:
-            logger.warning("the wall clock was set by %+.1f s", step_s, extra={"action": "clock_set", "step_s": step_s})
         if self._books is not None:
-            if step_s:
-                self._books.clock_set(self._clock.wall_us())
-            self._books.tick(self._clock.wall_us())
+            self._books.wall_ahead(self._steady.wall_ahead_us())
+            self._books.tick(self._steady.now_us())
             self._judge_lag(self._books.last_lag_ms)
             for ticker in self._books.take_paused():
                 fields = {"action": "book_paused", "alert": "BOOK_PAUSED", "ticker": ticker}

@@ -1,4 +1,4 @@
-"""What the venue said beside books, as the rows that the tape keeps of it. Times are (microseconds, their source)."""
+"""Times of rows, and the rows of what the venue says beside books. A time is (microseconds, its source)."""
 
 from __future__ import annotations
 
@@ -14,29 +14,39 @@ Time = tuple[int, int]
 class RowTimes:
     """When things happened, by the order of design.md section 6: the exchange's time, its sending, our receiving.
 
-    `last_us` is the newest exchange time and `last_received_us` when it came, 0 before the first; in microseconds.
+    Whoever receives measures ages, so it gives times of a clock that nobody sets; `ahead_us` is by how much the wall
+    clock is ahead of that one now. All in microseconds.
     """
 
     def __init__(self) -> None:
-        self.last_us = self.last_received_us = 0
+        self.ahead_us = 0
+        self._last_us = self._last_received_us = 0
 
     def of(self, time_ms: int | None, sending_ms: int | None, received_us: int) -> Time:
         """Return the time of a message that came at `received_us`, 0 where that is unknown."""
         if time_ms is not None:
-            self.last_us = time_ms * 1_000
-            if received_us:
-                self.last_received_us = received_us
-            return self.last_us, TimeSource.EXCHANGE
+            self.note(time_ms * 1_000, received_us)
+            return self._last_us, TimeSource.EXCHANGE
         if sending_ms is not None:
             return sending_ms * 1_000, TimeSource.SENDING
         if received_us:
-            return received_us, TimeSource.RECEIVED
-        return self.last_us, TimeSource.PREVIOUS
+            return self.wall_us(received_us), TimeSource.RECEIVED
+        return self._last_us, TimeSource.PREVIOUS
+
+    def note(self, exchange_us: int, received_us: int) -> None:
+        """Note the time of the newest message, and when it came."""
+        self._last_us = exchange_us
+        if received_us:
+            self._last_received_us = received_us + self.ahead_us
+
+    def wall_us(self, received_us: int) -> int:
+        """Return the wall time of a moment on the receiver's clock."""
+        return received_us + self.ahead_us
 
     @property
     def last_lag_ms(self) -> int | None:
         """Age, when it came, of the newest message with an exchange time; None before the first."""
-        return (self.last_received_us - self.last_us) // 1_000 if self.last_received_us else None
+        return (self._last_received_us - self._last_us) // 1_000 if self._last_received_us else None
 
 
 def ticker_row(time: Time, event: events.TickerEvent) -> schema.TickerRow:

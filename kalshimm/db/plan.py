@@ -2,7 +2,8 @@
 
 The same on every server. TimescaleDB keeps each table in chunks of time, packs chunks older than a day into its
 columnstore, drops chunks older than the retention, and keeps the views computed (continuous aggregates); on plain
-PostgreSQL the views are ordinary ones over the rows that are still kept, and a job deletes the old rows.
+PostgreSQL the views are ordinary ones over the rows that are still kept, and a job deletes the old rows. From ordinary
+tables with a time it does so on every server.
 
 One SELECT serves both, so that both give the same figures; on TimescaleDB a row that comes minutes late counts from the
 next refresh on. Rows of one moment are put in order by what is left of their key, bytewise: any order would do there,
@@ -79,7 +80,8 @@ HISTORY = (
     HistoryTable("ops_beat", "beat", "role, name", "time"),
 )
 
-ORDINARY = (OrdinaryTable("feed_feedgap", "gap"), OrdinaryTable("feed_malformedframe", "malformed"))
+# Gap rows stay for ever: without them nobody knew which of the rest is whole.
+ORDINARY = (OrdinaryTable("feed_malformedframe", "malformed"),)
 
 # Block trades are agreed off the book: they count as volume, their price is no candle's.
 CANDLES = """
@@ -147,7 +149,6 @@ RETENTION_DAYS = {
     "book_snapshot": 14,
     "ticker": 30,
     "trade": 365,
-    "gap": 365,
     "malformed": 90,
     "decision": 90,
     "rate_sample": 365,

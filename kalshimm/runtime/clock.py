@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
-STEP_S = 0.1  # between two looks: no slewed clock drifts so far, no pause between its two readings is so long
-
 
 class Clock(Protocol):
     """Wall time for stamps and signatures, monotonic time for ages and timeouts."""
@@ -30,21 +28,25 @@ class SystemClock:
         return time.monotonic()
 
 
-class StepWatch:
-    """Notices when a clock's wall time was set, against its time that never steps. Not for threads."""
+class SteadyClock:
+    """Wall time that nobody sets: as of the clock when this was made, and from then on by its monotonic time.
+
+    For ages of things whose times are also written down: a difference of two of these is one.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._offset_s = self._offset()
+        self._start_us = clock.wall_us() - self._monotonic_us()
 
-    def take_step_s(self) -> float:
-        """Return by how many seconds the wall clock was set since the last time; 0 while it only drifts."""
-        before_s, self._offset_s = self._offset_s, self._offset()
-        step_s = self._offset_s - before_s
-        return step_s if abs(step_s) >= STEP_S else 0.0
+    def now_us(self) -> int:
+        return self._start_us + self._monotonic_us()
 
-    def _offset(self) -> float:
-        return self._clock.wall_us() / 1_000_000 - self._clock.monotonic()
+    def wall_ahead_us(self) -> int:
+        """Return by how much the wall clock is ahead now: it was set meanwhile, or drifts."""
+        return self._clock.wall_us() - self.now_us()
+
+    def _monotonic_us(self) -> int:
+        return int(self._clock.monotonic() * 1_000_000)
 
 
 class ManualClock:

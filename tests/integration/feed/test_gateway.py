@@ -128,11 +128,20 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+class WallClock(SystemClock):
+    """The machine's clocks, of which the wall's can be set."""
+
+    ahead_us = 0
+
+    def wall_us(self) -> int:
+        return super().wall_us() + self.ahead_us
+
+
 class Stage:
     """A running gateway, its venue and its store."""
 
-    def __init__(self, venue: Venue, client: redis.Redis, gateway: Gateway) -> None:
-        self.venue, self.redis, self.gateway = venue, client, gateway
+    def __init__(self, venue: Venue, client: redis.Redis, gateway: Gateway, clock: WallClock) -> None:
+        self.venue, self.redis, self.gateway, self.clock = venue, client, gateway, clock
 
     def want(self, ticker: str, holder: str = "trader:1", *, for_s: float = 30.0) -> None:
         self.redis.zadd(schema.INTEREST, {schema.interest_member(ticker, holder): time.time() + for_s})
@@ -175,17 +184,18 @@ async def stage(request: pytest.FixtureRequest, redis_client: redis.Redis, redis
     venue = Venue()
     server = await serve(venue.serve, "127.0.0.1", 0)
     address = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/trade-api/ws/v2"
+    clock = WallClock()
     gateway = Gateway(
         environment=Environment("local", "http://127.0.0.1:1/trade-api/v2", address),
         signer=None,
         redis_url=redis_url,
-        clock=SystemClock(),
+        clock=clock,
         layer=get_channel_layer(),
         adapter=request.param,
     )
     stop = asyncio.Event()
     running = asyncio.create_task(gateway.run(stop))
-    yield Stage(venue, redis_client, gateway)
+    yield Stage(venue, redis_client, gateway, clock)
     stop.set()
     await asyncio.wait_for(running, DEADLINE_S)
     server.close()
@@ -203,6 +213,32 @@ async def test_a_wanted_market_gets_its_book_stream(stage: Stage) -> None:
     assert (feed.conn, feed.state) == (snapshot.conn, "connected")
     assert feed.generations == {snapshot.sid: snapshot.generation}
     assert [type(row).__name__ for row in stage.tape()] == ["GapRow", "SnapshotRow", "DeltaRow"]
+
+
+async def test_E2_a_wall_clock_set_an_hour_ahead_unsubscribes_nothing(stage: Stage) -> None:
+    """Every lease has ended by it, until its holder renews it."""
+    stage.want("M-1")
+    await stage.valid("M-1")
+    stage.clock.ahead_us = 3_600_000_000
+    gone = schema.interest_member("M-1", "trader:1")
+    await stage.until(lambda: stage.redis.zscore(schema.INTEREST, gone) is None, "the lease counts as over")
+    await stage.venue.delta("M-1", skip=1)
+    await stage.venue.snapshot(stage.venue.sid("orderbook_delta"), "M-1")
+    await stage.valid("M-1")
+    assert not stage.venue.asked("delete_markets")
+
+
+async def test_E2_B12_a_wall_clock_set_an_hour_back_delays_no_judgement(stage: Stage) -> None:
+    stage.want("M-1")
+    await stage.valid("M-1")
+    await stage.venue.delta("M-1", price_dollars="0.4500")
+    stage.clock.ahead_us = -3_600_000_000
+    asked = await stage.until(lambda: stage.venue.asked("get_snapshot"), "a crossed book is asked for")
+    assert asked[0]["market_tickers"] == ["M-1"]
+    told = await stage.until(
+        lambda: [row for row in stage.tape() if isinstance(row, schema.GapRow) and row.ticker], "gap"
+    )
+    assert told[0].time_us < (now_ms() - 3_000_000) * 1_000, "rows follow the wall clock"
 
 
 async def test_a_quiet_markets_book_of_a_second_ago_is_believed_while_gateway_and_writer_live(

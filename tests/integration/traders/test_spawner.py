@@ -180,6 +180,24 @@ def test_a_child_that_ends_before_it_begins_is_told_as_such(workers: Workers) ->
     assert "start.json is missing" in (trader_folder(workers.home, 1) / "log").read_text()
 
 
+def test_the_socket_has_its_name_only_once_somebody_listens(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever saw it before, as where a killed spawner's lay, would be refused."""
+    path = spawner.socket_path(workers.home)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    named: list[bool] = []
+    listen = socket.socket.listen
+
+    def look_and_listen(listener: socket.socket, backlog: int) -> None:
+        named.append(path.is_socket())
+        listen(listener, backlog)
+
+    monkeypatch.setattr(socket.socket, "listen", look_and_listen)
+    with spawner._listen(path):
+        assert named == [False]
+        assert path.is_socket()
+
+
 def test_a_home_too_deep_for_a_socket_is_refused_in_words(tmp_path: Path) -> None:
     with pytest.raises(spawner.SocketPathTooLong, match="KALSHIMM_HOME"):
         spawner.socket_path(tmp_path / ("x" * 90))

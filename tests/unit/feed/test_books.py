@@ -253,30 +253,29 @@ def test_B13_a_snapshot_that_never_comes_is_asked_for_with_growing_pauses() -> N
     assert asked[2][1] == [(1, ["M-1"]), (1, ["M-2"])], "then singly: one may spoil the other"
 
 
-def test_E2_a_wall_clock_that_is_set_back_delays_neither_resync_nor_judgement() -> None:
+def test_E2_rows_and_lag_follow_a_wall_clock_that_is_set_and_ages_do_not() -> None:
     books = a_feed("M-1", "M-2")
-    books.market("M-2").valid_since_us = NOW - 60_000_000
-    delta(books, 3, price_dollars="oops")
-    delta(books, 4, market_ticker="M-2", price_dollars="0.4500")
-    assert books.take().snapshots_wanted == [(1, ["M-1"])]
-    back_us = NOW - 3_600_000_000
-    books.clock_set(back_us)
-    books.tick(back_us + CROSSED_FOR_US)
-    assert books.counters["crossed_books"] == 1
-    books.tick(back_us + 600_000)
-    assert "M-1" in books.take().snapshots_wanted[0][1]
+    delta(books, 3, ts_ms=NOW // 1_000, price_dollars="0.4500")
+    back_us = -3_600_000_000
+    books.wall_ahead(back_us)
+    books.tick(NOW + CROSSED_FOR_US)
+    taken = books.take()
+    assert taken.snapshots_wanted == [(1, ["M-1"])], "an hour back delays no judgement"
+    gap = rows_of(taken)[-1]
+    assert (gap.time_us, gap.source) == (NOW + CROSSED_FOR_US + back_us, schema.TimeSource.RECEIVED)
+    delta(books, 4, ts_ms=(NOW + back_us) // 1_000 - 40, at_us=NOW, market_ticker="M-2")
+    assert books.last_lag_ms == 40
 
 
-def test_E2_a_wall_clock_that_is_set_forward_asks_for_nothing_sooner() -> None:
-    books = a_feed("M-1", "M-2")
-    delta(books, 3, price_dollars="oops")
-    delta(books, 4, market_ticker="M-2", price_dollars="0.4500")
-    books.take()
-    forward_us = NOW + 3_600_000_000
-    books.clock_set(forward_us)
-    books.tick(forward_us + CROSSED_FOR_US - 1)
-    assert books.counters["crossed_books"] == 0
-    assert books.take().snapshots_wanted == []
+def test_B8_a_book_that_was_good_is_asked_for_at_once_only_once() -> None:
+    """What comes for it spoiled, again and again, is asked for with growing pauses."""
+    books = a_feed()
+    asked = 0
+    for number, millisecond in enumerate(range(60_000, 120_000, 20), start=2):
+        delta(books, number, at_us=NOW + millisecond * 1_000, price_dollars="oops")
+        books.tick(NOW + millisecond * 1_000)
+        asked += len(books.take().snapshots_wanted)
+    assert asked == 7
 
 
 def test_B8_a_book_that_keeps_breaking_is_not_asked_for_without_end() -> None:
