@@ -99,7 +99,7 @@ def moments(rig: Rig, chance: random.Random) -> Iterator[tuple[str, int, Sides]]
 @pytest.mark.timeout(300)
 def test_200_merged_markets_give_the_same_books_three_ways(merged: Rig) -> None:
     tickers = want_all(merged)
-    assert len(tickers) == MARKETS
+    assert len(tickers) >= MARKETS  # one more while one rolls into its successor
     per_s = wait(merged, MESSAGES)
     late_s = max((m.at_us - m.key[3]) / 1e6 for m in merged.truth.messages if m.key is not None and m.key[0] == "delta")
     print(f"{per_s:,.0f} messages a second from the exchange, up to {late_s:.1f} s late")
@@ -119,7 +119,7 @@ def test_200_merged_markets_give_the_same_books_three_ways(merged: Rig) -> None:
     connection = merged.truth.messages[-1].connection
     for ticker, (whole, seq, book) in books.items():
         assert book.levels == merged.truth.books(connection, whole.sid, ticker)[seq], ticker
-    assert len(books) == MARKETS
+    assert len(books) >= MARKETS
     compared = 0
     stored_us = next(m.at_us for m in merged.truth.messages if m.number == until) - SETTLED_US
     for ticker, at_us, sides in moments(merged, random.Random(4)):
