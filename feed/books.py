@@ -332,6 +332,8 @@ class Books:
             return
         market.last_yes_price_cc = event.yes_price_cc
         market.told_seq = NEVER_TOLD
+        if event.is_block:
+            return  # agreed off the book: it met nobody's order there
         trade = schema.BookTrade(event.trade_id, time[0], event.yes_price_cc, event.count_cx, event.taker_side)
         self._out.say(market, trade)
 

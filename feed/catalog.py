@@ -10,6 +10,7 @@ import itertools
 import logging
 from collections.abc import Sequence
 from datetime import datetime
+from decimal import Decimal
 
 import msgspec
 from django.db import transaction
@@ -117,7 +118,7 @@ def store(found: Catalogue, now: datetime) -> Counts:
             category=body.category,
             frequency=body.frequency,
             fee_type=body.fee_type or "",
-            fee_multiplier="" if body.fee_multiplier is None else format(body.fee_multiplier, "f"),
+            fee_multiplier=_written(body.fee_multiplier),
             seen_at=now,
         )
         for body in found.series.values()
@@ -130,6 +131,8 @@ def store(found: Catalogue, now: datetime) -> Counts:
             sub_title=body.sub_title,
             mutually_exclusive=body.mutually_exclusive or False,
             exchange_index=body.exchange_index or 0,
+            fee_type_override=body.fee_type_override or "",
+            fee_multiplier_override=_written(body.fee_multiplier_override),
             seen_at=now,
         )
         for body in found.events.values()
@@ -140,6 +143,11 @@ def store(found: Catalogue, now: datetime) -> Counts:
         for rows in (series, events, markets, programs):
             _upsert(rows)
     return Counts(len(series), len(events), len(markets), len(programs))
+
+
+def _written(number: Decimal | None) -> str:
+    """Return a number as the venue wrote it, "" where it wrote none."""
+    return "" if number is None else format(number, "f")
 
 
 def _market(body: MarketBody, now: datetime) -> Market:
@@ -153,6 +161,7 @@ def _market(body: MarketBody, now: datetime) -> Market:
         close_time=moment(body.close_us),
         exchange_index=body.exchange_index or 0,
         price_ranges=[[band.start_cc, band.end_cc, band.step_cc] for band in body.price_ranges],
+        fee_waived_until=None if body.fee_waiver_expiration_us is None else moment(body.fee_waiver_expiration_us),
         seen_at=now,
     )
 

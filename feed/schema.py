@@ -28,7 +28,7 @@ from typing import Any
 
 import msgspec
 
-VERSION = 1
+VERSION = 2
 
 TAPE = "kmm:tape:0"  # one shard on one machine
 FEED = "kmm:feed"
@@ -315,7 +315,7 @@ class RateSample(msgspec.Struct, frozen=True, array_like=True, tag=5):
 
     Sides are ladders: `yes` our YES bids, `no` our NO bids. Shares of the sides' qualifying scores are billionths,
     floored; `present` are those of the `observed_s` seconds in which we rested and qualified; `ahead` and `buffer` are
-    of our best order; `fills` and `trading_ud` (before fees) are so far.
+    of our best order; `fills` and `trading_ud` (after the fees that are known) are so far.
     """
 
     state: str
@@ -338,7 +338,18 @@ class RateSample(msgspec.Struct, frozen=True, array_like=True, tag=5):
     trading_ud: int | None = None
 
 
-JournalBody = OrderState | FillState | Decision | StateChange | CommandAnswer | RateSample
+class LatchChange(msgspec.Struct, frozen=True, array_like=True, tag=6):
+    """Growth was latched by a limit, or released by `by`; `figures` are what was compared."""
+
+    is_on: bool
+    code: str
+    reason: str
+    figures: dict[str, Any]
+    at_us: int
+    by: str = ""
+
+
+JournalBody = OrderState | FillState | Decision | StateChange | CommandAnswer | RateSample | LatchChange
 
 
 class JournalEntry(msgspec.Struct, frozen=True, array_like=True):
@@ -511,13 +522,17 @@ class AccountEntry(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Control(msgspec.Struct, frozen=True, array_like=True):
-    """A command to one trader. `verb`: pause, resume. Stopping is a signal, so that it needs no store."""
+    """A command to one trader. Stopping is a signal, so that it needs no store.
+
+    `verb` and what `body` holds: pause and resume nothing, market its facts (traders.core.facts) in msgpack.
+    """
 
     version: int
     command_id: str
     verb: str
     issuer: str
     expires_us: int
+    body: bytes = b""
 
 
 class QuoteView(msgspec.Struct, frozen=True, array_like=True):
@@ -536,8 +551,8 @@ class TraderView(msgspec.Struct, frozen=True, array_like=True):
     """What a trader says of itself in its beat's `detail`.
 
     `rate_ud_h` is expected reward in micro-dollars per hour, None while unknown;
-    `trading_ud` is cash from fills plus the position marked at the bad side, before fees (a paper fill's fee is not
-    known); None when that side is empty or the book is not valid.
+    `trading_ud` is cash from fills plus the position marked at the bad side, after the fees that are known; None when
+    that side is empty or the book is not valid. `facts_digest` tells which facts of its market it goes by.
     """
 
     trader: int
@@ -553,6 +568,7 @@ class TraderView(msgspec.Struct, frozen=True, array_like=True):
     yes_ask_cc: int | None
     rate_ud_h: int | None
     trading_ud: int | None
+    facts_digest: int = 0
 
 
 encode = msgspec.msgpack.Encoder().encode

@@ -38,6 +38,9 @@ DATABASE_URL = env.secret("DATABASE_URL") or (_stores.database_url if _stores el
 REDIS_URL = env.redis_url(env.secret("REDIS_URL") or (_stores.redis_url if _stores else "redis://127.0.0.1:6379/0"))
 DATABASES = {"default": env.database(DATABASE_URL or "postgresql://kalshimm@127.0.0.1/kalshimm")}
 
+# Exchange time from a paper trader's decision until it takes effect: order to book, and the feed's own age.
+PAPER_LATENCY_US = 1_000 * env.integer("KALSHIMM_PAPER_LATENCY_MS", 10, minimum=0, maximum=60_000)
+
 # Days that history is kept, by what it is; 0 keeps it for ever. `manage.py storage` carries a change out.
 RETENTION_DAYS: dict[str, int] = {
     name: env.integer(f"KALSHIMM_RETENTION_{name.upper()}_DAYS", days, minimum=0, maximum=plan.RETENTION_MAX_DAYS)

@@ -17,7 +17,7 @@ class TraderForm(forms.ModelForm):  # type: ignore[type-arg]  # takes a paramete
 
     class Meta:
         model = Trader
-        fields = ("name", "market_ticker", "strategy", "desired", "series_rule")
+        fields = ("name", "market_ticker", "strategy", "limits", "desired", "series_rule")
 
     def clean_market_ticker(self) -> str:
         ticker: str = self.cleaned_data["market_ticker"]
@@ -42,7 +42,7 @@ class SeriesRuleForm(forms.ModelForm):  # type: ignore[type-arg]  # as above
 
 @admin.register(StrategySet)
 class StrategySetAdmin(AuditedAdmin):
-    list_display = ("name", "placement", "placement_params")
+    list_display = ("name", "placement", "buffering", "flattens")
     search_fields = ("name",)
 
 

@@ -1,6 +1,6 @@
 """The decision of one trader, the same for every broker, clock and source of events.
 
-    book event → FeedView → MarketView → placement.quotes() → diff against resting → broker
+    book event → FeedView → MarketView → strategies → risk → diff against resting → broker
 
 The engine takes time and events as values and returns what happened as journal bodies; it never waits and never
 sends. Whoever runs it writes the bodies down.
@@ -9,32 +9,42 @@ sends. Whoever runs it writes the bodies down.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 
 from feed.schema import (
     BookEvent,
+    BookTrade,
     Decision,
     FeedState,
     FillState,
     JournalBody,
+    LatchChange,
     OrderState,
     StateChange,
     TraderView,
 )
-from markets.core.grid import PriceGrid
+from markets.core.units import Side
 from traders.brokers.base import Broker, OrderEvent
+from traders.core.commands import PlaceOrder, TakeOrder
+from traders.core.decision import Decided, Rules, decide
 from traders.core.diff import diff
+from traders.core.facts import MarketFacts
+from traders.core.history import History, Print
 from traders.core.inventory import Inventory
-from traders.core.orders import Fill, Order
-from traders.core.registry import Placement
-from traders.core.types import MarketView, Quotes, TraderState
+from traders.core.limits import TEXTS, Latch, RiskState
+from traders.core.orders import Fill, Order, RestingQuote
+from traders.core.riskbook import RiskBook, RiskMemory
+from traders.core.types import Flattening, MarketView, Quotes, TraderState
+from traders.core.why import Why, said, told
 from traders.feedview import FeedView
 
 MID_UPDATE_MAX_S = 0.25  # a book crossed for longer than this is not merely between two messages
 REPEAT_DECISION_S = 60.0
+TOLD_WITHIN_US = 1_000_000  # what happened longer ago has been told, or the feed counts as late
 CLOSED = "market closed"
+
+Reasons = tuple[tuple[str, Side | None], ...]
 
 
 class Now(msgspec.Struct, frozen=True):
@@ -45,33 +55,48 @@ class Now(msgspec.Struct, frozen=True):
 
 
 class Setup(msgspec.Struct, frozen=True):
-    """What one trader is told to do; fixed while it runs."""
+    """What one trader is told to do, and of which market; the facts change while it runs."""
 
     trader: int
     ticker: str
     mode: str
-    placement: Placement
-    params: msgspec.Struct
-    grid: PriceGrid
-    close_time_us: int
+    rules: Rules
+    facts: MarketFacts
 
 
 class Engine:
     """State machine of one trader.
 
     starting ──valid book──► quoting ◄──resume/pause──► paused ──► draining ──► stopped
+                               │  ▲
+                               └──┴─ a limit latched: nothing grows until a person releases it
+
+    Args:
+        memory: What its limits remember of before.
     """
 
-    def __init__(self, setup: Setup, broker: Broker, *, inventory: Inventory, is_paused: bool) -> None:
+    def __init__(
+        self,
+        setup: Setup,
+        broker: Broker,
+        *,
+        inventory: Inventory,
+        is_paused: bool,
+        memory: RiskMemory = RiskMemory(),  # noqa: B008 - frozen
+    ) -> None:
         self.view = FeedView()
+        self.history = History()
         self.inventory = inventory
         self.state = "starting"
         self.why = "starting"
-        self._setup = setup
+        self._setup, self._facts, self._grid = setup, setup.facts, setup.facts.grid()
         self._broker = broker
         self._paused_by = "the desired state" if is_paused else ""
+        self._risk = RiskBook(memory)
+        self._position_since_us: int | None = None
+        self._flattening: Flattening | None = None
         self._crossed_at: tuple[int, float] | None = None
-        self._written: tuple[str, float] | None = None
+        self._written: tuple[Reasons, float] | None = None
         self._repeats = 0
 
     # What comes in
@@ -85,12 +110,27 @@ class Engine:
         for event in events:
             if not self.view.on_event(event):
                 continue
+            self._note(event)
             if self.view.broken:
                 bodies += self._book(self._broker.cancel_all(f"book lost: {self.view.broken}"))
-            else:
+            if not self.view.broken or isinstance(event, BookTrade):  # what still stands can be filled
                 happened = self._broker.on_event(event, book=self.view.book, time_us=self.view.time_us)
                 bodies += self._book(happened)
         return bodies
+
+    def _note(self, event: BookEvent) -> None:
+        """Keep what strategies and guards look back on."""
+        if isinstance(event, BookTrade):
+            side = Side(event.taker_side)
+            self.history.note_print(Print(event.time_us, event.yes_price_cc, event.count_cx, side))
+        elif not self.view.broken:
+            self.history.note_touch(self.view.time_us, *self.view.book.best_cc)
+
+    def on_facts(self, facts: MarketFacts, now: Now) -> list[JournalBody]:
+        """Go by what the catalogue knows of the market now."""
+        self._facts, self._grid = facts, facts.grid()
+        self._broker.on_fees(facts.fees)
+        return self.decide(now)
 
     def lose_book(self, reason: str) -> list[JournalBody]:
         """Distrust the book until the next snapshot, and cancel."""
@@ -105,6 +145,19 @@ class Engine:
         self._paused_by = ""
         return self.decide(now)
 
+    @property
+    def risk_memory(self) -> RiskMemory:
+        """What its limits remember, to be kept over a restart."""
+        return self._risk.memory
+
+    def release(self, by: str, now: Now) -> list[JournalBody]:
+        """Let risk grow again after a limit latched; without a latch nothing changes."""
+        latch = self._risk.memory.latch
+        if latch is None:
+            return []
+        self._risk.release()
+        return [_latch_change(latch, by), *self.decide(now)]
+
     # What is decided
 
     def decide(self, now: Now) -> list[JournalBody]:
@@ -114,32 +167,86 @@ class Engine:
         must_cancel = bool(self._paused_by) or self.is_closed(now)  # whatever the book looks like
         if self._is_mid_update(now) and not must_cancel:
             return []
-        is_valid = not self.view.why_invalid(now.monotonic_s)
-        bodies = self._change_state(self._next_state(is_valid=is_valid), "")
-        wanted = self._wanted(now)
-        commands = diff(wanted, self._broker.resting())
-        for command in commands:
+        bodies = self._book(self._broker.on_time(now.wall_us - TOLD_WITHIN_US))
+        nothing = self._nothing(now)
+        if nothing is None:
+            latched, decided = self._decided(now)
+            bodies += latched
+        else:
+            decided = Decided(nothing, (), diff(nothing, self._broker.resting()))
+        bodies += self._change_state(self._next_state(is_valid=nothing is None), "")
+        for command in decided.commands:
             happened = self._broker.execute(command, book=self.view.book, time_us=self.view.time_us)
             bodies += self._book(happened)
-        self.why = wanted.reason
-        return self._decision(wanted.reason, wanted.figures, now, has_commands=bool(commands)) + bodies
+            if isinstance(command, PlaceOrder | TakeOrder):
+                self._risk.created(now.wall_us)
+        self.why = said(decided.wanted.whys)
+        return self._decision(decided.wanted, now, has_commands=bool(decided.commands)) + bodies
 
-    def _wanted(self, now: Now) -> Quotes:
-        """Return what should rest; anything in doubt means nothing should."""
+    def _nothing(self, now: Now) -> Quotes | None:
+        """Return why nothing may rest, None when the market may be quoted: anything in doubt means nothing."""
         if self.is_closed(now):
-            return Quotes((), CLOSED)
+            return _held("closed", CLOSED)
         if self._paused_by:
-            return Quotes((), f"paused by {self._paused_by}")
+            return _held("paused", "paused by {by}", by=self._paused_by)
         invalid = self.view.why_invalid(now.monotonic_s)
-        if invalid:
-            return Quotes((), f"no good book, no quote: {invalid}")
-        view = MarketView(self._setup.ticker, now.wall_us, self.view.book, self._setup.grid, self._setup.close_time_us)
-        state = TraderState(position_cx=self.inventory.position_cx)
-        return self._setup.placement.quotes(view, state, self._setup.params)
+        return _held("no_good_book", "no good book, no quote: {because}", because=invalid) if invalid else None
+
+    def _decided(self, now: Now) -> tuple[list[JournalBody], Decided]:
+        """Return the decision on a market that may be quoted, and a latch that closed over it."""
+        rules, book = self._setup.rules, self.view.book
+        trading_ud = self.inventory.trading_ud(book)
+        self._risk.look(now.wall_us, trading_ud)
+        resting, position = self._broker.resting(), self.inventory.position
+        base = RiskState(
+            position_cx=position.position_cx,
+            cost_ud=position.cost_ud,
+            resting=resting,
+            unknown=self._broker.unproven(),
+            allotments=(),
+            cash_ud=self._broker.cash_ud,
+        )
+        risk = self._risk.state(base, trading_ud)
+        latch = self._risk.latch(rules.limits, risk, now.wall_us)
+        if latch is not None:
+            risk = msgspec.structs.replace(risk, latch=latch)
+        decided = decide(self._market(now), self._state(resting, now), rules, risk)
+        self._risk.refused(decided.denied, now.wall_us)
+        self._flattening = decided.wanted.flattening
+        return ([] if latch is None else [_latch_change(latch)]), decided
+
+    def _market(self, now: Now) -> MarketView:
+        facts = self._facts
+        return MarketView(
+            ticker=self._setup.ticker,
+            time_us=now.wall_us,
+            book=self.view.book,
+            grid=self._grid,
+            close_time_us=facts.close_time_us,
+            history=self.history,
+            status=facts.status,
+            programs=facts.programs,
+            fees=facts.fees,
+            moments=facts.moments,
+        )
+
+    def _state(self, resting: tuple[RestingQuote, ...], now: Now) -> TraderState:
+        position = self.inventory.position
+        if position.position_cx and self._position_since_us is None:
+            self._position_since_us = now.wall_us  # held since before this process began
+        return TraderState(
+            position_cx=position.position_cx,
+            position_since_us=self._position_since_us,
+            cost_ud=position.cost_ud,
+            resting=resting,
+            flattening=self._flattening,
+        )
 
     def _next_state(self, *, is_valid: bool) -> str:
         if self._paused_by:
             return "paused"
+        if self._risk.memory.latch is not None:
+            return "latched"
         return "quoting" if is_valid or self.state != "starting" else "starting"
 
     def _is_mid_update(self, now: Now) -> bool:
@@ -153,30 +260,32 @@ class Engine:
         is_same_moment = self.view.time_us == time_us and now.monotonic_s - since_s < MID_UPDATE_MAX_S
         return is_same_moment and not self.view.why_invalid(now.monotonic_s)
 
-    def _decision(self, reason: str, figures: dict[str, Any], now: Now, *, has_commands: bool) -> list[JournalBody]:
+    def _decision(self, wanted: Quotes, now: Now, *, has_commands: bool) -> list[JournalBody]:
         """Return the decision if it is worth a line: something changed, or a minute has passed."""
         self._repeats += 1
-        if not has_commands and self._is_repeat(reason, now):
+        reasons = tuple(why.key for why in wanted.whys)
+        if not has_commands and self._is_repeat(reasons, now):
             return []
-        body = Decision(reason, figures, self._repeats)
-        self._written, self._repeats = (reason, now.monotonic_s), 0
+        figures = {"position_cx": self.inventory.position_cx, "why": told(wanted.whys)}
+        body = Decision(said(wanted.whys), figures, self._repeats)
+        self._written, self._repeats = (reasons, now.monotonic_s), 0
         return [body]
 
-    def _is_repeat(self, reason: str, now: Now) -> bool:
+    def _is_repeat(self, reasons: Reasons, now: Now) -> bool:
         if self._written is None:
             return False
-        said, at_s = self._written
-        return said == reason and now.monotonic_s - at_s < REPEAT_DECISION_S
+        written, at_s = self._written
+        return written == reasons and now.monotonic_s - at_s < REPEAT_DECISION_S
 
     # How it ends
 
     def is_closed(self, now: Now) -> bool:
-        return now.wall_us >= self._setup.close_time_us
+        return now.wall_us >= self._facts.close_time_us
 
     def drain(self, reason: str) -> list[JournalBody]:
         """Cancel everything for good: after this no decision places an order."""
         bodies = self._change_state("draining", reason)
-        bodies += self._book(self._broker.cancel_all(reason))
+        bodies += self._book(self._broker.end(reason))
         self.why = reason
         return bodies
 
@@ -196,23 +305,28 @@ class Engine:
         return [self._fill(event) if isinstance(event, Fill) else order_state(event) for event in events]
 
     def _fill(self, fill: Fill) -> FillState:
-        order = fill.order
-        self.inventory = self.inventory.after(order.side, order.price_cc, fill.count_cx)
+        order, before_cx = fill.order, self.inventory.position_cx
+        self.inventory = self.inventory.after(
+            order.side, fill.paid_cc, fill.count_cx, fee_ud=fill.fee_ud, inferred=fill.inferred
+        )
+        position_cx = self.inventory.position_cx
+        if before_cx * position_cx <= 0:  # it left zero, came back to it, or passed through it
+            self._position_since_us = self.view.time_us if position_cx else None
         return FillState(
             client_order_id=order.client_order_id,
             order_id=order.order_id,
             trade_id=fill.trade_id,
             side=int(order.side),
-            price_cc=order.price_cc,
+            price_cc=fill.paid_cc,
             count_cx=fill.count_cx,
             is_taker=fill.is_taker,
             fee_ud=fill.fee_ud,
-            position_cx=self.inventory.position_cx,
+            position_cx=position_cx,
             inferred=fill.inferred,
         )
 
     def trader_view(self, now: Now) -> TraderView:
-        """Return what the pages show. `trading_ud` is before fees: a paper fill's fee is not known yet."""
+        """Return what the pages show."""
         is_valid = not self.view.why_invalid(now.monotonic_s)
         book = self.view.book
         return TraderView(
@@ -229,7 +343,16 @@ class Engine:
             yes_ask_cc=book.yes_ask_cc if is_valid else None,
             rate_ud_h=None,
             trading_ud=self.inventory.trading_ud(book) if is_valid else None,
+            facts_digest=self._facts.digest,
         )
+
+
+def _held(code: str, text: str, **figures: str) -> Quotes:
+    return Quotes((), (Why(code, text, figures),))
+
+
+def _latch_change(latch: Latch, by: str = "") -> LatchChange:
+    return LatchChange(not by, latch.code, TEXTS[latch.code], latch.figures, latch.at_us, by)
 
 
 def order_state(order: Order) -> OrderState:

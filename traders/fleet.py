@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any
@@ -13,19 +14,27 @@ from django.db.models import Q
 from feed.schema import OrderState
 from kalshimm.ops.services import audit
 from markets.core.grid import PriceRange
+from markets.core.rewards import ProgramTerms
 from markets.core.units import Side
-from markets.models import Market
+from markets.models import IncentiveProgram, Market
+from markets.models.catalog import microseconds
+from traders.core.facts import MarketFacts
 from traders.core.inventory import Inventory
+from traders.core.limits import Latch
 from traders.core.orders import OrderStatus
+from traders.core.pipeline import StrategyChoices
+from traders.core.riskbook import RiskMemory
 from traders.journal import Checkpoint
-from traders.models import Desired, Fill, JournalMark, Mode, Order, SeriesRule, Trader
+from traders.models import DecisionRow, Desired, Fill, JournalMark, Mode, Order, SeriesRule, Trader
 from traders.series import RollingMarket, markets_to_trade, trader_name
+
+logger = logging.getLogger(__name__)
 
 ACTOR = "supervisor"
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """One trader as configured. `price_ranges` is empty and `close_time_us` 0 while its market is not catalogued."""
+    """One trader as configured. `facts` is None while its market is not catalogued."""
 
     id: int
     name: str
@@ -34,21 +43,12 @@ class Wanted(msgspec.Struct, frozen=True):
     desired: str
     state: str
     restarts: int
-    placement: str
-    params: dict[str, Any]
-    price_ranges: tuple[PriceRange, ...]
-    close_time_us: int
-
-    @property
-    def is_catalogued(self) -> bool:
-        return bool(self.price_ranges)
+    strategies: StrategyChoices
+    limits: Any
+    facts: MarketFacts | None
 
     def is_closed(self, now_us: int) -> bool:
-        return self.is_catalogued and now_us >= self.close_time_us
-
-
-def microseconds(moment: datetime) -> int:
-    return round(moment.timestamp() * 1_000_000)
+        return self.facts is not None and now_us >= self.facts.close_time_us
 
 
 def read_wanted(living: Collection[int]) -> list[Wanted]:
@@ -60,11 +60,12 @@ def read_wanted(living: Collection[int]) -> list[Wanted]:
     is_over = Q(desired=Desired.STOPPED, state="stopped")
     traders = list(Trader.objects.select_related("strategy").filter(~is_over | Q(pk__in=living)))
     tickers = {trader.market_ticker for trader in traders}
-    markets = Market.objects.in_bulk(tickers)
-    return [_wanted(trader, markets.get(trader.market_ticker)) for trader in traders]
+    markets = Market.objects.select_related("event__series").in_bulk(tickers)
+    programs = _programs(tickers, datetime.now(UTC))
+    return [_wanted(t, markets.get(t.market_ticker), programs.get(t.market_ticker, [])) for t in traders]
 
 
-def _wanted(trader: Trader, market: Market | None) -> Wanted:
+def _wanted(trader: Trader, market: Market | None, programs: list[IncentiveProgram]) -> Wanted:
     return Wanted(
         id=trader.pk,
         name=trader.name,
@@ -73,21 +74,59 @@ def _wanted(trader: Trader, market: Market | None) -> Wanted:
         desired=trader.desired,
         state=trader.state,
         restarts=trader.restarts,
-        placement=trader.strategy.placement,
-        params=trader.strategy.placement_params,
-        price_ranges=tuple(PriceRange(*band) for band in market.price_ranges) if market else (),
-        close_time_us=microseconds(market.close_time) if market else 0,
+        strategies=trader.strategy.choices(),
+        limits=trader.limits,
+        facts=None if market is None else _facts(market, programs),
     )
+
+
+def _facts(market: Market, programs: list[IncentiveProgram]) -> MarketFacts:
+    return MarketFacts(
+        price_ranges=tuple(PriceRange(*band) for band in market.price_ranges),
+        close_time_us=microseconds(market.close_time),
+        status=market.status,
+        programs=tuple(terms for program in programs if (terms := _terms(program)) is not None),
+        fees=market.fee_terms(),
+    )
+
+
+def _terms(program: IncentiveProgram) -> ProgramTerms | None:
+    try:
+        return program.terms()
+    except ValueError as exc:
+        logger.warning("program %s cannot be used: %s", program.pk, exc, extra={"action": "program_unusable"})
+        return None
+
+
+def _programs(tickers: Collection[str], now: datetime) -> dict[str, list[IncentiveProgram]]:
+    """Return the programs of these markets that are not over."""
+    found: dict[str, list[IncentiveProgram]] = {}
+    for program in IncentiveProgram.objects.filter(market_ticker__in=tickers, end_date__gt=now):
+        found.setdefault(program.market_ticker, []).append(program)
+    return found
 
 
 def read_stored(trader: int) -> Checkpoint:
     """Return what the stored lines of a trader's journal amount to."""
     mark = JournalMark.objects.filter(trader=trader).first()
     inventory = Inventory()
-    for side, price_cc, count_cx in Fill.objects.filter(trader=trader).values_list("side", "price_cc", "count_cx"):
-        inventory = inventory.after(Side(side), price_cc, count_cx)
+    for fill in Fill.objects.filter(trader=trader).order_by("time", "id"):
+        inventory = inventory.after(
+            Side(fill.side), fill.price_cc, fill.count_cx, fee_ud=fill.fee_ud, inferred=fill.inferred
+        )
     resting = Order.objects.filter(trader=trader, status=OrderStatus.RESTING.value).order_by("journal_number")
-    return Checkpoint(mark.number if mark else 0, inventory, tuple(map(_order_state, resting)))
+    return Checkpoint(
+        mark.number if mark else 0, inventory, tuple(map(_order_state, resting)), risk=RiskMemory(latch=_latch(trader))
+    )
+
+
+def _latch(trader: int) -> Latch | None:
+    """Return the latch that the stored lines end with."""
+    newest = DecisionRow.objects.filter(trader=trader, kind__in=("latched", "released")).order_by("-number").first()
+    if newest is None or newest.kind == "released":
+        return None
+    figures = dict(newest.figures)
+    return Latch(figures.pop("code"), figures.pop("at_us"), figures)
 
 
 def _order_state(order: Order) -> OrderState:

@@ -22,11 +22,23 @@ from pathlib import Path
 import msgspec
 import redis.asyncio as redis_async
 
-from feed.schema import ACK, FIELD, JOURNAL, FillState, JournalEntry, OrderState, decode_journal, encode
+from feed.schema import (
+    ACK,
+    FIELD,
+    JOURNAL,
+    FillState,
+    JournalEntry,
+    LatchChange,
+    OrderState,
+    decode_journal,
+    encode,
+)
 from kalshimm.runtime.home import write_private
 from markets.core.units import Side
 from traders.core.inventory import Inventory
+from traders.core.limits import Latch
 from traders.core.orders import OrderStatus
+from traders.core.riskbook import RiskMemory
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +47,7 @@ RECORD_MOST = 1_000_000  # a longer length is damage, not a record
 COMPACT_BYTES = 256_000  # below this the file is not worth rewriting
 SEND_AT_ONCE = 200
 IN_FLIGHT_MOST = 2_000  # sent and not acknowledged: with no writer the file keeps the rest, not Redis
-CHECKPOINT_VERSION = 1
+CHECKPOINT_VERSION = 2
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
@@ -45,18 +57,24 @@ class Checkpoint(msgspec.Struct, frozen=True):
     inventory: Inventory = Inventory()
     open_orders: tuple[OrderState, ...] = ()
     control_id: str = "0-0"
+    risk: RiskMemory = RiskMemory()
     version: int = CHECKPOINT_VERSION
 
     def after(self, entry: JournalEntry) -> Checkpoint:
         """Return the checkpoint one line later; a line it already contains changes nothing."""
         if entry.number <= self.number:
             return self
-        inventory, orders = self.inventory, self.open_orders
-        if isinstance(entry.body, FillState):
-            inventory = inventory.after(Side(entry.body.side), entry.body.price_cc, entry.body.count_cx)
-        elif isinstance(entry.body, OrderState):
-            orders = _with_order(orders, entry.body)
-        return msgspec.structs.replace(self, number=entry.number, inventory=inventory, open_orders=orders)
+        inventory, orders, risk, body = self.inventory, self.open_orders, self.risk, entry.body
+        if isinstance(body, FillState):
+            inventory = inventory.after(
+                Side(body.side), body.price_cc, body.count_cx, fee_ud=body.fee_ud, inferred=body.inferred
+            )
+        elif isinstance(body, OrderState):
+            orders = _with_order(orders, body)
+        elif isinstance(body, LatchChange):
+            latch = Latch(body.code, body.at_us, body.figures) if body.is_on else None
+            risk = msgspec.structs.replace(risk, latch=latch)
+        return msgspec.structs.replace(self, number=entry.number, inventory=inventory, open_orders=orders, risk=risk)
 
     def after_all(self, entries: Iterable[JournalEntry]) -> Checkpoint:
         kept = self

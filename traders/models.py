@@ -6,11 +6,14 @@ alone, from the journal stream.
 
 from __future__ import annotations
 
+from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
 from timescale.db.models.fields import TimescaleDateTimeField
 
-from traders.core.registry import PLACEMENTS, ParamsError
+from traders.core.decision import parse_limits
+from traders.core.pipeline import GUARDS, TOLERANCES, Choice, NoStrategies, StrategyChoices
+from traders.core.registry import Kind, ParamsError
 
 
 class Mode(models.TextChoices):
@@ -24,12 +27,37 @@ class Desired(models.TextChoices):
     STOPPED = "stopped", "Stopped"
 
 
+# Where a part that does not fit is shown.
+FIELDS = {Kind.FLATTEN.value: "flattens", GUARDS: GUARDS, TOLERANCES: TOLERANCES}
+PARAMS = "Parameters by name; empty = defaults."
+
+
 class StrategySet(models.Model):
     """A named choice of strategies and their parameters, shared by any number of traders."""
 
     name = models.SlugField(unique=True)
-    placement = models.CharField(max_length=32, default="join_best", help_text="Where it would like to rest.")
-    placement_params = models.JSONField(default=dict, blank=True, help_text="Parameters by name; empty = defaults.")
+    placement = models.CharField(max_length=64, default="join_best", help_text="Where it would like to rest.")
+    placement_params = models.JSONField(default=dict, blank=True, help_text=PARAMS)
+    buffering = models.CharField(
+        max_length=64, default="none", db_default="none", help_text="How it keeps distance from being filled."
+    )
+    buffering_params = models.JSONField(default=dict, db_default={}, blank=True, help_text=PARAMS)
+    flattens = models.JSONField(
+        default=list,
+        db_default=[],
+        blank=True,
+        help_text='How it gets out of a position, asked in this order: [{"name": "passive_exit", "params": {}}, …]. '
+        "Empty = never by itself.",
+    )
+    guards = models.JSONField(
+        default=dict, db_default={}, blank=True, help_text=f"When it does not quote, whatever its placement. {PARAMS}"
+    )
+    tolerances = models.JSONField(
+        default=dict,
+        db_default={},
+        blank=True,
+        help_text=f"What may differ from what it wants, for the sake of a place in the queue. {PARAMS}",
+    )
 
     class Meta:
         ordering = ["name"]
@@ -38,17 +66,25 @@ class StrategySet(models.Model):
         return self.name
 
     def clean(self) -> None:
-        from django.core.exceptions import ValidationError
-
-        if self.placement_params is None:  # a form's empty field
-            self.placement_params = {}
-        if self.placement not in PLACEMENTS:
-            known = ", ".join(sorted(PLACEMENTS))
-            raise ValidationError({"placement": f"There is no placement {self.placement!r}; known: {known}."})
+        for field in ("placement_params", "buffering_params", "guards", "tolerances"):
+            if getattr(self, field) is None:  # a form's empty field
+                setattr(self, field, {})
+        self.flattens = self.flattens or []
         try:
-            PLACEMENTS[self.placement].parse(self.placement_params)
-        except ParamsError as exc:
-            raise ValidationError({"placement_params": str(exc)}) from exc
+            self.choices().parse()
+        except NoStrategies as exc:
+            field = FIELDS.get(exc.part, exc.part if exc.is_name else f"{exc.part}_params")
+            raise ValidationError({field: str(exc)}) from exc
+
+    def choices(self) -> StrategyChoices:
+        """Return the set as traders are told it, unchecked."""
+        return StrategyChoices(
+            Choice(self.placement, self.placement_params),
+            Choice(self.buffering, self.buffering_params),
+            self.flattens,
+            self.guards,
+            self.tolerances,
+        )
 
 
 class SeriesRule(models.Model):
@@ -79,6 +115,9 @@ class Trader(models.Model):
     market_ticker = models.CharField(max_length=128, db_index=True)
     strategy = models.ForeignKey(StrategySet, on_delete=models.PROTECT)
     mode = models.CharField(max_length=8, choices=Mode, default=Mode.DRY_RUN)
+    limits = models.JSONField(
+        default=dict, db_default={}, blank=True, help_text=f"What it may do at most. {PARAMS} The defaults are small."
+    )
     desired = models.CharField(max_length=8, choices=Desired, default=Desired.RUNNING)
     series_rule = models.ForeignKey(SeriesRule, null=True, blank=True, on_delete=models.SET_NULL)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -93,6 +132,14 @@ class Trader(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        if self.limits is None:  # a form's empty field
+            self.limits = {}
+        try:
+            parse_limits(self.limits)
+        except ParamsError as exc:
+            raise ValidationError({"limits": str(exc)}) from exc
 
 
 class Order(models.Model):

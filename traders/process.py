@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
@@ -33,6 +32,7 @@ from feed.schema import (
     FillState,
     JournalBody,
     JournalEntry,
+    LatchChange,
     OrderState,
     StateChange,
     encode,
@@ -48,7 +48,7 @@ from kalshimm.runtime.locks import exclusive
 from kalshimm.runtime.process import ProcessIdentity
 from kalshimm.runtime.resp import Pipe
 from markets.core.units import Side, format_count, format_price, yes_price_cc
-from traders.brokers.paper import PaperBroker
+from traders.core.facts import decode_facts
 from traders.core.orders import OrderStatus
 from traders.engine import CLOSED, Engine, Now
 from traders.feedview import Batch, StreamReader
@@ -91,8 +91,13 @@ class TraderProcess:
         self._journal = Journal(path / "journal", first_number=max(kept.number, start.stored.number))
         kept = self._state = kept.after_all(self._journal.entries()).or_newer(start.stored)
         self._journal.acknowledge(start.stored.number)
-        broker = PaperBroker(lambda: str(uuid.uuid4()))
-        self.engine = Engine(start.setup(), broker, inventory=kept.inventory, is_paused=start.is_paused)
+        self.engine = Engine(
+            start.setup(),
+            start.paper_broker(kept.inventory),
+            inventory=kept.inventory,
+            is_paused=start.is_paused,
+            memory=kept.risk,
+        )
         self._reader = StreamReader(pipe, trader=start.trader, ticker=start.ticker, control_id=kept.control_id)
         self._pulse = Pulse(role="trader", name=str(start.trader), clock=clock)
         self._changed = asyncio.Event()
@@ -193,12 +198,27 @@ class TraderProcess:
             self._write(self.engine.pause(control.issuer, now))
         elif control.verb == "resume":
             self._write(self.engine.resume(now))
+        elif control.verb == "release":
+            released = self.engine.release(control.issuer, now)
+            self._write(released)
+            refusal = "" if released else "no limit has latched"
+        elif control.verb == "market":
+            refusal = self._take_facts(control.body, now)
         else:
             refusal = f"unknown command {control.verb!r}"
         self._write([CommandAnswer(control.command_id, not refusal, refusal)])
         logger.info(
             "command %s from %s: %s", control.verb, control.issuer, refusal or "done", extra={"action": "command"}
         )
+
+    def _take_facts(self, body: bytes, now: Now) -> str:
+        """Go by what the catalogue knows of the market now; return why not, or an empty string."""
+        try:
+            facts = decode_facts(body)
+            self._write(self.engine.on_facts(facts, now))
+        except (msgspec.MsgspecError, ValueError) as exc:
+            return f"facts that cannot be used: {exc}"
+        return ""
 
     # watch
 
@@ -268,7 +288,7 @@ class TraderProcess:
 
     def _checkpoint(self) -> None:
         """Replace the checkpoint, then let go of the journal lines it makes unnecessary."""
-        kept = msgspec.structs.replace(self._state, control_id=self._reader.control_id)
+        kept = msgspec.structs.replace(self._state, control_id=self._reader.control_id, risk=self.engine.risk_memory)
         if kept != self._kept:
             write_private(self._path / "checkpoint.json", msgspec.json.encode(kept))
             self._kept = kept
@@ -299,6 +319,11 @@ class TraderProcess:
         """Log what belongs to the story of a day."""
         if isinstance(body, StateChange):
             logger.info("now %s%s", body.state, f": {body.reason}" if body.reason else "", extra={"action": "state"})
+        elif isinstance(body, LatchChange):
+            alert = {"alert": "TRADER_LATCHED"} if body.is_on else {}
+            words = "latched by %s: %s" if body.is_on else "released from %s: %s"
+            level = logging.ERROR if body.is_on else logging.INFO
+            logger.log(level, words, body.code, body.reason, extra={"action": "latch", **alert})
         elif isinstance(body, FillState):
             side, price = Side(body.side).book_side, format_price(yes_price_cc(Side(body.side), body.price_cc))
             count, position = format_count(body.count_cx), format_count(body.position_cx)

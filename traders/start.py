@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,16 @@ import msgspec
 
 from kalshimm.errors import KalshimmError
 from kalshimm.runtime.home import write_private
-from markets.core.grid import PriceGrid, PriceRange
-from traders.core.registry import PLACEMENTS, ParamsError
+from traders.brokers.paper import PaperBroker, PaperSettings
+from traders.core.decision import Rules, parse_limits
+from traders.core.facts import MarketFacts
+from traders.core.inventory import Inventory
+from traders.core.pipeline import NoStrategies, StrategyChoices
+from traders.core.registry import ParamsError
 from traders.engine import Setup
 from traders.journal import Checkpoint
 
-START_VERSION = 2
+START_VERSION = 3
 
 
 class CannotStart(KalshimmError):
@@ -34,11 +39,11 @@ class Start(msgspec.Struct, frozen=True):
     ticker: str
     mode: str
     account: str
-    placement: str
-    params: dict[str, Any]
-    price_ranges: tuple[PriceRange, ...]
-    close_time_us: int
+    strategies: StrategyChoices
+    limits: Any
+    facts: MarketFacts
     redis_url: str
+    paper: PaperSettings = PaperSettings()
     is_paused: bool = False
     stored: Checkpoint = Checkpoint()
     version: int = START_VERSION
@@ -47,21 +52,22 @@ class Start(msgspec.Struct, frozen=True):
         """Return the engine's part, checked.
 
         Raises:
-            CannotStart: The mode has no broker here, the placement is unknown or its parameters do not fit.
+            CannotStart: The mode has no broker here, a strategy is unknown, or parameters or limits do not fit.
         """
         if self.mode != "dry-run":
             raise CannotStart(
                 f"Trader {self.name} is set to {self.mode}, and this version has no live broker; set it to dry-run."
             )
-        if self.placement not in PLACEMENTS:
-            raise CannotStart(f"Trader {self.name}: there is no placement {self.placement!r}; choose another strategy.")
-        placement = PLACEMENTS[self.placement]
         try:
-            params = placement.parse(self.params)
-        except ParamsError as exc:
+            rules = Rules(self.strategies.parse(), parse_limits(self.limits))
+        except (NoStrategies, ParamsError) as exc:
             raise CannotStart(f"Trader {self.name}: {exc}") from exc
-        grid = PriceGrid(self.price_ranges)
-        return Setup(self.trader, self.ticker, self.mode, placement, params, grid, self.close_time_us)
+        return Setup(self.trader, self.ticker, self.mode, rules, self.facts)
+
+    def paper_broker(self, inventory: Inventory) -> PaperBroker:
+        """Return a broker that holds nothing yet."""
+        settings = msgspec.structs.replace(self.paper, fees=self.facts.fees)
+        return PaperBroker(lambda: str(uuid.uuid4()), settings, inventory)
 
 
 def write_start(path: Path, start: Start) -> None:

@@ -30,6 +30,7 @@ from typing import Any, ParamSpec, TypeVar
 import msgspec
 import redis.asyncio as redis_async
 from asgiref.sync import sync_to_async
+from django.conf import settings
 from django.db import Error as DatabaseFault
 from django.db import close_old_connections
 
@@ -43,6 +44,9 @@ from kalshimm.runtime.home import folder
 from kalshimm.runtime.locks import exclusive
 from kalshimm.runtime.process import ProcessIdentity, boot_id
 from traders import fleet, spawner
+from traders.brokers.paper import PaperSettings
+from traders.core.facts import encode_facts
+from traders.core.pipeline import StrategyChoices
 from traders.core.restart import CrashHistory, GiveUp
 from traders.engine import CLOSED
 from traders.fleet import Wanted
@@ -72,11 +76,11 @@ class Known(msgspec.Struct):
 
     process: ProcessIdentity | None = None
     heard_us: int = 0
-    follows: tuple[str, dict[str, Any]] | None = None
+    follows: tuple[StrategyChoices, Any] | None = None
     crashes: CrashHistory = CrashHistory()
     start_at_s: float = 0.0
     term_at_s: float | None = None
-    control: tuple[str, float] = ("", 0.0)
+    told: dict[str, tuple[float, bytes]] = msgspec.field(default_factory=dict)  # by verb: when, and what
     restarts: int = 0
     is_foreign: bool = False
     written: tuple[str, str, int | None, int] | None = None
@@ -147,7 +151,7 @@ class Supervisor:
             self._adopt(known, process, path)
         if wanted.desired == "stopped" or wanted.is_closed(self._clock.wall_us()):
             await self._stop(wanted, known, process, "")
-        elif known.follows not in (None, (wanted.placement, wanted.params)):
+        elif known.follows not in (None, (wanted.strategies, wanted.limits)):
             await self._stop(wanted, known, process, "its strategy was changed: it starts anew")
         else:
             await self._accompany(wanted, known, process)
@@ -161,7 +165,7 @@ class Supervisor:
             logger.warning("what trader %s follows is not known: %s", path.name, exc, extra={"action": "bad_start"})
             known.follows = None
             return
-        known.follows = (start.placement, start.params)
+        known.follows = start.strategies, start.limits
 
     async def _accompany(self, wanted: Wanted, known: Known, process: ProcessIdentity) -> None:
         """Relay what is desired to a process that shall live, and write down how it does."""
@@ -206,7 +210,7 @@ class Supervisor:
             await self._write(wanted, known, "stopped", ended.reason if ended else "", None)
         elif wanted.state == "failed":
             known.crashes = CrashHistory()
-        elif not wanted.is_catalogued:
+        elif wanted.facts is None:
             await self._write(wanted, known, "starting", f"{wanted.ticker} is not in the catalogue yet", None)
         elif crash:
             await self._crashed(wanted, known, crash)
@@ -249,6 +253,7 @@ class Supervisor:
         await self._write(wanted, known, "starting", "", int(answer["pid"]))
 
     async def _start_of(self, wanted: Wanted) -> Start:
+        assert wanted.facts is not None, "nobody starts a trader whose market is not catalogued"
         stored = await _in_thread(fleet.read_stored, wanted.id)
         return Start(
             trader=wanted.id,
@@ -257,10 +262,10 @@ class Supervisor:
             ticker=wanted.ticker,
             mode=wanted.mode,
             account="paper",
-            placement=wanted.placement,
-            params=wanted.params,
-            price_ranges=wanted.price_ranges,
-            close_time_us=wanted.close_time_us,
+            strategies=wanted.strategies,
+            limits=wanted.limits,
+            paper=PaperSettings(latency_us=settings.PAPER_LATENCY_US),
+            facts=wanted.facts,
             redis_url=self._redis_url,
             is_paused=wanted.desired == "paused",
             stored=stored,
@@ -282,22 +287,30 @@ class Supervisor:
 
     async def _relay(self, wanted: Wanted, known: Known, view: TraderView | None) -> None:
         """Tell a trader to pause or resume when it does something else than desired."""
-        if view is None or (view.state == "paused") == (wanted.desired == "paused"):
+        if view is None:
             return
-        verb = "pause" if wanted.desired == "paused" else "resume"
-        told, told_at_s = known.control
-        if verb == told and self._clock.monotonic() - told_at_s < CONTROL_AGAIN_S:
+        if (view.state == "paused") != (wanted.desired == "paused"):
+            await self._tell(wanted, known, "pause" if wanted.desired == "paused" else "resume")
+        if wanted.facts is not None and view.facts_digest != wanted.facts.digest:
+            await self._tell(wanted, known, "market", encode_facts(wanted.facts))
+
+    async def _tell(self, wanted: Wanted, known: Known, verb: str, body: bytes = b"") -> None:
+        """Send a command, and again after a while if nothing came of it."""
+        now_s = self._clock.monotonic()
+        told_at_s, told = known.told.get(verb, (-CONTROL_AGAIN_S, b""))
+        if told == body and now_s - told_at_s < CONTROL_AGAIN_S:
             return
         expires_us = self._clock.wall_us() + CONTROL_LIFE_US
-        control = Control(VERSION, secrets.token_hex(8), verb, "supervisor", expires_us)
+        control = Control(VERSION, secrets.token_hex(8), verb, "supervisor", expires_us, body)
         try:
             async with asyncio.timeout(ANSWER_S):
                 await self._client.xadd(
                     control_stream(str(wanted.id)), {FIELD: encode(control)}, maxlen=CONTROL_ENTRIES, approximate=True
                 )
-            known.control = (verb, self._clock.monotonic())
         except REDIS_ERRORS as exc:
             self._lost_redis(exc)
+            return
+        known.told[verb] = now_s, body
 
     # What it writes down
 

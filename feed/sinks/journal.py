@@ -106,6 +106,10 @@ class JournalSink:
                 kind = "done" if body.is_done else "refused"
                 command = Jsonb({"command": body.command_id})
                 return INSERT_DECISION, (time, line.trader, line.number, kind, body.reason, command)
+            case schema.LatchChange():
+                kind = "latched" if body.is_on else "released"
+                latch = Jsonb({**body.figures, "code": body.code, "at_us": body.at_us, "by": body.by})
+                return INSERT_DECISION, (time, line.trader, line.number, kind, body.reason, latch)
             case schema.RateSample():
                 market = self._markets.numbers[line.ticker]
                 return INSERT_SAMPLE, (time, line.trader, line.mode, market, *msgspec.structs.astuple(body))

@@ -39,6 +39,8 @@ from kalshimm.runtime.home import folder
 from markets.core.book import OrderBook
 from markets.core.grid import PriceRange
 from markets.core.units import DOLLAR_CC
+from traders.core.facts import MarketFacts
+from traders.core.pipeline import Choice, StrategyChoices
 from traders.start import Start, write_start
 
 MARKETS = 500
@@ -293,10 +295,11 @@ def _write_start(own: Rig, trader: int, tape: Tape) -> None:
         ticker=tape.tickers[market],
         mode="dry-run",
         account="paper",
-        placement="join_best",
-        params={},
-        price_ranges=(PriceRange(0, DOLLAR_CC, frames.tick_cc(market)),),
-        close_time_us=time.time_ns() // 1_000 + DAY_US,
+        strategies=StrategyChoices(Choice("join_best")),
+        limits={},
+        facts=MarketFacts(
+            (PriceRange(0, DOLLAR_CC, frames.tick_cc(market)),), close_time_us=time.time_ns() // 1_000 + DAY_US
+        ),
         redis_url=own.redis_url,
     )
     write_start(folder(own.home, "traders", str(trader)), start)

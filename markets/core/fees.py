@@ -41,6 +41,21 @@ class FeeSchedule(msgspec.Struct, frozen=True):
     fee_type: str
     multiplier_bps: int
 
+    @classmethod
+    def parse(cls, fee_type: str, multiplier: str) -> FeeSchedule | None:
+        """Return the schedule of the venue's words; None when there is none, or its multiplier is finer than we count.
+
+        Args:
+            multiplier: A decimal, such as `1` or `0.5`.
+        """
+        try:
+            exact_bps = Fraction(multiplier) * BPS
+        except (ValueError, ZeroDivisionError):
+            return None
+        if not fee_type or exact_bps.denominator != 1 or exact_bps < 0:
+            return None
+        return cls(fee_type, int(exact_bps))
+
 
 class FeeTerms(msgspec.Struct, frozen=True):
     """How a market's fills are charged; up to `waived_until_us` they are not."""

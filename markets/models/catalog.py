@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django.db import models
 
+from markets.core.fees import FeeSchedule, FeeTerms
 from markets.core.grid import PriceGrid, PriceRange
+from markets.core.rewards import ProgramTerms
 
 
 class Series(models.Model):
@@ -35,6 +39,10 @@ class Event(models.Model):
     sub_title = models.TextField(blank=True)
     mutually_exclusive = models.BooleanField(default=False, help_text="At most one market can settle Yes.")
     exchange_index = models.IntegerField(default=0)
+    fee_type_override = models.CharField(
+        max_length=64, blank=True, default="", db_default="", help_text="Empty: the fees of its series."
+    )
+    fee_multiplier_override = models.CharField(max_length=32, blank=True, default="", db_default="")
     seen_at = models.DateTimeField()
 
     class Meta:
@@ -42,6 +50,16 @@ class Event(models.Model):
 
     def __str__(self) -> str:
         return self.ticker
+
+    def fees(self) -> FeeSchedule | None:
+        """Return what its fills are charged by; None while that is unknown."""
+        if self.fee_type_override or self.fee_multiplier_override:
+            # Either may be overridden alone: the venue then means the other of the series.
+            return FeeSchedule.parse(
+                self.fee_type_override or self.series.fee_type,
+                self.fee_multiplier_override or self.series.fee_multiplier,
+            )
+        return FeeSchedule.parse(self.series.fee_type, self.series.fee_multiplier)
 
 
 class Market(models.Model):
@@ -56,6 +74,7 @@ class Market(models.Model):
     close_time = models.DateTimeField(db_index=True)
     exchange_index = models.IntegerField(default=0)
     price_ranges = models.JSONField(help_text="[[start, end, step], …] in centi-cents of the Yes price.")
+    fee_waived_until = models.DateTimeField(null=True, help_text="Its fills are free until then.")
     seen_at = models.DateTimeField()
 
     class Meta:
@@ -66,6 +85,14 @@ class Market(models.Model):
 
     def grid(self) -> PriceGrid:
         return PriceGrid(PriceRange(*band) for band in self.price_ranges)
+
+    def fee_terms(self) -> FeeTerms | None:
+        """Return what its fills are charged; None while that is unknown."""
+        schedule = self.event.fees()
+        if schedule is None:
+            return None
+        until = self.fee_waived_until
+        return FeeTerms(schedule, None if until is None else microseconds(until))
 
 
 class IncentiveProgram(models.Model):
@@ -87,3 +114,20 @@ class IncentiveProgram(models.Model):
 
     def __str__(self) -> str:
         return f"{self.market_ticker} {self.incentive_type}"
+
+    def terms(self) -> ProgramTerms:
+        """Return the program as it is scored."""
+        return ProgramTerms(
+            program_id=self.id,
+            period_reward_cc=self.period_reward_cc,
+            target_size_cx=self.target_size_cx,
+            discount_bps=self.discount_factor_bps,
+            start_us=microseconds(self.start_date),
+            end_us=microseconds(self.end_date),
+            incentive_type=self.incentive_type,
+        )
+
+
+def microseconds(moment: datetime) -> int:
+    """Return microseconds since 1970 of an aware time."""
+    return round(moment.timestamp() * 1_000_000)

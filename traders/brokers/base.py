@@ -6,7 +6,9 @@ from typing import Protocol
 
 from feed.schema import BookEvent, QuoteView
 from markets.core.book import OrderBook
-from traders.core.diff import Command
+from markets.core.fees import FeeTerms
+from traders.core.commands import Command
+from traders.core.exposure import Unproven
 from traders.core.orders import Fill, Order, RestingQuote
 
 OrderEvent = Order | Fill
@@ -17,11 +19,27 @@ class Broker(Protocol):
     """Carries out commands and tells what became of orders."""
 
     def resting(self) -> tuple[RestingQuote, ...]:
-        """Return what rests now."""
+        """Return what rests now, or will once what has been asked for has arrived."""
+        ...
+
+    def unproven(self) -> tuple[Unproven, ...]:
+        """Return what may fill though it does not count as resting: a cancel or an answer is on its way."""
+        ...
+
+    @property
+    def cash_ud(self) -> int | None:
+        """Cash there is for this market, before what its resting orders hold back; None while it is unknown."""
+        ...
+
+    @property
+    def is_taking(self) -> bool:
+        """Whether an order that trades at once is on its way: ask for no second one before its outcome is known."""
         ...
 
     def execute(self, command: Command, *, book: OrderBook, time_us: int) -> list[OrderEvent]:
         """Carry out one command; what is known of its outcome at once comes back.
+
+        A command for an order that is over changes nothing: it may have filled meanwhile.
 
         Args:
             book: The market as the decision saw it.
@@ -30,11 +48,27 @@ class Broker(Protocol):
         ...
 
     def cancel_all(self, reason: str) -> list[OrderEvent]:
-        """Cancel everything that rests."""
+        """Cancel everything that rests or is on its way there."""
+        ...
+
+    def end(self, reason: str) -> list[OrderEvent]:
+        """Cancel everything for good: nobody will ask again, and nothing more will be told."""
         ...
 
     def on_event(self, event: BookEvent, *, book: OrderBook, time_us: int) -> list[OrderEvent]:
         """Take notice of a market event that `book` already contains."""
+        ...
+
+    def on_time(self, time_us: int) -> list[OrderEvent]:
+        """Let exchange time pass: every event up to `time_us` has been told."""
+        ...
+
+    def on_volume(self, volume_cx: int, *, book: OrderBook, time_us: int) -> list[OrderEvent]:
+        """Take notice of a ticker: all that ever traded in the market. Means nothing where trades are told."""
+        ...
+
+    def on_fees(self, fees: FeeTerms | None) -> None:
+        """Take notice of the terms of later fills, None when they are unknown; what a fill itself reports wins."""
         ...
 
     def quote_views(self, book: OrderBook) -> list[QuoteView]:

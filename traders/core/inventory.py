@@ -1,42 +1,79 @@
-"""What a trader holds and what it has paid, from its fills alone."""
+"""What a trader holds and what it has paid, from its fills alone.
+
+    inventory = Inventory().after(Side.NO, 5_800, 100, fee_ud=4_300)     position −1 contract, cash −$0.5843
+    inventory.trading_ud(book)                                           the result, were it closed where it can be
+    inventory.settled(DOLLAR_UD)                                         what settlement leaves: cash only
+
+Position and cash are as the exchange keeps them: opening costs the price of the side that is bought, closing returns
+the rest of the dollar (facts.md section 10).
+"""
 
 from __future__ import annotations
 
 import msgspec
 
 from markets.core.book import OrderBook
-from markets.core.units import DOLLAR_CC, Side, yes_price_cc
+from markets.core.settlement import Position
+from markets.core.units import Side
 
 
-class Inventory(msgspec.Struct, frozen=True):
-    """Net Yes position (No negative), cash moved by fills in micro-dollars before fees, number of fills.
+class Inventory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What fills came to; a change makes a new value. Money in micro-dollars.
 
-    A No order filled at q counts as Yes sold at $1 − q: the same position and, with the dollar a pair is worth,
-    the same money.
+    Unknown fields are refused when it is read: a checkpoint of another shape must not pass for one without a position.
+
+    Attributes:
+        position: What is held, what it cost, what was realized; fees as far as they are known.
+        cash_ud: Cash moved by fills and settlement, after fees as far as they are known; it starts at 0.
+        fills: All fills.
+        inferred_fills: Those of them that no print shows.
+        unknown_fees: Those whose fee is not known, and not in `cash_ud`.
     """
 
-    position_cx: int = 0
+    position: Position = Position()
     cash_ud: int = 0
     fills: int = 0
+    inferred_fills: int = 0
+    unknown_fees: int = 0
 
-    def after(self, side: Side, price_cc: int, count_cx: int) -> Inventory:
-        """Return the inventory after `count_cx` filled on `side`'s ladder at `price_cc`."""
-        signed_cx = count_cx if side is Side.YES else -count_cx
+    @property
+    def position_cx(self) -> int:
+        """Net Yes position (No negative)."""
+        return self.position.position_cx
+
+    def after(
+        self, side: Side, price_cc: int, count_cx: int, *, fee_ud: int | None = None, inferred: bool = False
+    ) -> Inventory:
+        """Return the inventory after `count_cx` filled on `side`'s ladder at `price_cc`.
+
+        Args:
+            fee_ud: What was charged; None is unknown.
+            inferred: Whether it is known from a ticker's volume alone.
+        """
+        known_ud = fee_ud or 0
         return Inventory(
-            position_cx=self.position_cx + signed_cx,
-            cash_ud=self.cash_ud - signed_cx * yes_price_cc(side, price_cc),
+            position=self.position.after(side, price_cc, count_cx, fee_ud=known_ud),
+            cash_ud=self.cash_ud + self.position.cash_effect_ud(side, price_cc, count_cx) - known_ud,
             fills=self.fills + 1,
+            inferred_fills=self.inferred_fills + inferred,
+            unknown_fees=self.unknown_fees + (fee_ud is None),
+        )
+
+    def settled(self, value_ud: int) -> Inventory:
+        """Return the inventory after settlement at `value_ud` per Yes contract: nothing held, the payout in cash."""
+        return msgspec.structs.replace(
+            self,
+            position=self.position.settled(value_ud),
+            cash_ud=self.cash_ud + self.position.payout_ud(value_ud),
         )
 
     def trading_ud(self, book: OrderBook) -> int | None:
-        """Return cash plus the position marked at the side it would have to trade into; before fees.
+        """Return cash plus the position at the price it would have to trade into, after the fees that are known.
 
-        Long is marked at the best Yes bid, short at the best Yes ask; None when that side is empty.
+        What is held is sold to whoever bids for that side; None when nobody does.
         """
-        if not self.position_cx:
+        side = self.position.side
+        if side is None:
             return self.cash_ud
-        mark_cc = book.yes_bid_cc if self.position_cx > 0 else book.yes_ask_cc
-        if mark_cc is None:
-            return None
-        assert 0 < mark_cc < DOLLAR_CC, "a best price is tradable"
-        return self.cash_ud + self.position_cx * mark_cc
+        mark_cc = book.best_cc[side]
+        return self.cash_ud + abs(self.position_cx) * mark_cc if mark_cc else None

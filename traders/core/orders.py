@@ -7,6 +7,8 @@
                          │ └──decrease──► resting  smaller, same place in the queue
                          └──cancel──► canceled     by us, or by what the reason says
 
+    take ──fill──► filled, or what could not be had canceled: it never rests
+
 `remaining = placed − filled − taken off by decrease or cancel`; only what remains earns and can fill.
 Prices are centi-cents on the order's own ladder, counts hundredths of a contract.
 """
@@ -75,7 +77,14 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class Fill(msgspec.Struct, frozen=True):
-    """Part of an order traded. `fee_ud` None is unknown, not zero."""
+    """Part of an order traded.
+
+    Attributes:
+        order: After the fill.
+        fee_ud: None is unknown, not zero.
+        inferred: Whether it is known from a ticker's volume alone.
+        price_cc: Where it is not the order's own: a taker trades at the price of whoever rested.
+    """
 
     order: Order
     trade_id: str
@@ -83,12 +92,27 @@ class Fill(msgspec.Struct, frozen=True):
     is_taker: bool
     fee_ud: int | None
     inferred: bool = False
+    price_cc: int | None = None
+
+    @property
+    def paid_cc(self) -> int:
+        """The price it traded at, on the order's own ladder."""
+        return self.order.price_cc if self.price_cc is None else self.price_cc
 
 
 class RestingQuote(msgspec.Struct, frozen=True):
-    """What the diff needs to know of an order at rest."""
+    """One order at rest, as strategies and the diff see it.
+
+    Attributes:
+        ahead_cx: Others' contracts at our price that match before us; None while nobody knows.
+        rested_us: When it came to rest at its price.
+        expires_us: When the venue takes it off by itself; None when it does not.
+    """
 
     client_order_id: str
     side: Side
     price_cc: int
     remaining_cx: int
+    ahead_cx: int | None = None
+    rested_us: int = 0
+    expires_us: int | None = None

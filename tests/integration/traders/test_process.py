@@ -14,13 +14,22 @@ from kalshimm.runtime.clock import SystemClock
 from kalshimm.runtime.heartbeat import beat_key
 from kalshimm.runtime.resp import Pipe
 from markets.core.grid import PriceRange
+from markets.core.units import Side
+from traders.core.facts import MarketFacts, encode_facts
 from traders.core.inventory import Inventory
+from traders.core.pipeline import Choice, StrategyChoices
 from traders.journal import Checkpoint, load_checkpoint
 from traders.process import TraderProcess
 from traders.processes import trader_folder
 from traders.start import Start
 
 HOUR_US = 3_600_000_000
+
+HELD = Inventory().after(Side.YES, 4_000, 100, fee_ud=0).after(Side.YES, 4_000, 200, fee_ud=0)
+
+
+def facts_of(*, closes_in_us: int) -> MarketFacts:
+    return MarketFacts((PriceRange(0, 10_000, 100),), time.time_ns() // 1_000 + closes_in_us)
 
 
 def a_start(redis_url: str, **changes: Any) -> Start:
@@ -31,10 +40,9 @@ def a_start(redis_url: str, **changes: Any) -> Start:
         "ticker": "HAND-1",
         "mode": "dry-run",
         "account": "paper",
-        "placement": "join_best",
-        "params": {},
-        "price_ranges": (PriceRange(0, 10_000, 100),),
-        "close_time_us": time.time_ns() // 1_000 + HOUR_US,
+        "strategies": StrategyChoices(Choice("join_best")),
+        "limits": {},
+        "facts": facts_of(closes_in_us=HOUR_US),
         "redis_url": redis_url,
     }
     return Start(**values | changes)
@@ -116,6 +124,22 @@ async def test_commands_are_done_or_refused_with_the_reason(
     assert redis_client.get(beat_key("trader", "1")) is None
 
 
+async def test_F6_F8_F9_it_goes_by_the_facts_of_its_market_that_it_is_told(
+    home: Path, redis_url: str, redis_client: redis.Redis, market: HandMadeMarket, watcher: Watcher
+) -> None:
+    market.start()
+    running = Running(a_start(redis_url), home, redis_async.Redis.from_url(redis_url))
+    await running.until(lambda: watcher.is_quoting(1))
+    over = facts_of(closes_in_us=-1)
+    for command_id, body in (("c1", b"no facts"), ("c2", encode_facts(over))):
+        control = Control(VERSION, command_id, "market", "somebody", time.time_ns() // 1_000 + HOUR_US, body)
+        redis_client.xadd(control_stream("1"), {FIELD: encode(control)})
+    assert await running.ended() == "market closed"
+    answers = [entry.body for entry in watcher.journal(1) if isinstance(entry.body, CommandAnswer)]
+    assert [(answer.command_id, answer.is_done) for answer in answers] == [("c1", False), ("c2", True)]
+    assert "facts that cannot be used" in answers[0].reason
+
+
 async def test_what_the_writer_has_not_acknowledged_is_sent_again_after_a_restart(
     home: Path, redis_url: str, redis_client: redis.Redis, market: HandMadeMarket, watcher: Watcher
 ) -> None:
@@ -136,7 +160,7 @@ async def test_with_its_folder_gone_it_goes_on_from_what_the_database_knew(
     home: Path, redis_url: str, market: HandMadeMarket, watcher: Watcher
 ) -> None:
     market.start()
-    start = a_start(redis_url, stored=Checkpoint(500, Inventory(300, -1_200_000, 2)))
+    start = a_start(redis_url, stored=Checkpoint(500, HELD))
     running = Running(start, home, redis_async.Redis.from_url(redis_url))
     await running.until(lambda: watcher.is_quoting(1))
     view = watcher.view(1)
@@ -157,7 +181,7 @@ async def test_files_older_than_the_database_give_way_to_what_it_knows(
     redis_client.delete("kmm:journal")
     redis_client.hset(ACK, "1", "500")
     rested = OrderState("c", "c", 0, 4_000, 100, 0, 100, "resting", "")
-    stored = Checkpoint(500, Inventory(300, -1_200_000, 2), (rested,))
+    stored = Checkpoint(500, HELD, (rested,))
     after = Running(a_start(redis_url, stored=stored), home, redis_async.Redis.from_url(redis_url))
     await after.until(lambda: watcher.is_quoting(1))
     kept = load_checkpoint(trader_folder(home, 1) / "checkpoint.json")

@@ -15,6 +15,8 @@ from kalshimm.errors import NotReachable
 from markets.core.grid import PriceRange
 from tests.fixtures.stack import eventually
 from traders import spawner
+from traders.core.facts import MarketFacts
+from traders.core.pipeline import Choice, StrategyChoices
 from traders.processes import living, read_ended, read_running, stop_all, trader_folder
 from traders.start import Start, write_start
 
@@ -30,10 +32,9 @@ def a_start(home: Path, redis_url: str, *, trader: int = 1, closes_in_us: int = 
         ticker="HAND-1",
         mode=mode,
         account="paper",
-        placement="join_best",
-        params={},
-        price_ranges=(PriceRange(0, 10_000, 100),),
-        close_time_us=time.time_ns() // 1_000 + closes_in_us,
+        strategies=StrategyChoices(Choice("join_best")),
+        limits={},
+        facts=MarketFacts((PriceRange(0, 10_000, 100),), time.time_ns() // 1_000 + closes_in_us),
         redis_url=redis_url,
     )
     write_start(trader_folder(home, trader), start)

@@ -17,16 +17,20 @@ from kalshimm.ops.models import AuditRow
 from kalshimm.runtime import streams
 from kalshimm.runtime.clock import SystemClock
 from kalshimm.runtime.heartbeat import beat_key, decode_beat
+from markets.core.fees import FeeSchedule, FeeTerms
 from markets.core.units import Side
 from markets.models import Event, Market, Series
 from tests.fixtures.stack import eventually
 from traders import spawner
+from traders.fleet import read_wanted
 from traders.journal import read_records
 from traders.models import Desired, Mode, SeriesRule, StrategySet, Trader
 from traders.processes import living, trader_folder
 from traders.services import create_trader, steer, strategy_named
 from traders.start import read_start
 from traders.supervisor import Supervisor
+
+SEVEN_EACH = {"bid_cx": 700, "ask_cx": 700}
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -103,18 +107,18 @@ def test_a_killed_trader_comes_back_with_its_position_and_without_its_old_orders
     trader = a_trader()
     eventually(lambda: watcher.is_quoting(trader.pk), "the trader quotes")
     market.print("t1", 3_900, 400, Side.NO)
-    eventually(lambda: (v := watcher.view(trader.pk)) and v.fills == 1 and len(v.quotes) == 2, "it is filled")
+    eventually(lambda: (v := watcher.view(trader.pk)) and v.fills == 1 and len(v.quotes) == 3, "it is filled, and tops up")
     eventually(has_state(trader, "quoting"), "the supervisor knows")
     first = pid_of(trader)
     os.kill(first, signal.SIGKILL)
     eventually(lambda: pid_of_or_none(trader) not in (None, first), "another process runs it")
     # What was last told of it may still be the first one's; the ends of the old orders are the second one's.
-    eventually(lambda: len(ended_by_restart(watcher, trader)) == 2, "the old orders are over")
+    eventually(lambda: len(ended_by_restart(watcher, trader)) == 3, "the old orders are over")
     eventually(lambda: watcher.is_quoting(trader.pk), "it quotes again")
     view = watcher.view(trader.pk)
     assert view is not None
     assert (view.position_cx, view.fills) == (400, 1)
-    assert ended_by_restart(watcher, trader) == ["canceled", "canceled"]
+    assert ended_by_restart(watcher, trader) == ["canceled"] * 3
     trader.refresh_from_db()
     assert trader.restarts == 1
 
@@ -213,7 +217,7 @@ def test_what_cannot_start_fails_with_the_reason(fleet: Workers) -> None:
     a_market()
     live, broken, odd = a_trader("live"), a_trader("broken"), a_trader("odd")
     Trader.objects.filter(pk=live.pk).update(mode=Mode.LIVE)
-    strategy = StrategySet.objects.create(name="bad", placement_params={"count_cx": -5})
+    strategy = StrategySet.objects.create(name="bad", placement_params={"bid_cx": -5})
     Trader.objects.filter(pk=broken.pk).update(strategy=strategy)
     Trader.objects.filter(pk=odd.pk).update(strategy=StrategySet.objects.create(name="odd", placement_params=[1]))
     eventually(has_state(live, "failed"), "the live trader is refused")
@@ -222,7 +226,7 @@ def test_what_cannot_start_fails_with_the_reason(fleet: Workers) -> None:
     live.refresh_from_db()
     broken.refresh_from_db()
     assert "no live broker" in live.state_reason
-    assert "count_cx" in broken.state_reason
+    assert "bid_cx" in broken.state_reason
 
 
 def test_with_redis_away_it_cancels_goes_on_writing_and_sends_the_rest_later(
@@ -301,7 +305,7 @@ def test_a_changed_strategy_is_taken_up_by_a_running_trader(fleet: Workers, watc
     trader = a_trader()
     eventually(has_state(trader, "quoting"), "the trader quotes")
     first = pid_of(trader)
-    StrategySet.objects.filter(name="join-best").update(placement_params={"count_cx": 700})
+    StrategySet.objects.filter(name="join-best").update(placement_params=SEVEN_EACH)
     eventually(
         lambda: (v := watcher.view(trader.pk)) and [q.placed_cx for q in v.quotes] == [700, 700],
         "it quotes the new size",
@@ -309,7 +313,26 @@ def test_a_changed_strategy_is_taken_up_by_a_running_trader(fleet: Workers, watc
     eventually(has_state(trader, "quoting"), "the supervisor knows")
     assert pid_of(trader) != first
     assert trader.restarts == 0, "nothing crashed"
-    assert read_start(trader_folder(fleet.home, trader.pk)).params == {"count_cx": 700}
+    assert read_start(trader_folder(fleet.home, trader.pk)).strategies.placement.params == SEVEN_EACH
+
+
+def test_F8_F9_a_market_that_changes_is_told_to_its_running_trader(fleet: Workers, watcher: Watcher) -> None:
+    a_market()
+    trader = a_trader()
+    eventually(has_state(trader, "quoting"), "the trader quotes")
+    first, before = pid_of(trader), watcher.view(trader.pk)
+    assert before is not None
+    Series.objects.filter(ticker="HAND").update(fee_type="quadratic", fee_multiplier="0.5")
+    Market.objects.filter(ticker="HAND-1").update(price_ranges=[[0, 10_000, 10]])
+    (wanted,) = read_wanted({trader.pk})
+    assert wanted.facts is not None
+    assert wanted.facts.fees == FeeTerms(FeeSchedule("quadratic", 5_000))
+    assert wanted.facts.digest != before.facts_digest
+    eventually(
+        lambda: (view := watcher.view(trader.pk)) and view.facts_digest == wanted.facts.digest,
+        "it goes by the new facts",
+    )
+    assert pid_of(trader) == first, "the same process"
 
 
 def test_a_trader_that_lives_and_does_not_beat_is_called_silent(fleet: Workers, watcher: Watcher) -> None:

@@ -32,18 +32,18 @@ def test_what_the_system_writes_cannot_be_added_by_hand(browser: Client, label: 
 
 
 def add_strategy(browser: Client, params: str) -> str:
-    body = {"name": "careful", "placement": "join_best", "placement_params": params}
+    body = {"name": "careful", "placement": "join_best", "placement_params": params, "buffering": "none"}
     return browser.post(reverse("admin:traders_strategyset_add"), body).content.decode()
 
 
 def test_wrong_parameters_are_refused_with_the_field_named(browser: Client) -> None:
-    assert "count_cx" in add_strategy(browser, '{"count_cx": 0}')
+    assert "bid_cx" in add_strategy(browser, '{"bid_cx": -1}')
     assert not StrategySet.objects.exists()
     assert not AuditRow.objects.exists()
 
 
 def test_a_change_leaves_an_audit_row_with_old_and_new(browser: Client) -> None:
-    add_strategy(browser, '{"count_cx": 500}')
+    add_strategy(browser, '{"bid_cx": 500}')
     added = AuditRow.objects.get()
     assert (added.actor, added.action, added.subject) == ("operator", "admin_added", "strategy set careful")
     trader = fleet.seed()[0]

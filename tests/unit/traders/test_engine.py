@@ -22,10 +22,11 @@ from feed.schema import (
 from markets.core.grid import CENT_GRID
 from markets.core.units import Side
 from traders.brokers.paper import PaperBroker
+from traders.core.decision import Rules
+from traders.core.facts import MarketFacts
 from traders.core.inventory import Inventory
-from traders.core.registry import PLACEMENTS
+from traders.core.pipeline import Choice, StrategyChoices
 from traders.engine import REPEAT_DECISION_S, Engine, Now, Setup
-from traders.strategies.placement import join_best
 
 START_US = 1_000_000_000
 CLOSE_US = START_US + 3_600_000_000
@@ -36,7 +37,8 @@ class Desk:
 
     def __init__(self, *, is_paused: bool = False) -> None:
         numbers = itertools.count(1)
-        setup = Setup(1, "M", "dry-run", PLACEMENTS["join_best"], join_best.Params(), CENT_GRID, CLOSE_US)
+        strategies = StrategyChoices(Choice("join_best")).parse()
+        setup = Setup(1, "M", "dry-run", Rules(strategies), MarketFacts(CENT_GRID.ranges, CLOSE_US))
         broker = PaperBroker(lambda: f"order-{next(numbers)}")
         self.engine = Engine(setup, broker, inventory=Inventory(), is_paused=is_paused)
         self.elapsed_s = 0.0
@@ -86,12 +88,12 @@ def test_it_quotes_both_sides_of_a_valid_book() -> None:
     assert [quote.ahead_cx for quote in desk.quotes()] == [300, 200]
 
 
-def test_it_follows_the_touch_and_cancels_before_it_places() -> None:
+def test_it_follows_the_touch_and_places_before_it_cancels_while_limits_allow_both() -> None:
     desk = Desk()
     desk.bodies.clear()
     desk.delta(Side.YES, 4_100, 50)
     orders = [(body.status, body.price_cc) for body in desk.bodies if isinstance(body, OrderState)]
-    assert orders == [("canceled", 4_000), ("resting", 4_100)]
+    assert orders == [("resting", 4_100), ("canceled", 4_000)]
 
 
 def test_a_lost_book_cancels_at_once_and_says_why() -> None:
@@ -114,8 +116,8 @@ def test_it_quotes_again_after_a_fresh_snapshot() -> None:
     desk.feed(generation=2)
     desk.decide()
     assert desk.quotes() == []
-    desk.event(BookSnapshot(7, 2, 2, 1, START_US + 5, [(3_000, 10)], [(6_000, 10)]))
-    assert desk.prices() == [(0, 3_000), (1, 6_000)]
+    desk.event(BookSnapshot(7, 2, 2, 1, START_US + 5, [(3_900, 10)], [(5_900, 10)]))
+    assert desk.prices() == [(0, 3_900), (1, 5_900)]
 
 
 def test_a_print_fills_it_and_moves_the_position() -> None:

@@ -6,8 +6,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from feed.schema import VERSION, Decision, FillState, JournalBody, JournalEntry, OrderState
+from feed.schema import VERSION, Decision, FillState, JournalBody, JournalEntry, LatchChange, OrderState
+from markets.core.units import Side
 from traders.core.inventory import Inventory
+from traders.core.limits import Latch
 from traders.journal import COMPACT_BYTES, Checkpoint, Journal, load_checkpoint, read_records
 
 
@@ -83,6 +85,21 @@ def test_it_is_compacted_only_as_far_as_writer_and_checkpoint_both_go(tmp_path: 
     assert [entry.number for entry in kept] == [4, 5, 6, 7]
 
 
+def held(*counts_cx: int) -> Inventory:
+    inventory = Inventory()
+    for count_cx in counts_cx:
+        inventory = inventory.after(Side.YES, 4_000, count_cx)
+    return inventory
+
+
+def test_a_latch_is_kept_until_it_is_released() -> None:
+    on = LatchChange(True, "DAILY_LOSS", "too much", {"result_ud": -5}, 77)
+    latched = Checkpoint().after(an_entry(1, on))
+    assert latched.risk.latch == Latch("DAILY_LOSS", 77, {"result_ud": -5})
+    off = LatchChange(False, "DAILY_LOSS", "too much", {"result_ud": -5}, 77, by="somebody")
+    assert latched.after(an_entry(2, off)).risk.latch is None
+
+
 def test_checkpoint_and_journal_give_the_state_whichever_line_the_checkpoint_stands_at() -> None:
     bodies = [an_order("a"), a_fill(), an_order("a", "filled"), an_order("b"), a_fill(50), an_order("c")]
     entries = [an_entry(number, body) for number, body in enumerate(bodies, start=1)]
@@ -94,7 +111,7 @@ def test_checkpoint_and_journal_give_the_state_whichever_line_the_checkpoint_sta
         for entry in entries:  # the file may still hold what the checkpoint contains
             state = state.after(entry)
         results.add((state.number, state.inventory, tuple(order.client_order_id for order in state.open_orders)))
-    assert results == {(6, Inventory(150, -600_000, 2), ("b", "c"))}
+    assert results == {(6, held(100, 50), ("b", "c"))}
 
 
 def test_there_is_no_checkpoint_at_first(tmp_path: Path) -> None:
@@ -103,13 +120,13 @@ def test_there_is_no_checkpoint_at_first(tmp_path: Path) -> None:
 
 def test_a_checkpoint_of_another_version_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.json"
-    path.write_bytes(msgspec.json.encode(Checkpoint(version=2)))
-    with pytest.raises(msgspec.ValidationError, match="version 2, expected 1"):
+    path.write_bytes(msgspec.json.encode(Checkpoint(version=1)))
+    with pytest.raises(msgspec.ValidationError, match="version 1, expected 2"):
         load_checkpoint(path)
 
 
 def test_the_database_counts_only_where_it_is_ahead_of_the_files() -> None:
-    files = Checkpoint(10, Inventory(100, -1, 1), control_id="5-0")
-    behind, ahead = Checkpoint(10, Inventory(7, -7, 7)), Checkpoint(11, Inventory(7, -7, 7))
+    files = Checkpoint(10, held(100), control_id="5-0")
+    behind, ahead = Checkpoint(10, held(7)), Checkpoint(11, held(7))
     assert files.or_newer(behind) == files
-    assert files.or_newer(ahead) == Checkpoint(11, Inventory(7, -7, 7), control_id="5-0")
+    assert files.or_newer(ahead) == Checkpoint(11, held(7), control_id="5-0")

@@ -1,0 +1,220 @@
+"""How much stands before a quote, and the way deeper until it is enough: what all bufferings have in common.
+
+    buffer     others' contracts at better prices + queue ahead at our price
+    buffer %   100 × buffer ÷ (buffer + remaining)
+
+A new order stands behind its whole level. One at rest has a place, and keeps it as long as its own buffer is about what
+is needed: only a buffer smaller by the hysteresis sends it away, and only a price with a buffer larger by the
+hysteresis draws it closer. A book that flickers does not cost us the place.
+
+    wish ──► enough before it there, or at a price below ──► rests there
+         └─► nowhere ──► no quote; where quotes must qualify, at the last price that does
+
+Terms: market_making.md section 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Annotated
+
+import msgspec
+
+from markets.core.queue import buffer_pct
+from markets.core.rewards import BPS, LIQUIDITY
+from markets.core.scoring import score_side
+from markets.core.units import Side, yes_price_cc
+from traders.core.orders import RestingQuote
+from traders.core.types import MarketView, Quote, Quotes, TraderState
+from traders.core.why import Figures, Why
+
+ANY_DISCOUNT = Fraction(1)  # a floor does not depend on it
+
+
+class Keeping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Parameters of every buffering that keeps one.
+
+    Attributes:
+        hysteresis_bps: Hundredths of a percent of the needed contracts. An order at rest stays with that much less,
+            and moves closer to the touch for that much more.
+        steps_most: Steps of the grid that a quote may be moved deeper.
+    """
+
+    hysteresis_bps: Annotated[int, msgspec.Meta(ge=0, le=BPS)] = 2_000
+    steps_most: Annotated[int, msgspec.Meta(ge=0, le=1_000)] = 20
+
+
+class Need(msgspec.Struct, frozen=True):
+    """The contracts that shall stand before a quote, and how they came about.
+
+    `text` may name `needed_cx` and what `about` returns.
+    """
+
+    needed_cx: int
+    text: str = "{needed_cx} needed"
+
+    def about(self, buffer_cx: int) -> Figures:
+        """Return more figures, for a quote with that buffer."""
+        del buffer_cx
+        return {}
+
+
+class Spot(msgspec.Struct, frozen=True):
+    """A price at which a quote could rest, or ours does.
+
+    `ahead_cx` is the queue ahead there, a part of the buffer; None is unknown, and then no part of it.
+    """
+
+    price_cc: int
+    buffer_cx: int
+    ahead_cx: int | None
+
+
+def spots(view: MarketView, quote: Quote, steps_most: int) -> list[Spot]:
+    """Return where a new order could rest instead of `quote`, closest to the touch first; empty when nowhere.
+
+    It begins at the quote's price and ends `steps_most` steps below or at the lowest level, whichever comes first:
+    under the lowest level nothing is added to a buffer.
+    """
+    prices = view.grid.prices_cc(quote.side)
+    end = view.grid.rank(quote.side, quote.price_cc)
+    ladder = view.book.levels[quote.side]
+    lowest_cc = min(ladder, default=quote.price_cc)
+    levels = sorted(ladder.items())  # the best is popped first
+    found: list[Spot] = []
+    buffer_cx = 0
+    for price_cc in reversed(prices[max(0, end - 1 - steps_most) : end]):
+        if found and price_cc < lowest_cc:
+            break
+        while levels and levels[-1][0] >= price_cc:
+            buffer_cx += levels.pop()[1]
+        found.append(Spot(price_cc, buffer_cx, ladder.get(price_cc, 0)))
+    return found
+
+
+def resting_spot(view: MarketView, order: RestingQuote) -> Spot:
+    """Return where an order of ours stands. Of an unknown queue ahead nothing counts: it may be used up."""
+    better_cx = view.book.better_cx(order.side, order.price_cc)
+    if order.ahead_cx is None:
+        return Spot(order.price_cc, better_cx, None)
+    ahead_cx = min(order.ahead_cx, view.book.size_cx(order.side, order.price_cc))
+    return Spot(order.price_cc, better_cx + ahead_cx, ahead_cx)
+
+
+def qualifying_floor_cc(view: MarketView, side: Side, quote: Quote) -> int | None:
+    """Return the lowest price at which `quote` scores under every liquidity program that runs.
+
+    None when no price is ruled out by one: none runs with a known target, or the side reaches no target even with the
+    quote. The quote is counted last, at the lowest price: higher up it would lift the floor and seem to need that
+    price, while the others alone decide how deep it may go.
+    """
+    ladder = dict(view.book.levels[side])
+    lowest_cc = view.grid.prices_cc(side)[0]
+    ladder[lowest_cc] = ladder.get(lowest_cc, 0) + quote.count_cx
+    targets_cx = {
+        program.target_size_cx
+        for program in view.running_programs()
+        if program.incentive_type == LIQUIDITY and program.target_size_cx is not None
+    }
+    floors_cc = (
+        score_side(view.grid, side, ladder, (), target_cx=target_cx, discount=ANY_DISCOUNT).floor_cc
+        for target_cx in targets_cx
+    )
+    return max((floor_cc for floor_cc in floors_cc if floor_cc is not None), default=None)
+
+
+def keep(
+    view: MarketView, state: TraderState, quotes: Quotes, keeping: Keeping, need_of: Callable[[Quote], Need]
+) -> Quotes:
+    """Return the quotes, each as deep as what `need_of` says of it demands, or dropped."""
+    for quote in quotes.quotes:
+        kept, why = _keep(view, state, quote, keeping, need_of(quote), must_qualify=quotes.must_qualify)
+        quotes = quotes.with_quote(quote.side, kept, why)
+    return quotes
+
+
+def _keep(
+    view: MarketView, state: TraderState, quote: Quote, keeping: Keeping, need: Need, *, must_qualify: bool
+) -> tuple[Quote | None, Why]:
+    open_to = spots(view, quote, keeping.steps_most)
+    if not open_to:
+        return None, Why("off_grid", "{side} dropped: no price of the grid is low enough", {}, quote.side)
+    floor_cc = qualifying_floor_cc(view, quote.side, quote) if must_qualify else None
+    if floor_cc is not None:
+        # The placement's own price stays open, whatever it earns there: that was its choice.
+        open_to = [spot for spot in open_to if spot.price_cc >= floor_cc] or open_to[:1]
+    wish = msgspec.structs.replace(quote, price_cc=open_to[0].price_cc)  # on the grid
+    ours = _ours(view, state, wish, least_cc=min(floor_cc or 0, wish.price_cc))
+    code, spot = _choose(open_to, ours, need.needed_cx, keeping.hysteresis_bps)
+    if spot is None and floor_cc is not None and code != "buffer_requeues":
+        last = open_to[-1]
+        code, spot = "buffer_short", ours if ours is not None and ours.price_cc == last.price_cc else last
+    shown = ours if ours is not None and code == "buffer_requeues" else spot or open_to[-1]
+    why = _why(view, wish, shown, need, code)
+    return None if spot is None else msgspec.structs.replace(wish, price_cc=spot.price_cc), why
+
+
+def _ours(view: MarketView, state: TraderState, wish: Quote, *, least_cc: int) -> Spot | None:
+    """Return where our order of that side stands, or would, at a price not better than the wish; None without one.
+
+    One smaller than the wish has no place to lose: it will be replaced, and the new one joins at the back.
+    """
+    side = wish.side
+    orders = [
+        order
+        for order in state.resting_on(side)
+        if least_cc <= order.price_cc <= wish.price_cc and view.grid.contains(side, order.price_cc)
+    ]
+    if not orders:
+        return None
+    order = max(orders, key=lambda one: (one.remaining_cx >= wish.count_cx, one.price_cc))
+    if order.remaining_cx < wish.count_cx:
+        order = msgspec.structs.replace(order, ahead_cx=view.book.size_cx(side, order.price_cc))
+    return resting_spot(view, order)
+
+
+def _choose(open_to: list[Spot], ours: Spot | None, needed_cx: int, hysteresis_bps: int) -> tuple[str, Spot | None]:
+    """Return where to rest, None for nowhere, and a reason's code."""
+    enough = next((spot for spot in open_to if spot.buffer_cx >= needed_cx), None)
+    if ours is not None:
+        ample_cx = needed_cx * (BPS + hysteresis_bps)
+        closer = (spot for spot in open_to if spot.price_cc > ours.price_cc)
+        ample = next((spot for spot in closer if spot.buffer_cx * BPS >= ample_cx), None)
+        if ample is not None:
+            return "buffered", ample
+        if ours.buffer_cx * BPS >= needed_cx * (BPS - hysteresis_bps):
+            return "buffered" if ours.buffer_cx >= needed_cx else "buffer_kept", ours
+        if enough is not None and enough.price_cc == ours.price_cc:
+            # The level behind us is what we need before us, and a wish cannot say "the same price, at the back".
+            return "buffer_requeues", None
+    return ("buffered", enough) if enough is not None else ("buffer_missing", None)
+
+
+TEXTS = {
+    "buffered": "{side} {yes_price_cc} has {buffer_cx} before it ({buffer_bps})",
+    "buffer_kept": "{side} {yes_price_cc} has {buffer_cx} before it ({buffer_bps}) and keeps its place",
+    "buffer_short": "{side} {yes_price_cc} has {buffer_cx} before it ({buffer_bps}), {short_cx} short, "
+    "at the deepest price within reach that qualifies",
+    "buffer_requeues": "{side} {yes_price_cc} has only {buffer_cx} before it ({buffer_bps}) "
+    "and leaves for the back of its level",
+    "buffer_missing": "{side} dropped: at {yes_price_cc} there would be {buffer_cx} before it ({buffer_bps}), "
+    "no better within reach",
+}
+
+
+def _why(view: MarketView, wish: Quote, spot: Spot, need: Need, code: str) -> Why:
+    side = wish.side
+    figures: Figures = {
+        "yes_price_cc": yes_price_cc(side, spot.price_cc),
+        "wished_yes_price_cc": yes_price_cc(side, wish.price_cc),
+        "steps_deeper": view.grid.rank(side, wish.price_cc) - view.grid.rank(side, spot.price_cc),
+        "buffer_cx": spot.buffer_cx,
+        "buffer_bps": buffer_pct(spot.buffer_cx, wish.count_cx),
+        "ahead_cx": spot.ahead_cx,
+        "needed_cx": need.needed_cx,
+        "short_cx": max(0, need.needed_cx - spot.buffer_cx),
+        **need.about(spot.buffer_cx),
+    }
+    unknown = "" if spot.ahead_cx is not None else ", its place in the queue unknown and not counted"
+    return Why(code, f"{TEXTS[code]}{unknown}; {need.text}", figures, side)

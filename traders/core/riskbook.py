@@ -1,0 +1,114 @@
+"""What a trader remembers for its limits: a day's result, how often it asked and was refused, and a latch.
+
+A day is one of the exchange: it begins at midnight in New York, also when the clocks change there.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from traders.core.limits import Denied, Latch, Limits, RiskState
+from traders.core.risk import latched, new_breaches
+
+EXCHANGE_ZONE = ZoneInfo("America/New_York")
+MINUTE_US = 60_000_000
+
+
+class RiskMemory(msgspec.Struct, frozen=True):
+    """What has to outlive a restart; money in micro-dollars, None is unknown.
+
+    Attributes:
+        day: The exchange's day that the rest is of, such as `2026-11-26`.
+        start_ud: The trader's result when the day began, or when it was first known in it.
+        high_ud: The best that the day's result was.
+    """
+
+    day: str = ""
+    start_ud: int | None = None
+    high_ud: int | None = None
+    latch: Latch | None = None
+
+    def on_day(self, day: str) -> RiskMemory:
+        """Return the memory of that day: a latch of another stands, what was made and lost in it does not."""
+        return self if day == self.day else RiskMemory(day, latch=self.latch)
+
+    def with_result(self, trading_ud: int | None) -> RiskMemory:
+        """Return the memory after a look at the trader's result so far; an unknown one changes nothing."""
+        if trading_ud is None:
+            return self
+        start_ud = trading_ud if self.start_ud is None else self.start_ud
+        high_ud = max(trading_ud - start_ud, self.high_ud or 0)
+        if (start_ud, high_ud) == (self.start_ud, self.high_ud):
+            return self
+        return msgspec.structs.replace(self, start_ud=start_ud, high_ud=high_ud)
+
+
+class RiskBook:
+    """Gathers what limits are compared with. Times in microseconds since 1970.
+
+    `memory` is to be kept over restarts.
+    """
+
+    def __init__(self, memory: RiskMemory) -> None:
+        self.memory = memory
+        self._creates: deque[int] = deque()
+        self._refusals: deque[int] = deque()
+        self._refused: Sequence[Denied] = ()
+        self._day_ends_us = 0
+
+    def look(self, now_us: int, trading_ud: int | None) -> None:
+        """Note the time, and the trader's result so far."""
+        if now_us >= self._day_ends_us or not self.memory.day:
+            day, self._day_ends_us = exchange_day(now_us)
+            self.memory = self.memory.on_day(day)
+        self.memory = self.memory.with_result(trading_ud)
+        for times in (self._creates, self._refusals):
+            while times and times[0] <= now_us - MINUTE_US:
+                times.popleft()
+
+    def state(self, base: RiskState, trading_ud: int | None) -> RiskState:
+        """Return `base` with what is remembered."""
+        start_ud = self.memory.start_ud
+        return msgspec.structs.replace(
+            base,
+            created_in_minute=len(self._creates),
+            refused_in_minute=len(self._refusals),
+            result_ud=None if trading_ud is None or start_ud is None else trading_ud - start_ud,
+            high_water_ud=self.memory.high_ud,
+            latch=self.memory.latch,
+        )
+
+    def created(self, now_us: int) -> None:
+        """Note that a new order leaves."""
+        self._creates.append(now_us)
+
+    def refused(self, denied: Sequence[Denied], now_us: int) -> None:
+        """Note what a decision was refused."""
+        self._refusals.extend([now_us] * new_breaches(denied, self._refused))
+        self._refused = denied
+
+    def latch(self, limits: Limits, risk: RiskState, now_us: int) -> Latch | None:
+        """Return a latch that has just closed, None when none has."""
+        if self.memory.latch is not None:
+            return None
+        latch = latched(limits, risk, now_us, self.memory.day)
+        if latch is not None:
+            self.memory = msgspec.structs.replace(self.memory, latch=latch)
+        return latch
+
+    def release(self) -> None:
+        """Take the latch off, and let the day begin anew: what was lost before was looked at by a person."""
+        self.memory = RiskMemory(self.memory.day)
+        self._refusals.clear()
+
+
+def exchange_day(now_us: int) -> tuple[str, int]:
+    """Return the exchange's day, and when it ends."""
+    day = datetime.fromtimestamp(now_us / 1_000_000, UTC).astimezone(EXCHANGE_ZONE).date()
+    ends = datetime.combine(day + timedelta(days=1), datetime.min.time(), EXCHANGE_ZONE)
+    return day.isoformat(), int(ends.timestamp()) * 1_000_000
