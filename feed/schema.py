@@ -524,7 +524,8 @@ class AccountEntry(msgspec.Struct, frozen=True, array_like=True):
 class Control(msgspec.Struct, frozen=True, array_like=True):
     """A command to one trader. Stopping is a signal, so that it needs no store.
 
-    `verb` and what `body` holds: pause and resume nothing, market its facts (traders.core.facts) in msgpack.
+    `verb` and what `body` holds, in msgpack: pause, resume, flatten and release nothing, market its facts
+    (traders.core.facts), fair a value from outside (traders.core.types.FairValue).
     """
 
     version: int
@@ -552,7 +553,8 @@ class TraderView(msgspec.Struct, frozen=True, array_like=True):
 
     `rate_ud_h` is expected reward in micro-dollars per hour, None while unknown;
     `trading_ud` is cash from fills plus the position marked at the bad side, after the fees that are known; None when
-    that side is empty or the book is not valid. `facts_digest` tells which facts of its market it goes by.
+    that side is empty or the book is not valid. `facts_digest` tells which facts of its market it goes by,
+    `latched_us` since when a limit has latched, 0 while none has.
     """
 
     trader: int
@@ -569,6 +571,7 @@ class TraderView(msgspec.Struct, frozen=True, array_like=True):
     rate_ud_h: int | None
     trading_ud: int | None
     facts_digest: int = 0
+    latched_us: int = 0
 
 
 encode = msgspec.msgpack.Encoder().encode

@@ -35,12 +35,13 @@ from traders.core.inventory import Inventory
 from traders.core.limits import TEXTS, Latch, RiskState
 from traders.core.orders import Fill, Order, RestingQuote
 from traders.core.riskbook import RiskBook, RiskMemory
-from traders.core.types import Flattening, MarketView, Quotes, TraderState
+from traders.core.types import FairValue, Flattening, MarketView, Quotes, TraderState
 from traders.core.why import Why, said, told
 from traders.feedview import FeedView
 
 MID_UPDATE_MAX_S = 0.25  # a book crossed for longer than this is not merely between two messages
 REPEAT_DECISION_S = 60.0
+RUNNING, PAUSED, FLAT = "running", "paused", "flat"  # what a trader may be desired to be while it lives
 TOLD_WITHIN_US = 1_000_000  # what happened longer ago has been told, or the feed counts as late
 CLOSED = "market closed"
 
@@ -67,11 +68,12 @@ class Setup(msgspec.Struct, frozen=True):
 class Engine:
     """State machine of one trader.
 
-    starting ──valid book──► quoting ◄──resume/pause──► paused ──► draining ──► stopped
+    starting ──valid book──► quoting ◄──resume──► paused, flattening → flat ──► draining ──► stopped
                                │  ▲
                                └──┴─ a limit latched: nothing grows until a person releases it
 
     Args:
+        desired: RUNNING, PAUSED or FLAT.
         memory: What its limits remember of before.
     """
 
@@ -81,7 +83,7 @@ class Engine:
         broker: Broker,
         *,
         inventory: Inventory,
-        is_paused: bool,
+        desired: str = RUNNING,
         memory: RiskMemory = RiskMemory(),  # noqa: B008 - frozen
     ) -> None:
         self.view = FeedView()
@@ -91,8 +93,9 @@ class Engine:
         self.why = "starting"
         self._setup, self._facts, self._grid = setup, setup.facts, setup.facts.grid()
         self._broker = broker
-        self._paused_by = "the desired state" if is_paused else ""
+        self._desired, self._by = desired, "the desired state"
         self._risk = RiskBook(memory)
+        self._fair: FairValue | None = None
         self._position_since_us: int | None = None
         self._flattening: Flattening | None = None
         self._crossed_at: tuple[int, float] | None = None
@@ -132,17 +135,28 @@ class Engine:
         self._broker.on_fees(facts.fees)
         return self.decide(now)
 
+    def on_fair(self, fair: FairValue, now: Now) -> list[JournalBody]:
+        """Take the newest value from outside; how old it may be is for the strategy that looks at it."""
+        self._fair = fair
+        return self.decide(now)
+
     def lose_book(self, reason: str) -> list[JournalBody]:
         """Distrust the book until the next snapshot, and cancel."""
         self.view.lose(reason)
         return self._book(self._broker.cancel_all(f"book lost: {reason}"))
 
     def pause(self, by: str, now: Now) -> list[JournalBody]:
-        self._paused_by = by
-        return self.decide(now)
+        return self._wish(PAUSED, by, now)
 
-    def resume(self, now: Now) -> list[JournalBody]:
-        self._paused_by = ""
+    def resume(self, by: str, now: Now) -> list[JournalBody]:
+        return self._wish(RUNNING, by, now)
+
+    def flatten(self, by: str, now: Now) -> list[JournalBody]:
+        """Get out of the position, by takes near the touch, and stay flat until told otherwise."""
+        return self._wish(FLAT, by, now)
+
+    def _wish(self, desired: str, by: str, now: Now) -> list[JournalBody]:
+        self._desired, self._by = desired, by
         return self.decide(now)
 
     @property
@@ -164,7 +178,7 @@ class Engine:
         """Look at the market once and act; also called when nothing came, because time alone can end a quote."""
         if self.state in ("draining", "stopped"):
             return []
-        must_cancel = bool(self._paused_by) or self.is_closed(now)  # whatever the book looks like
+        must_cancel = self._desired == PAUSED or self.is_closed(now)  # whatever the book looks like
         if self._is_mid_update(now) and not must_cancel:
             return []
         bodies = self._book(self._broker.on_time(now.wall_us - TOLD_WITHIN_US))
@@ -187,8 +201,8 @@ class Engine:
         """Return why nothing may rest, None when the market may be quoted: anything in doubt means nothing."""
         if self.is_closed(now):
             return _held("closed", CLOSED)
-        if self._paused_by:
-            return _held("paused", "paused by {by}", by=self._paused_by)
+        if self._desired == PAUSED:
+            return _held("paused", "paused by {by}", by=self._by)
         invalid = self.view.why_invalid(now.monotonic_s)
         return _held("no_good_book", "no good book, no quote: {because}", because=invalid) if invalid else None
 
@@ -210,7 +224,8 @@ class Engine:
         latch = self._risk.latch(rules.limits, risk, now.wall_us)
         if latch is not None:
             risk = msgspec.structs.replace(risk, latch=latch)
-        decided = decide(self._market(now), self._state(resting, now), rules, risk)
+        flat_by = self._by if self._desired == FLAT else ""
+        decided = decide(self._market(now), self._state(resting, now), rules, risk, flat_by=flat_by)
         self._risk.refused(decided.denied, now.wall_us)
         self._flattening = decided.wanted.flattening
         return ([] if latch is None else [_latch_change(latch)]), decided
@@ -227,6 +242,7 @@ class Engine:
             status=facts.status,
             programs=facts.programs,
             fees=facts.fees,
+            fair=self._fair,
             moments=facts.moments,
         )
 
@@ -243,8 +259,10 @@ class Engine:
         )
 
     def _next_state(self, *, is_valid: bool) -> str:
-        if self._paused_by:
+        if self._desired == PAUSED:
             return "paused"
+        if self._desired == FLAT:
+            return "flattening" if self.inventory.position_cx else "flat"
         if self._risk.memory.latch is not None:
             return "latched"
         return "quoting" if is_valid or self.state != "starting" else "starting"
@@ -298,7 +316,7 @@ class Engine:
         if state == self.state:
             return []
         self.state = state
-        return [StateChange(state, reason or self._paused_by)]
+        return [StateChange(state, reason or ("" if self._desired == RUNNING else f"by {self._by}"))]
 
     def _book(self, events: Sequence[OrderEvent]) -> list[JournalBody]:
         """Book fills and return the journal form of what happened, in order."""
@@ -344,6 +362,7 @@ class Engine:
             rate_ud_h=None,
             trading_ud=self.inventory.trading_ud(book) if is_valid else None,
             facts_digest=self._facts.digest,
+            latched_us=latch.at_us if (latch := self._risk.memory.latch) else 0,
         )
 
 

@@ -46,6 +46,7 @@ class Wanted(msgspec.Struct, frozen=True):
     strategies: StrategyChoices
     limits: Any
     facts: MarketFacts | None
+    released_us: int = 0
 
     def is_closed(self, now_us: int) -> bool:
         return self.facts is not None and now_us >= self.facts.close_time_us
@@ -77,6 +78,7 @@ def _wanted(trader: Trader, market: Market | None, programs: list[IncentiveProgr
         strategies=trader.strategy.choices(),
         limits=trader.limits,
         facts=None if market is None else _facts(market, programs),
+        released_us=microseconds(trader.released_at) if trader.released_at else 0,
     )
 
 

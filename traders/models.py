@@ -24,6 +24,7 @@ class Mode(models.TextChoices):
 class Desired(models.TextChoices):
     RUNNING = "running", "Running"
     PAUSED = "paused", "Paused"
+    FLAT = "flat", "Flat: out of its position"
     STOPPED = "stopped", "Stopped"
 
 
@@ -124,6 +125,7 @@ class Trader(models.Model):
     # What the supervisor knows of it; not for people to edit.
     state = models.CharField(max_length=16, default="stopped", editable=False)
     state_reason = models.TextField(blank=True, editable=False)
+    released_at = models.DateTimeField(null=True, editable=False, help_text="Limits that latched before are released.")
     pid = models.IntegerField(null=True, editable=False)
     restarts = models.PositiveIntegerField(default=0, editable=False)
 

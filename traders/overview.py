@@ -30,6 +30,9 @@ QUOTING = ("quoting", "one-sided")
 GLYPHS = {
     # state word of a trader that beats and does not quote → glyph (shape), see `.g` in app.css
     "paused": "hold",
+    "flattening": "work",
+    "flat": "hold",
+    "latched": "bad",
     "starting": "work",
     "draining": "work",
     "stopped": "off",

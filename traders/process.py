@@ -17,6 +17,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 import redis.asyncio as redis_async
@@ -48,8 +49,9 @@ from kalshimm.runtime.locks import exclusive
 from kalshimm.runtime.process import ProcessIdentity
 from kalshimm.runtime.resp import Pipe
 from markets.core.units import Side, format_count, format_price, yes_price_cc
-from traders.core.facts import decode_facts
+from traders.core.facts import read_facts
 from traders.core.orders import OrderStatus
+from traders.core.types import decode_fair
 from traders.engine import CLOSED, Engine, Now
 from traders.feedview import Batch, StreamReader
 from traders.journal import Checkpoint, Journal, load_checkpoint
@@ -68,6 +70,7 @@ LOGS_EVERY_S = 1.0
 LAST_WORDS_S = 1.5
 REDIS_ERRORS = (RedisError, ConnectionError, TimeoutError)  # not every OSError: a full disk is another matter
 
+T = TypeVar("T")
 Every = Callable[[], Awaitable[None]]
 
 
@@ -95,7 +98,7 @@ class TraderProcess:
             start.setup(),
             start.paper_broker(kept.inventory),
             inventory=kept.inventory,
-            is_paused=start.is_paused,
+            desired=start.desired,
             memory=kept.risk,
         )
         self._reader = StreamReader(pipe, trader=start.trader, ticker=start.ticker, control_id=kept.control_id)
@@ -197,13 +200,17 @@ class TraderProcess:
         elif control.verb == "pause":
             self._write(self.engine.pause(control.issuer, now))
         elif control.verb == "resume":
-            self._write(self.engine.resume(now))
+            self._write(self.engine.resume(control.issuer, now))
+        elif control.verb == "flatten":
+            self._write(self.engine.flatten(control.issuer, now))
         elif control.verb == "release":
             released = self.engine.release(control.issuer, now)
             self._write(released)
             refusal = "" if released else "no limit has latched"
         elif control.verb == "market":
-            refusal = self._take_facts(control.body, now)
+            refusal = self._told(control.body, read_facts, self.engine.on_facts, now)
+        elif control.verb == "fair":
+            refusal = self._told(control.body, decode_fair, self.engine.on_fair, now)
         else:
             refusal = f"unknown command {control.verb!r}"
         self._write([CommandAnswer(control.command_id, not refusal, refusal)])
@@ -211,13 +218,15 @@ class TraderProcess:
             "command %s from %s: %s", control.verb, control.issuer, refusal or "done", extra={"action": "command"}
         )
 
-    def _take_facts(self, body: bytes, now: Now) -> str:
-        """Go by what the catalogue knows of the market now; return why not, or an empty string."""
+    def _told(
+        self, body: bytes, read: Callable[[bytes], T], take: Callable[[T, Now], list[JournalBody]], now: Now
+    ) -> str:
+        """Go by what a command's body tells; return why not, or an empty string."""
         try:
-            facts = decode_facts(body)
-            self._write(self.engine.on_facts(facts, now))
+            value = read(body)
         except (msgspec.MsgspecError, ValueError) as exc:
-            return f"facts that cannot be used: {exc}"
+            return f"its body cannot be used: {exc}"
+        self._write(take(value, now))
         return ""
 
     # watch

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Count, Q
 from django.utils import timezone
+from redis.exceptions import RedisError
 
+from feed.schema import encode
 from kalshimm.errors import KalshimmError
 from kalshimm.ops.services import audit
+from kalshimm.runtime import streams
+from kalshimm.runtime.clock import SystemClock
 from markets.models import Event, Market, Series
+from traders import controls
+from traders.core.types import FairValue
 from traders.models import Desired, Mode, SeriesRule, StrategySet, Trader
 from traders.series import free_name
 
@@ -22,14 +30,16 @@ DEMO_MARKETS_EACH = 2
 DEMO_TIME_LEFT = timedelta(minutes=30)
 ROLLING_FREQUENCY = "fifteen_min"
 OPEN = "active"
+LATCHED = "latched"
 
 
 VERBS = {
     # what a person asks for → what is desired then, and of whom it is taken; of anybody else it changes nothing
-    "start": (Desired.RUNNING, (Desired.PAUSED, Desired.STOPPED)),
-    "stop": (Desired.STOPPED, (Desired.RUNNING, Desired.PAUSED)),
-    "pause": (Desired.PAUSED, (Desired.RUNNING,)),
-    "resume": (Desired.RUNNING, (Desired.PAUSED,)),
+    "start": (Desired.RUNNING, (Desired.PAUSED, Desired.FLAT, Desired.STOPPED)),
+    "stop": (Desired.STOPPED, (Desired.RUNNING, Desired.PAUSED, Desired.FLAT)),
+    "pause": (Desired.PAUSED, (Desired.RUNNING, Desired.FLAT)),
+    "resume": (Desired.RUNNING, (Desired.PAUSED, Desired.FLAT)),
+    "flatten": (Desired.FLAT, (Desired.RUNNING, Desired.PAUSED)),
 }
 
 
@@ -79,7 +89,7 @@ def steer(traders: Iterable[Trader], verb: str, *, actor: str) -> list[Trader]:
     """
     changed: list[Trader] = []
     for trader in traders:
-        before, is_released = trader.desired, verb == "start" and _release(trader)
+        before, is_released = trader.desired, verb == "start" and _try_again(trader)
         if not _desire(trader, verb) and not is_released:
             continue
         trader.refresh_from_db(fields=["desired", "state", "state_reason"])
@@ -94,7 +104,40 @@ def _desire(trader: Trader, verb: str) -> bool:
     return Trader.objects.filter(pk=trader.pk, desired__in=takes).update(desired=desired) > 0
 
 
-def _release(trader: Trader) -> bool:
+@transaction.atomic
+def release(traders: Iterable[Trader], *, actor: str) -> list[Trader]:
+    """Let risk grow again in traders whose limits latched, which only a person may; return those that were latched."""
+    latched = [trader for trader in traders if trader.state == LATCHED]
+    for trader in latched:
+        Trader.objects.filter(pk=trader.pk).update(released_at=timezone.now())
+        audit(actor, "trader.released", trader.name, reason=trader.state_reason)
+    return latched
+
+
+def tell_fair_value(traders: Sequence[Trader], yes_price_cc: int, *, source: str, actor: str) -> None:
+    """Tell running traders a YES price from outside; those whose placement goes by one quote around it.
+
+    Raises:
+        RefusedChange: Redis does not take it.
+    """
+    now_us = SystemClock().wall_us()
+    body = encode(FairValue(yes_price_cc, now_us, source))
+
+    async def send() -> None:
+        client = streams.connect(settings.REDIS_URL)
+        try:
+            for trader in traders:
+                await controls.send(client, trader.pk, "fair", issuer=actor, now_us=now_us, body=body)
+        finally:
+            await client.aclose()
+
+    try:
+        asyncio.run(send())
+    except (RedisError, OSError, TimeoutError) as exc:
+        raise RefusedChange(f"Redis does not take the value ({exc}); look at `manage.py health`.") from exc
+
+
+def _try_again(trader: Trader) -> bool:
     """Let the supervisor try a failed trader again."""
     return Trader.objects.filter(pk=trader.pk, state="failed").update(state="stopped", state_reason="") > 0
 

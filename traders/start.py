@@ -16,7 +16,7 @@ from traders.core.facts import MarketFacts
 from traders.core.inventory import Inventory
 from traders.core.pipeline import NoStrategies, StrategyChoices
 from traders.core.registry import ParamsError
-from traders.engine import Setup
+from traders.engine import RUNNING, Setup
 from traders.journal import Checkpoint
 
 START_VERSION = 3
@@ -44,7 +44,7 @@ class Start(msgspec.Struct, frozen=True):
     facts: MarketFacts
     redis_url: str
     paper: PaperSettings = PaperSettings()
-    is_paused: bool = False
+    desired: str = RUNNING
     stored: Checkpoint = Checkpoint()
     version: int = START_VERSION
 

@@ -34,7 +34,7 @@ from django.conf import settings
 from django.db import Error as DatabaseFault
 from django.db import close_old_connections
 
-from feed.schema import FIELD, VERSION, Control, TraderView, control_stream, decode_trader_view, encode
+from feed.schema import TraderView, decode_trader_view
 from kalshimm.errors import KalshimmError, NotReachable
 from kalshimm.runtime import logs, streams, worker
 from kalshimm.runtime.backoff import delay_s
@@ -43,7 +43,7 @@ from kalshimm.runtime.heartbeat import BEAT_TTL_S, Beat, Pulse, beat_key, read_b
 from kalshimm.runtime.home import folder
 from kalshimm.runtime.locks import exclusive
 from kalshimm.runtime.process import ProcessIdentity, boot_id
-from traders import fleet, spawner
+from traders import controls, fleet, spawner
 from traders.brokers.paper import PaperSettings
 from traders.core.facts import encode_facts
 from traders.core.pipeline import StrategyChoices
@@ -59,9 +59,11 @@ logger = logging.getLogger(__name__)
 STEP_S = 0.5  # a death is seen within a second
 STOP_GRACE_S = 5.0
 ANSWER_S = 1.0  # Redis slower than this is away: the step goes on without
-CONTROL_LIFE_US = 10_000_000
 CONTROL_AGAIN_S = 5.0
-CONTROL_ENTRIES = 100
+
+# What a trader does as its state tells it, and how to tell it to do something else.
+DOES = {"paused": "paused", "flattening": "flat", "flat": "flat"}  # in every other state it runs
+SAY = {"running": "resume", "paused": "pause", "flat": "flatten"}
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 SILENT_US = BEAT_TTL_S * 1_000_000
@@ -267,7 +269,7 @@ class Supervisor:
             paper=PaperSettings(latency_us=settings.PAPER_LATENCY_US),
             facts=wanted.facts,
             redis_url=self._redis_url,
-            is_paused=wanted.desired == "paused",
+            desired=wanted.desired,
             stored=stored,
         )
 
@@ -286,11 +288,13 @@ class Supervisor:
             send_signal(process, signal.SIGKILL)
 
     async def _relay(self, wanted: Wanted, known: Known, view: TraderView | None) -> None:
-        """Tell a trader to pause or resume when it does something else than desired."""
+        """Tell a trader what is desired when it does something else, and what is new of its market."""
         if view is None:
             return
-        if (view.state == "paused") != (wanted.desired == "paused"):
-            await self._tell(wanted, known, "pause" if wanted.desired == "paused" else "resume")
+        if DOES.get(view.state, "running") != wanted.desired and wanted.desired in SAY:
+            await self._tell(wanted, known, SAY[wanted.desired])
+        if 0 < view.latched_us <= wanted.released_us:
+            await self._tell(wanted, known, "release")
         if wanted.facts is not None and view.facts_digest != wanted.facts.digest:
             await self._tell(wanted, known, "market", encode_facts(wanted.facts))
 
@@ -300,13 +304,10 @@ class Supervisor:
         told_at_s, told = known.told.get(verb, (-CONTROL_AGAIN_S, b""))
         if told == body and now_s - told_at_s < CONTROL_AGAIN_S:
             return
-        expires_us = self._clock.wall_us() + CONTROL_LIFE_US
-        control = Control(VERSION, secrets.token_hex(8), verb, "supervisor", expires_us, body)
+        now_us = self._clock.wall_us()
         try:
             async with asyncio.timeout(ANSWER_S):
-                await self._client.xadd(
-                    control_stream(str(wanted.id)), {FIELD: encode(control)}, maxlen=CONTROL_ENTRIES, approximate=True
-                )
+                await controls.send(self._client, wanted.id, verb, issuer="supervisor", now_us=now_us, body=body)
         except REDIS_ERRORS as exc:
             self._lost_redis(exc)
             return

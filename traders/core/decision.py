@@ -14,6 +14,7 @@ import msgspec
 from traders.core.commands import CancelOrder, Command, PlaceOrder, TakeOrder
 from traders.core.diff import DiffTerms, InFlight, diff
 from traders.core.exposure import Unproven
+from traders.core.flattening import flattened
 from traders.core.limits import Denied, Limits, RiskState
 from traders.core.pipeline import Strategies
 from traders.core.registry import parse_params
@@ -46,14 +47,22 @@ class Decided(msgspec.Struct, frozen=True):
 
 
 def decide(
-    view: MarketView, state: TraderState, rules: Rules, risk: RiskState, in_flight: InFlight | None = None
+    view: MarketView,
+    state: TraderState,
+    rules: Rules,
+    risk: RiskState,
+    *,
+    flat_by: str = "",
+    in_flight: InFlight | None = None,
 ) -> Decided:
     """Return the decision on a market that may be quoted.
 
     Args:
+        flat_by: Who wants the trader to be flat, whatever its strategies want; nobody when it is empty.
         in_flight: As of `DiffTerms`.
     """
-    allowed = checked(view, state, rules.strategies.wanted(view, state), rules.limits, risk)
+    wanted = flattened(view, state, flat_by) if flat_by else rules.strategies.wanted(view, state)
+    allowed = checked(view, state, wanted, rules.limits, risk)
     tolerances = rules.strategies.tolerances
     terms = DiffTerms(
         now_us=view.time_us,

@@ -46,4 +46,16 @@ class MarketFacts(msgspec.Struct, frozen=True):
 
 
 encode_facts = msgspec.msgpack.Encoder().encode
-decode_facts = msgspec.msgpack.Decoder(MarketFacts).decode
+_decode_facts = msgspec.msgpack.Decoder(MarketFacts).decode
+
+
+def read_facts(body: bytes) -> MarketFacts:
+    """Return facts that another process tells.
+
+    Raises:
+        msgspec.MsgspecError: They are not of our shape.
+        ValueError: Their prices make no grid.
+    """
+    facts = _decode_facts(body)
+    facts.grid()
+    return facts

@@ -26,6 +26,8 @@ from traders.core.why import Figures, Why
 
 STOP_LOSS = "stop_loss"  # the most urgent rule: once it leads it leads until flat
 SECOND_US = 1_000_000
+ASKED = "asked"  # who leads when a person wants out
+ASKED_STEPS = 5  # of the grid beyond the touch: further out each take would be another price than the one seen
 
 Size = Annotated[int, msgspec.Meta(ge=1, le=MOST_CX)]
 TakeSteps = Annotated[int, msgspec.Meta(ge=0, le=100)]
@@ -39,6 +41,14 @@ def reducing_side(state: TraderState) -> Side:
 def untouched(quotes: Quotes) -> Quotes:
     """Return what a flat trader wants: the same, and nobody flattens."""
     return quotes if quotes.flattening is None else msgspec.structs.replace(quotes, flattening=None)
+
+
+def flattened(view: MarketView, state: TraderState, by: str) -> Quotes:
+    """Return what gets a trader flat that somebody wants flat: takes near the touch, and nothing else."""
+    if not state.position_cx:
+        return Quotes((), (Why("flat", "flat by {by}: resume to quote again", {"by": by}),))
+    why = Why("flatten_asked", "{by} wants it flat", {"by": by})
+    return take(view, state, Quotes(()), ASKED, why, steps_most=ASKED_STEPS)
 
 
 # The steps

@@ -7,6 +7,8 @@ Prices are centi-cents on their own side's ladder, counts hundredths of a contra
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 from markets.core.book import OrderBook
@@ -23,9 +25,12 @@ from traders.core.why import Why
 class FairValue(msgspec.Struct, frozen=True):
     """A YES price from outside, and when it was true."""
 
-    yes_price_cc: int
+    yes_price_cc: Annotated[int, msgspec.Meta(ge=1, le=DOLLAR_CC - 1)]
     time_us: int
     source: str = ""
+
+
+decode_fair = msgspec.msgpack.Decoder(FairValue).decode
 
 
 class MarketView(msgspec.Struct, frozen=True):

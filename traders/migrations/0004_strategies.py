@@ -83,5 +83,24 @@ class Migration(migrations.Migration):
                 help_text=f"What it may do at most. {PARAMS} The defaults are small.",
             ),
         ),
+        migrations.AddField(
+            model_name="trader",
+            name="released_at",
+            field=models.DateTimeField(editable=False, help_text="Limits that latched before are released.", null=True),
+        ),
+        migrations.AlterField(
+            model_name="trader",
+            name="desired",
+            field=models.CharField(
+                choices=[
+                    ("running", "Running"),
+                    ("paused", "Paused"),
+                    ("flat", "Flat: out of its position"),
+                    ("stopped", "Stopped"),
+                ],
+                default="running",
+                max_length=8,
+            ),
+        ),
         migrations.RunPython(by_side, migrations.RunPython.noop),
     ]

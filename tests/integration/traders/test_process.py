@@ -137,7 +137,7 @@ async def test_F6_F8_F9_it_goes_by_the_facts_of_its_market_that_it_is_told(
     assert await running.ended() == "market closed"
     answers = [entry.body for entry in watcher.journal(1) if isinstance(entry.body, CommandAnswer)]
     assert [(answer.command_id, answer.is_done) for answer in answers] == [("c1", False), ("c2", True)]
-    assert "facts that cannot be used" in answers[0].reason
+    assert "its body cannot be used" in answers[0].reason
 
 
 async def test_what_the_writer_has_not_acknowledged_is_sent_again_after_a_restart(

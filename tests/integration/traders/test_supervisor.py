@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,10 +10,11 @@ from pathlib import Path
 import pytest
 import redis
 from asgiref.sync import sync_to_async
+from django.core.management import call_command
 from django.db import connections
 from traderworld import HandMadeMarket, Watcher, Workers
 
-from feed.schema import FillState, JournalEntry, OrderState, StateChange
+from feed.schema import BookDelta, FillState, JournalEntry, LatchChange, OrderState, StateChange
 from kalshimm.ops.models import AuditRow
 from kalshimm.runtime import streams
 from kalshimm.runtime.clock import SystemClock
@@ -107,7 +109,9 @@ def test_a_killed_trader_comes_back_with_its_position_and_without_its_old_orders
     trader = a_trader()
     eventually(lambda: watcher.is_quoting(trader.pk), "the trader quotes")
     market.print("t1", 3_900, 400, Side.NO)
-    eventually(lambda: (v := watcher.view(trader.pk)) and v.fills == 1 and len(v.quotes) == 3, "it is filled, and tops up")
+    eventually(
+        lambda: (v := watcher.view(trader.pk)) and v.fills == 1 and len(v.quotes) == 3, "it is filled, and tops up"
+    )
     eventually(has_state(trader, "quoting"), "the supervisor knows")
     first = pid_of(trader)
     os.kill(first, signal.SIGKILL)
@@ -314,6 +318,65 @@ def test_a_changed_strategy_is_taken_up_by_a_running_trader(fleet: Workers, watc
     assert pid_of(trader) != first
     assert trader.restarts == 0, "nothing crashed"
     assert read_start(trader_folder(fleet.home, trader.pk)).strategies.placement.params == SEVEN_EACH
+
+
+def test_a_trader_gets_flat_when_a_person_wants_it_and_stays_so_through_a_crash(
+    fleet: Workers, market: HandMadeMarket, watcher: Watcher
+) -> None:
+    a_market()
+    trader = a_trader()
+    eventually(lambda: watcher.is_quoting(trader.pk), "the trader quotes")
+    market.print("t1", 3_900, 400, Side.NO)
+    eventually(lambda: (v := watcher.view(trader.pk)) and v.position_cx == 400, "it is filled")
+    assert steer([trader], "flatten", actor="test") == [trader]
+    eventually(has_state(trader, "flat"), "it is flat")
+    view = watcher.view(trader.pk)
+    assert view is not None
+    assert (view.position_cx, view.quotes) == (0, [])
+    first = pid_of(trader)
+    os.kill(first, signal.SIGKILL)
+    eventually(lambda: pid_of_or_none(trader) not in (None, first), "another process runs it")
+    eventually(has_state(trader, "flat"), "it is flat again")
+    assert steer([trader], "resume", actor="test") == [trader]
+    eventually(lambda: watcher.is_quoting(trader.pk), "it quotes again")
+
+
+def test_a_latch_holds_over_a_restart_and_until_a_person_releases_it(
+    fleet: Workers, market: HandMadeMarket, watcher: Watcher
+) -> None:
+    a_market()
+    trader = a_trader()
+    Trader.objects.filter(pk=trader.pk).update(limits={"daily_loss_ud": 10_000})
+    eventually(lambda: watcher.is_quoting(trader.pk), "the trader quotes")
+    market.print("t1", 3_900, 400, Side.NO)
+    eventually(lambda: (v := watcher.view(trader.pk)) and v.position_cx == 400, "it is filled")
+    market.tell(BookDelta(2, time.time_ns() // 1_000, int(Side.YES), 4_000, -30_000))
+    eventually(has_state(trader, "latched"), "a cent a contract is more than it may lose")
+    first = pid_of(trader)
+    os.kill(first, signal.SIGKILL)
+    eventually(lambda: pid_of_or_none(trader) not in (None, first), "another process runs it")
+    eventually(has_state(trader, "latched"), "it is latched again")
+    market.tell(BookDelta(3, time.time_ns() // 1_000, int(Side.YES), 4_000, 30_000))
+    call_command("traders", "release", trader.name)
+    eventually(has_state(trader, "quoting"), "it quotes again")
+    # What nobody has stored is sent again after a restart.
+    told = {e.number: body.is_on for e in watcher.journal(trader.pk) if isinstance(body := e.body, LatchChange)}
+    assert list(told.values()) == [True, False]
+
+
+def test_a_value_from_outside_reaches_the_trader_that_quotes_around_it(fleet: Workers, watcher: Watcher) -> None:
+    a_market()
+    strategy = StrategySet.objects.create(name="fair", placement="fair_value", placement_params={"bid_edge_cc": 300})
+    trader = create_trader(name="fair-1", market_ticker="HAND-1", strategy=strategy, actor="test")
+    eventually(has_state(trader, "quoting"), "the trader runs")
+    view = watcher.view(trader.pk)
+    assert view is not None
+    assert (view.quotes, "no value from outside" in view.why) == ([], True)
+    call_command("traders", "fair", trader.name, "--price", "0.4100", "--source", "model")
+    eventually(
+        lambda: (v := watcher.view(trader.pk)) and [(q.side, q.price_cc) for q in v.quotes] == [(0, 3_800), (1, 5_700)],
+        "it quotes around the value",
+    )
 
 
 def test_F8_F9_a_market_that_changes_is_told_to_its_running_trader(fleet: Workers, watcher: Watcher) -> None:

@@ -15,6 +15,7 @@ from feed.schema import (
     FeedState,
     FillState,
     JournalBody,
+    LatchChange,
     OrderState,
     QuoteView,
     StateChange,
@@ -25,22 +26,25 @@ from traders.brokers.paper import PaperBroker
 from traders.core.decision import Rules
 from traders.core.facts import MarketFacts
 from traders.core.inventory import Inventory
+from traders.core.limits import Latch, Limits
 from traders.core.pipeline import Choice, StrategyChoices
+from traders.core.riskbook import RiskMemory
 from traders.engine import REPEAT_DECISION_S, Engine, Now, Setup
 
 START_US = 1_000_000_000
 CLOSE_US = START_US + 3_600_000_000
+SMALL, FRESH = Limits(), RiskMemory()
 
 
 class Desk:
     """An engine on a valid book, with both clocks in hand."""
 
-    def __init__(self, *, is_paused: bool = False) -> None:
+    def __init__(self, *, desired: str = "running", limits: Limits = SMALL, memory: RiskMemory = FRESH) -> None:
         numbers = itertools.count(1)
         strategies = StrategyChoices(Choice("join_best")).parse()
-        setup = Setup(1, "M", "dry-run", Rules(strategies), MarketFacts(CENT_GRID.ranges, CLOSE_US))
+        setup = Setup(1, "M", "dry-run", Rules(strategies, limits), MarketFacts(CENT_GRID.ranges, CLOSE_US))
         broker = PaperBroker(lambda: f"order-{next(numbers)}")
-        self.engine = Engine(setup, broker, inventory=Inventory(), is_paused=is_paused)
+        self.engine = Engine(setup, broker, inventory=Inventory(), desired=desired, memory=memory)
         self.elapsed_s = 0.0
         self.seq = itertools.count(2)
         self.bodies: list[JournalBody] = []
@@ -194,12 +198,12 @@ def test_pause_cancels_and_resume_quotes_again() -> None:
     desk.engine.pause("somebody", desk.now)
     assert (desk.engine.state, desk.quotes()) == ("paused", [])
     assert "somebody" in desk.engine.why
-    desk.engine.resume(desk.now)
+    desk.engine.resume("somebody", desk.now)
     assert (desk.engine.state, len(desk.quotes())) == ("quoting", 2)
 
 
 def test_a_trader_that_shall_be_paused_never_quotes_at_its_start() -> None:
-    desk = Desk(is_paused=True)
+    desk = Desk(desired="paused")
     assert (desk.engine.state, desk.said(OrderState)) == ("paused", [])
 
 
@@ -229,3 +233,41 @@ def test_the_same_events_give_the_same_journal() -> None:
         return [msgspec.msgpack.encode(body) for body in desk.bodies]
 
     assert run() == run()
+
+
+def test_it_gets_flat_when_it_is_asked_to_and_stays_so_until_it_shall_quote_again() -> None:
+    desk = Desk()
+    desk.event(BookTrade("t1", START_US + 500, 3_900, 400, int(Side.NO)))
+    assert desk.engine.inventory.position_cx == 400
+    desk.bodies += desk.engine.flatten("somebody", desk.now)
+    sold = [(b.side, b.price_cc, b.count_cx, b.is_taker) for b in desk.bodies if isinstance(b, FillState)][1:]
+    assert sold == [(1, 6_000, 300, True), (1, 6_100, 100, True)]
+    desk.decide()
+    assert (desk.engine.state, desk.engine.inventory.position_cx) == ("flat", 0)
+    assert desk.quotes() == []
+    assert "somebody" in desk.engine.why
+    desk.bodies += desk.engine.resume("somebody", desk.now)
+    assert (desk.engine.state, len(desk.quotes())) == ("quoting", 2)
+
+
+def test_a_limit_latches_until_a_person_releases_it_and_lets_the_position_be_closed() -> None:
+    desk = Desk(limits=Limits(daily_loss_ud=50_000))
+    desk.event(BookTrade("t1", START_US + 500, 3_900, 400, int(Side.NO)))
+    desk.event(BookSnapshot(7, 2, 1, next(desk.seq), START_US + 900, [(3_800, 50_000)], [(5_800, 200)]))
+    (latch,) = desk.said(LatchChange)
+    assert isinstance(latch, LatchChange)
+    assert (latch.is_on, latch.code, latch.figures["result_ud"]) == (True, "DAILY_LOSS", -80_000)
+    desk.wait(1.0)
+    assert desk.engine.state == "latched"
+    assert [(quote.side, quote.remaining_cx) for quote in desk.quotes()] == [(1, 400)], "what closes the position"
+    desk.bodies += desk.engine.release("somebody", desk.now)
+    released = desk.said(LatchChange)[-1]
+    assert isinstance(released, LatchChange)
+    assert (released.is_on, released.code, released.by) == (False, "DAILY_LOSS", "somebody")
+    assert desk.engine.release("somebody", desk.now) == []
+
+
+def test_a_latch_of_before_still_holds_after_a_restart() -> None:
+    desk = Desk(memory=RiskMemory(latch=Latch("DRAWDOWN", START_US, {})))
+    assert (desk.engine.state, desk.quotes()) == ("latched", [])
+    assert "latched by DRAWDOWN" in desk.engine.why

@@ -11,6 +11,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 
 from kalshimm.errors import EXIT_USAGE, KalshimmError
+from markets.core.units import DOLLAR_CC, parse_price
 from markets.models import Market
 from traders.models import Desired, Trader
 from traders.services import (
@@ -18,11 +19,14 @@ from traders.services import (
     VERBS,
     RefusedChange,
     create_trader,
+    release,
     steer,
     strategy_named,
+    tell_fair_value,
     without_closed,
 )
 
+HELP = {"flatten": "get traders out of their positions, and keep them out until they resume"}
 LOG_LINES = 50
 LOG_TAIL_BYTES = 200_000
 
@@ -51,12 +55,21 @@ class Command(BaseCommand):
         create.add_argument("--strategy", default=DEMO_STRATEGY, help="name of a strategy set")
         create.add_argument("--stopped", action="store_true", help="do not start it yet")
         for verb in VERBS:
-            change = self._verb(verbs, verb, f"{verb} traders")
-            change.add_argument("traders", nargs="*", metavar="ID", help="numbers or names")
-            change.add_argument("--event", help="all traders of one event")
-            change.add_argument("--all", action="store_true", dest="everyone", help="the whole fleet")
+            change = self._verb(verbs, verb, HELP.get(verb, f"{verb} traders"))
+            self._choice(change)
             if verb == "start":
                 change.add_argument("--live", action="store_true", help="trade with real money")
+        self._choice(self._verb(verbs, "release", "let traders quote again whose limits latched"))
+
+        fair = self._verb(verbs, "fair", "tell traders a Yes price from outside, for a placement that goes by one")
+        self._choice(fair)
+        fair.add_argument("--price", required=True, type=_yes_price, help="dollars, such as 0.5500")
+        fair.add_argument("--source", default="", help="where it comes from, for the reasons that name it")
+
+    def _choice(self, change: ArgumentParser) -> None:
+        change.add_argument("traders", nargs="*", metavar="ID", help="numbers or names")
+        change.add_argument("--event", help="all traders of one event")
+        change.add_argument("--all", action="store_true", dest="everyone", help="the whole fleet")
 
     def _verb(self, verbs: Any, name: str, text: str) -> ArgumentParser:
         verb: ArgumentParser = verbs.add_parser(name, help=text)
@@ -111,6 +124,18 @@ class Command(BaseCommand):
             for trader in closed:
                 self.stderr.write(f"skipped {trader.name}: its market {trader.market_ticker} has closed")
         steer(chosen, verb, actor=actor())
+        self._tell(rows(chosen), options)
+
+    def _release(self, options: dict[str, Any]) -> None:
+        chosen = choose(options)
+        released = release(chosen, actor=actor())
+        if not released:
+            raise RefusedChange("None of these traders is latched; see the states in `traders list`.")
+        self._tell(rows(released), options)
+
+    def _fair(self, options: dict[str, Any]) -> None:
+        chosen = choose(options)
+        tell_fair_value(chosen, options["price"], source=options["source"], actor=actor())
         self._tell(rows(chosen), options)
 
     def _tell(self, table: list[dict[str, Any]], options: dict[str, Any]) -> None:
@@ -179,6 +204,16 @@ def rows(traders: list[Trader]) -> list[dict[str, Any]]:
         }
         for trader in traders
     ]
+
+
+def _yes_price(text: str) -> int:
+    try:
+        price_cc = parse_price(text)
+    except ValueError as exc:
+        raise ArgumentTypeError(str(exc)) from exc
+    if not 0 < price_cc < DOLLAR_CC:
+        raise ArgumentTypeError(f"{text!r} is no price that anybody trades at; give one between 0 and 1 dollar")
+    return price_cc
 
 
 def _line_count(text: str) -> int:
