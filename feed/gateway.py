@@ -147,7 +147,6 @@ class Gateway:
 
     async def _follow_interest(self) -> None:
         """Read who wants which market, and let the subscriptions follow."""
-        self._look_for_set_clock()
         try:
             await self._look_for_new_store()
             wanted = await self._read_interest()
@@ -204,6 +203,7 @@ class Gateway:
         self._is_swept = True
 
     async def _read_interest(self) -> dict[str, bool]:
+        self._look_for_set_clock()  # with no wait in between: what is over by a clock set meanwhile is not
         now_s = self._clock.wall_us() / 1_000_000
         await self._redis.zremrangebyscore(schema.INTEREST, 0, now_s - schema.INTEREST_LINGER_S)
         wanted: dict[str, bool] = {}
