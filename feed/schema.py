@@ -28,7 +28,7 @@ from typing import Any
 
 import msgspec
 
-VERSION = 2
+VERSION = 1  # fields added at the end, with defaults, leave it: lines of before are read yet
 
 TAPE = "kmm:tape:0"  # one shard on one machine
 FEED = "kmm:feed"

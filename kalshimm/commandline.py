@@ -35,7 +35,7 @@ OWN_PACKAGES = ("kalshimm", "kalshimm.ops", "markets", "feed", "traders")
 # They run without stores, or see to the stores themselves.
 STORELESS = frozenset(
     {
-        *("up", "down", "health", "exchange", "spawner", "rewards", "bench"),
+        *("up", "down", "health", "exchange", "spawner", "rewards", "strategies", "backtest", "bench"),
         *("help", "version", "check", "diffsettings", "test", "testserver", "startapp", "startproject"),
         *("makemigrations", "collectstatic", "findstatic", "compilemessages", "makemessages"),
     }

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import logging
+
 from django.apps import AppConfig
+
+logger = logging.getLogger(__name__)
 
 
 class TradersConfig(AppConfig):
@@ -11,3 +15,5 @@ class TradersConfig(AppConfig):
         from traders.core import registry
 
         registry.load()
+        for plugin, why in registry.BROKEN.items():
+            logger.warning("%s could not be loaded: %s", plugin, why, extra={"action": "plugin_broken"})

@@ -14,6 +14,7 @@ import msgspec
 
 from feed.schema import (
     BookEvent,
+    BookStatus,
     BookTrade,
     Decision,
     FeedState,
@@ -23,12 +24,13 @@ from feed.schema import (
     OrderState,
     StateChange,
     TraderView,
+    encode,
 )
 from markets.core.units import Side
 from traders.brokers.base import Broker, OrderEvent
 from traders.core.commands import PlaceOrder, TakeOrder
 from traders.core.decision import Decided, Rules, decide
-from traders.core.diff import diff
+from traders.core.diff import DiffTerms, diff
 from traders.core.facts import MarketFacts
 from traders.core.history import History, Print
 from traders.core.inventory import Inventory
@@ -36,14 +38,16 @@ from traders.core.limits import TEXTS, Latch, RiskState
 from traders.core.orders import Fill, Order, RestingQuote
 from traders.core.riskbook import RiskBook, RiskMemory
 from traders.core.types import FairValue, Flattening, MarketView, Quotes, TraderState
-from traders.core.why import Why, said, told
+from traders.core.why import Figures, Why, said, told
 from traders.feedview import FeedView
 
 MID_UPDATE_MAX_S = 0.25  # a book crossed for longer than this is not merely between two messages
 REPEAT_DECISION_S = 60.0
+FIGURES_MOST = 100_000  # bytes of a decision's figures: a plug-in may give whatever it likes
 RUNNING, PAUSED, FLAT = "running", "paused", "flat"  # what a trader may be desired to be while it lives
-TOLD_WITHIN_US = 1_000_000  # what happened longer ago has been told, or the feed counts as late
 CLOSED = "market closed"
+# What the venue tells on the way, in the words that the catalogue uses for it.
+STATUSES = {"activated": "active", "deactivated": "inactive", "determined": "determined", "settled": "finalized"}
 
 Reasons = tuple[tuple[str, Side | None], ...]
 
@@ -92,6 +96,7 @@ class Engine:
         self.state = "starting"
         self.why = "starting"
         self._setup, self._facts, self._grid = setup, setup.facts, setup.facts.grid()
+        self._status = setup.facts.status
         self._broker = broker
         self._desired, self._by = desired, "the desired state"
         self._risk = RiskBook(memory)
@@ -126,12 +131,15 @@ class Engine:
         if isinstance(event, BookTrade):
             side = Side(event.taker_side)
             self.history.note_print(Print(event.time_us, event.yes_price_cc, event.count_cx, side))
-        elif not self.view.broken:
+            return
+        if isinstance(event, BookStatus) and event.is_valid:
+            self._status = STATUSES.get(event.reason, self._status)
+        if not self.view.broken:
             self.history.note_touch(self.view.time_us, *self.view.book.best_cc)
 
     def on_facts(self, facts: MarketFacts, now: Now) -> list[JournalBody]:
         """Go by what the catalogue knows of the market now."""
-        self._facts, self._grid = facts, facts.grid()
+        self._facts, self._grid, self._status = facts, facts.grid(), facts.status
         self._broker.on_fees(facts.fees)
         return self.decide(now)
 
@@ -181,21 +189,30 @@ class Engine:
         must_cancel = self._desired == PAUSED or self.is_closed(now)  # whatever the book looks like
         if self._is_mid_update(now) and not must_cancel:
             return []
-        bodies = self._book(self._broker.on_time(now.wall_us - TOLD_WITHIN_US))
+        time_us = self._exchange_us(now)
+        bodies = self._book(self._broker.on_time(time_us))
         nothing = self._nothing(now)
         if nothing is None:
             latched, decided = self._decided(now)
             bodies += latched
         else:
-            decided = Decided(nothing, (), diff(nothing, self._broker.resting()))
+            terms = DiffTerms(in_flight=self._broker.in_flight())
+            decided = Decided(nothing, (), diff(nothing, self._broker.resting(), terms))
+            self._flattening = None
         bodies += self._change_state(self._next_state(is_valid=nothing is None), "")
         for command in decided.commands:
-            happened = self._broker.execute(command, book=self.view.book, time_us=self.view.time_us)
+            happened = self._broker.execute(command, book=self.view.book, time_us=time_us)
             bodies += self._book(happened)
             if isinstance(command, PlaceOrder | TakeOrder):
                 self._risk.created(now.wall_us)
         self.why = said(decided.wanted.whys)
-        return self._decision(decided.wanted, now, has_commands=bool(decided.commands)) + bodies
+        # Facts first: what happened must be on record whatever becomes of why.
+        return bodies + self._decision(decided.wanted, now, has_commands=bool(decided.commands))
+
+    def _exchange_us(self, now: Now) -> int:
+        """Return the exchange's time as far as all its messages up to then have been told."""
+        lag_us = self.view.lag_us
+        return self.view.time_us if lag_us is None else max(self.view.time_us, now.wall_us - lag_us)
 
     def _nothing(self, now: Now) -> Quotes | None:
         """Return why nothing may rest, None when the market may be quoted: anything in doubt means nothing."""
@@ -224,8 +241,11 @@ class Engine:
         latch = self._risk.latch(rules.limits, risk, now.wall_us)
         if latch is not None:
             risk = msgspec.structs.replace(risk, latch=latch)
+        in_flight = self._broker.in_flight()
         flat_by = self._by if self._desired == FLAT else ""
-        decided = decide(self._market(now), self._state(resting, now), rules, risk, flat_by=flat_by)
+        decided = decide(
+            self._market(now), self._state(resting, now), rules, risk, flat_by=flat_by, in_flight=in_flight
+        )
         self._risk.refused(decided.denied, now.wall_us)
         self._flattening = decided.wanted.flattening
         return ([] if latch is None else [_latch_change(latch)]), decided
@@ -239,7 +259,7 @@ class Engine:
             grid=self._grid,
             close_time_us=facts.close_time_us,
             history=self.history,
-            status=facts.status,
+            status=self._status,
             programs=facts.programs,
             fees=facts.fees,
             fair=self._fair,
@@ -284,7 +304,7 @@ class Engine:
         reasons = tuple(why.key for why in wanted.whys)
         if not has_commands and self._is_repeat(reasons, now):
             return []
-        figures = {"position_cx": self.inventory.position_cx, "why": told(wanted.whys)}
+        figures = {"position_cx": self.inventory.position_cx, "why": _plain(told(wanted.whys))}
         body = Decision(said(wanted.whys), figures, self._repeats)
         self._written, self._repeats = (reasons, now.monotonic_s), 0
         return [body]
@@ -330,6 +350,7 @@ class Engine:
         position_cx = self.inventory.position_cx
         if before_cx * position_cx <= 0:  # it left zero, came back to it, or passed through it
             self._position_since_us = self.view.time_us if position_cx else None
+            self._flattening = None  # another position is another matter
         return FillState(
             client_order_id=order.client_order_id,
             order_id=order.order_id,
@@ -366,12 +387,23 @@ class Engine:
         )
 
 
+def _plain(reasons: list[Figures]) -> list[Figures]:
+    """Return reasons that can be written down; of those that cannot, the codes."""
+    try:
+        if len(encode(reasons)) <= FIGURES_MOST:
+            return reasons
+    except (TypeError, ValueError, OverflowError):
+        pass  # the codes say which strategy it was
+    return [{"code": reason["code"]} for reason in reasons]
+
+
 def _held(code: str, text: str, **figures: str) -> Quotes:
     return Quotes((), (Why(code, text, figures),))
 
 
 def _latch_change(latch: Latch, by: str = "") -> LatchChange:
-    return LatchChange(not by, latch.code, TEXTS[latch.code], latch.figures, latch.at_us, by)
+    reason = said((Why(latch.code, TEXTS[latch.code], latch.figures),))
+    return LatchChange(not by, latch.code, reason, latch.figures, latch.at_us, by)
 
 
 def order_state(order: Order) -> OrderState:

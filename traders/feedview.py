@@ -71,6 +71,12 @@ class FeedView:
         """What the book rests on: connection, subscription, its generation, and the last number it contains."""
         return None if self._snapshot is None else (*_origin_of(self._snapshot), self._seq)
 
+    @property
+    def lag_us(self) -> int | None:
+        """By how much the newest message was late, by the gateway's clock; None while nobody knows."""
+        lag_ms = None if self._feed is None else self._feed.lag_ms
+        return None if lag_ms is None else lag_ms * 1_000
+
     def lose(self, reason: str) -> None:
         """Distrust the book until the next snapshot."""
         self.broken = reason

@@ -31,6 +31,7 @@ from traders.series import RollingMarket, markets_to_trade, trader_name
 logger = logging.getLogger(__name__)
 
 ACTOR = "supervisor"
+NOT_OPEN = "initialized"  # it opens by its time alone, without a word, and until then its book is empty
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -77,16 +78,27 @@ def _wanted(trader: Trader, market: Market | None, programs: list[IncentiveProgr
         restarts=trader.restarts,
         strategies=trader.strategy.choices(),
         limits=trader.limits,
-        facts=None if market is None else _facts(market, programs),
+        facts=None if market is None else _read_facts(market, programs),
         released_us=microseconds(trader.released_at) if trader.released_at else 0,
     )
+
+
+def _read_facts(market: Market, programs: list[IncentiveProgram]) -> MarketFacts | None:
+    """Return a market's facts, None where its row cannot be used: that is its own traders' matter."""
+    try:
+        facts = _facts(market, programs)
+        facts.grid()
+    except (TypeError, ValueError) as exc:
+        logger.warning("market %s cannot be used: %s", market.pk, exc, extra={"action": "market_unusable"})
+        return None
+    return facts
 
 
 def _facts(market: Market, programs: list[IncentiveProgram]) -> MarketFacts:
     return MarketFacts(
         price_ranges=tuple(PriceRange(*band) for band in market.price_ranges),
         close_time_us=microseconds(market.close_time),
-        status=market.status,
+        status="" if market.status == NOT_OPEN else market.status,
         programs=tuple(terms for program in programs if (terms := _terms(program)) is not None),
         fees=market.fee_terms(),
     )

@@ -48,6 +48,7 @@ COMPACT_BYTES = 256_000  # below this the file is not worth rewriting
 SEND_AT_ONCE = 200
 IN_FLIGHT_MOST = 2_000  # sent and not acknowledged: with no writer the file keeps the rest, not Redis
 CHECKPOINT_VERSION = 2
+OLD_CHECKPOINT = {"action": "old_checkpoint"}
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
@@ -72,8 +73,8 @@ class Checkpoint(msgspec.Struct, frozen=True):
         elif isinstance(body, OrderState):
             orders = _with_order(orders, body)
         elif isinstance(body, LatchChange):
-            latch = Latch(body.code, body.at_us, body.figures) if body.is_on else None
-            risk = msgspec.structs.replace(risk, latch=latch)
+            latch = Latch(body.code, body.at_us, body.figures)
+            risk = msgspec.structs.replace(risk, latch=latch) if body.is_on else risk.released()
         return msgspec.structs.replace(self, number=entry.number, inventory=inventory, open_orders=orders, risk=risk)
 
     def after_all(self, entries: Iterable[JournalEntry]) -> Checkpoint:
@@ -86,7 +87,8 @@ class Checkpoint(msgspec.Struct, frozen=True):
         """Return what the database knows where it is ahead of the files: they were restored, or lost in a power cut."""
         if stored.number <= self.number:
             return self
-        return msgspec.structs.replace(stored, control_id=self.control_id)
+        risk = msgspec.structs.replace(self.risk, latch=stored.risk.latch)  # of a day it only knows the latch
+        return msgspec.structs.replace(stored, control_id=self.control_id, risk=risk)
 
 
 def _with_order(orders: tuple[OrderState, ...], order: OrderState) -> tuple[OrderState, ...]:
@@ -94,20 +96,30 @@ def _with_order(orders: tuple[OrderState, ...], order: OrderState) -> tuple[Orde
     return (*others, order) if order.status == OrderStatus.RESTING else others
 
 
+class _Head(msgspec.Struct):
+    """What every checkpoint says first of all."""
+
+    version: int
+
+
 def load_checkpoint(path: Path) -> Checkpoint | None:
-    """Return the checkpoint, or None when there is none.
+    """Return the checkpoint, or None when there is none, or one of an earlier version: the database knows as much.
 
     Raises:
-        msgspec.MsgspecError: The file is not a checkpoint of our version; it is replaced atomically, so somebody else
+        msgspec.MsgspecError: The file is not a checkpoint that we know; it is replaced atomically, so somebody else
             wrote it.
     """
     try:
-        kept = msgspec.json.decode(path.read_bytes(), type=Checkpoint)
+        content = path.read_bytes()
     except FileNotFoundError:
         return None
-    if kept.version != CHECKPOINT_VERSION:
-        raise msgspec.ValidationError(f"checkpoint of version {kept.version}, expected {CHECKPOINT_VERSION}")
-    return kept
+    version = msgspec.json.decode(content, type=_Head).version
+    if version < CHECKPOINT_VERSION:
+        logger.warning("checkpoint of version %d: the database is gone by instead", version, extra=OLD_CHECKPOINT)
+        return None
+    if version > CHECKPOINT_VERSION:
+        raise msgspec.ValidationError(f"checkpoint of version {version}, expected {CHECKPOINT_VERSION}")
+    return msgspec.json.decode(content, type=Checkpoint)
 
 
 def read_records(content: bytes) -> tuple[list[JournalEntry], int]:
@@ -164,12 +176,15 @@ class Journal:
         """Write one entry to the file.
 
         Raises:
-            ValueError: Its number is not the next.
+            ValueError: Its number is not the next, or it is so long that it would pass for damage.
             OSError: The file cannot be written; nothing may be done that is not written down.
         """
         if entry.number != self.last_number + 1:
             raise ValueError(f"journal number {entry.number} follows {self.last_number}")
-        self._file.write(record(entry))
+        written = record(entry)
+        if len(written) > RECORD_MOST:
+            raise ValueError(f"journal line {entry.number} has {len(written)} bytes, {RECORD_MOST} are the most")
+        self._file.write(written)
         self.last_number = entry.number
         self._pending.append(entry)
 

@@ -30,6 +30,7 @@ from feed.schema import (
     VERSION,
     CommandAnswer,
     Control,
+    Decision,
     FillState,
     JournalBody,
     JournalEntry,
@@ -51,10 +52,11 @@ from kalshimm.runtime.resp import Pipe
 from markets.core.units import Side, format_count, format_price, yes_price_cc
 from traders.core.facts import read_facts
 from traders.core.orders import OrderStatus
+from traders.core.pipeline import FAILED
 from traders.core.types import decode_fair
 from traders.engine import CLOSED, Engine, Now
 from traders.feedview import Batch, StreamReader
-from traders.journal import Checkpoint, Journal, load_checkpoint
+from traders.journal import Journal, load_checkpoint
 from traders.processes import Ended, Running, trader_folder, write_ended, write_running
 from traders.start import Start, read_start
 
@@ -90,7 +92,7 @@ class TraderProcess:
         self._client = client
         self._clock = clock
         self._kept = load_checkpoint(path / "checkpoint.json")
-        kept = self._kept or Checkpoint()
+        kept = self._kept or start.stored
         self._journal = Journal(path / "journal", first_number=max(kept.number, start.stored.number))
         kept = self._state = kept.after_all(self._journal.entries()).or_newer(start.stored)
         self._journal.acknowledge(start.stored.number)
@@ -117,6 +119,17 @@ class TraderProcess:
         """Trade until stopped or the market closes; return why it ended."""
         self._checkpoint()  # what was taken from the database must stand in the file before a line follows it
         self._recover_orders()
+        try:
+            reason = await self._trade(stop)
+        except Exception:
+            self._write(self.engine.drain("its process failed"))  # nothing rests that nobody watches
+            raise
+        self._write(self.engine.finish(reason))
+        self._checkpoint()
+        await self._last_words()
+        return reason
+
+    async def _trade(self, stop: asyncio.Event) -> str:
         async with asyncio.TaskGroup() as tasks:
             running = [
                 tasks.create_task(self._follow(), name="follow"),
@@ -132,9 +145,6 @@ class TraderProcess:
             self._is_over = True
             for task in (asked, closed, *running):
                 task.cancel()
-        self._write(self.engine.finish(reason))
-        self._checkpoint()
-        await self._last_words()
         return reason
 
     def _recover_orders(self) -> None:
@@ -182,11 +192,10 @@ class TraderProcess:
         now = self.now()
         if batch.feed:
             self.engine.on_feed(batch.feed, now)
-        bodies = self.engine.on_events(batch.events)
+        self._write(self.engine.on_events(batch.events))  # before anybody decides on it: a fill is a fact
         if batch.events or batch.feed:
-            bodies += self.engine.decide(now)
+            self._write(self.engine.decide(now))
         self._pulse.count("events", len(batch.events))
-        self._write(bodies)
         for control in batch.controls:
             self._answer(control, now)
 
@@ -333,6 +342,8 @@ class TraderProcess:
             words = "latched by %s: %s" if body.is_on else "released from %s: %s"
             level = logging.ERROR if body.is_on else logging.INFO
             logger.log(level, words, body.code, body.reason, extra={"action": "latch", **alert})
+        elif isinstance(body, Decision) and any(why.get("code") == FAILED for why in body.figures.get("why", ())):
+            logger.error("%s", body.reason, extra={"action": "strategy_failed", "alert": "STRATEGY_FAILED"})
         elif isinstance(body, FillState):
             side, price = Side(body.side).book_side, format_price(yes_price_cc(Side(body.side), body.price_cc))
             count, position = format_count(body.count_cx), format_count(body.position_cx)

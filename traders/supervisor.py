@@ -153,8 +153,9 @@ class Supervisor:
             self._adopt(known, process, path)
         if wanted.desired == "stopped" or wanted.is_closed(self._clock.wall_us()):
             await self._stop(wanted, known, process, "")
-        elif known.follows not in (None, (wanted.strategies, wanted.limits)):
-            await self._stop(wanted, known, process, "its strategy was changed: it starts anew")
+        elif known.follows != (wanted.strategies, wanted.limits):
+            why = "its strategy was changed" if known.follows else "it runs what this version cannot read"
+            await self._stop(wanted, known, process, f"{why}: it starts anew")
         else:
             await self._accompany(wanted, known, process)
 

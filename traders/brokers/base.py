@@ -8,6 +8,7 @@ from feed.schema import BookEvent, QuoteView
 from markets.core.book import OrderBook
 from markets.core.fees import FeeTerms
 from traders.core.commands import Command
+from traders.core.diff import InFlight
 from traders.core.exposure import Unproven
 from traders.core.orders import Fill, Order, RestingQuote
 
@@ -20,6 +21,10 @@ class Broker(Protocol):
 
     def resting(self) -> tuple[RestingQuote, ...]:
         """Return what rests now, or will once what has been asked for has arrived."""
+        ...
+
+    def in_flight(self) -> InFlight | None:
+        """Return the sides with a command that has not landed; None where each lands before the next one leaves."""
         ...
 
     def unproven(self) -> tuple[Unproven, ...]:

@@ -33,6 +33,7 @@ from markets.core.fees import DIRECT_PRECISION_UD, FeeTerms, OrderRounding
 from markets.core.units import DOLLAR_CC, Side, yes_price_cc
 from traders.brokers.base import OrderEvent
 from traders.core.commands import CancelOrder, Command, DecreaseOrder, PlaceOrder, RenewOrder, TakeOrder
+from traders.core.diff import InFlight
 from traders.core.exposure import Unproven
 from traders.core.inventory import Inventory
 from traders.core.orders import Fill, Order, OrderStatus, RestingQuote
@@ -121,9 +122,39 @@ class PaperBroker:
             side=order.side,
             price_cc=order.price_cc,
             remaining_cx=min(order.remaining_cx, paper.wanted_cx),
-            ahead_cx=self._queue.orders[order.client_order_id].place.ahead_cx if paper.is_at_rest else None,
+            ahead_cx=self._ahead_cx(paper),
             rested_us=paper.rests_us,
             expires_us=paper.wanted_until_us,
+        )
+
+    def _ahead_cx(self, paper: PaperOrder) -> int | None:
+        """Return the queue ahead; of an order on its way, what it would find now."""
+        client_order_id = paper.order.client_order_id
+        if paper.is_at_rest:
+            return self._queue.orders[client_order_id].place.ahead_cx
+        ways = (way for way in self._on_way if way.client_order_id == client_order_id)
+        return next((way.found.level_cx for way in ways if isinstance(way.command, PlaceOrder)), None)
+
+    def in_flight(self) -> InFlight | None:
+        """Return what has not landed, by side; None without latency, where nothing is ever on its way."""
+        if not self._settings.latency_us and self._settings.has_prints:
+            return None
+        creates, cancels, amends = set(), set(), set()
+        for way in self._on_way:
+            if isinstance(way.command, PlaceOrder | TakeOrder):
+                creates.add(way.command.side)
+        for paper in self._papers.values():
+            if paper.is_leaving:
+                cancels.add(paper.order.side)
+            elif paper.held or self._is_changing(paper):
+                amends.add(paper.order.side)
+        return InFlight(frozenset(creates), frozenset(cancels), frozenset(amends))
+
+    def _is_changing(self, paper: PaperOrder) -> bool:
+        client_order_id = paper.order.client_order_id
+        return any(
+            way.client_order_id == client_order_id and isinstance(way.command, DecreaseOrder | RenewOrder)
+            for way in self._on_way
         )
 
     def unproven(self) -> tuple[Unproven, ...]:

@@ -156,9 +156,9 @@ def _keep(
 
 
 def _ours(view: MarketView, state: TraderState, wish: Quote, *, least_cc: int) -> Spot | None:
-    """Return where our order of that side stands, or would, at a price not better than the wish; None without one.
+    """Return where the first of our orders of that side stands, at a price not better than the wish; None without one.
 
-    One smaller than the wish has no place to lose: it will be replaced, and the new one joins at the back.
+    What stands behind it, a top-up after it was filled in part, is never nearer to being filled.
     """
     side = wish.side
     orders = [
@@ -168,10 +168,8 @@ def _ours(view: MarketView, state: TraderState, wish: Quote, *, least_cc: int) -
     ]
     if not orders:
         return None
-    order = max(orders, key=lambda one: (one.remaining_cx >= wish.count_cx, one.price_cc))
-    if order.remaining_cx < wish.count_cx:
-        order = msgspec.structs.replace(order, ahead_cx=view.book.size_cx(side, order.price_cc))
-    return resting_spot(view, order)
+    first = max(orders, key=lambda one: (one.price_cc, -(one.ahead_cx or 0)))
+    return resting_spot(view, first)
 
 
 def _choose(open_to: list[Spot], ours: Spot | None, needed_cx: int, hysteresis_bps: int) -> tuple[str, Spot | None]:

@@ -20,6 +20,7 @@ from traders.core.pipeline import Strategies
 from traders.core.registry import parse_params
 from traders.core.risk import checked, denied_command, room_cx
 from traders.core.types import MarketView, Quotes, TraderState
+from traders.core.why import Why
 
 
 class Rules(msgspec.Struct, frozen=True):
@@ -77,7 +78,8 @@ def decide(
     )
     commands = diff(allowed.quotes, state.resting, terms)
     passed, refused = _last_look(commands, view, rules.limits, risk, is_at_once=in_flight is None)
-    return Decided(allowed.quotes, (*allowed.denied, *refused), passed)
+    whys = (Why(one.code, "{side} held: " + one.text, one.figures, one.side) for one in refused)
+    return Decided(allowed.quotes.because(*whys), (*allowed.denied, *refused), passed)
 
 
 def _last_look(

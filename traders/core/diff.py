@@ -292,8 +292,10 @@ def _sent_takes(
 
     Unknown ones do not hold it up: getting out is not to wait for them, and the venue lets nobody trade with himself.
     """
-    if take is None or (terms.in_flight and take.side in terms.in_flight.creates):
+    if take is None:
         return []
+    if terms.in_flight and take.side in terms.in_flight.creates | terms.in_flight.cancels:
+        return []  # what is canceled may fill yet, and both together pass through zero
     if any(_meets_take(order, take) or order in plans[take.side].cancels for order in live):
         return []
     return [TakeOrder(take.side, take.limit_cc, take.count_cx)]

@@ -151,6 +151,7 @@ class Checked(msgspec.Struct, frozen=True):
 
 
 TEXTS = {
+    "BREACHES": "{refused} refusals within a minute, {most} are the most",
     "LATCHED": "latched by {latch} {age_us} ago, until a person releases it",
     "DAILY_LOSS": "the day's result is {result_ud}, a loss of {most_ud} is the most",
     "DRAWDOWN": "the result fell by {drawdown_ud} from its best, {most_ud} is the most",
@@ -170,6 +171,5 @@ MEND_TEXT = "; moving {over_ud} from shard {from_index} would do"
 UNKNOWN_TEXT = "a figure that limits growth is unknown: {unknown}"
 
 # What a strategy does that went wild; the other refusals come with a full position, a bad day or an empty account.
-BREACHES = frozenset(
-    {"RATE_EXCEEDED", "ORDER_TOO_LARGE", "PRICE_OUTSIDE_COLLAR", "PRICE_BEYOND_TOUCH", "PRICE_OFF_GRID"}
-)
+# Not the rate: that one holds back whoever follows a nervous touch, and it holds back a wild one just as well.
+BREACHES = frozenset({"ORDER_TOO_LARGE", "PRICE_OUTSIDE_COLLAR", "PRICE_BEYOND_TOUCH", "PRICE_OFF_GRID"})

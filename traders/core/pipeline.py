@@ -11,11 +11,15 @@ from typing import Annotated, Any, TypeVar, cast
 
 import msgspec
 
+from markets.core.units import Side
 from traders.core.guards import Guards, guarded
 from traders.core.registry import Kind, ParamsError, Strategy, UnknownStrategy, find, parse_params
 from traders.core.types import MarketView, Quotes, TraderState
+from traders.core.why import Why
 
 GUARDS, TOLERANCES = "guards", "tolerances"
+FAILED = "strategy_failed"
+ERROR_MOST = 300  # characters of what it failed with
 
 Params = TypeVar("Params", bound=msgspec.Struct)
 
@@ -91,6 +95,14 @@ class Chosen(msgspec.Struct, frozen=True):
     strategy: Strategy
     params: msgspec.Struct
 
+    def asked(self, view: MarketView, state: TraderState, *wanted: Quotes) -> tuple[Quotes, bool]:
+        """Return what the strategy answers, and whether it failed: then nothing, with why."""
+        try:
+            return _sound(self.strategy.function(view, state, *wanted, self.params)), False
+        except Exception as exc:  # noqa: BLE001 - a stranger's mistake ends its quotes, not the process that pulls them
+            figures = {"strategy": self.strategy.name, "error": f"{type(exc).__name__}: {exc}"[:ERROR_MOST]}
+            return Quotes((), (Why(FAILED, "{strategy} failed: {error}", figures),)), True
+
 
 class Strategies(msgspec.Struct, frozen=True):
     """What a trader goes by."""
@@ -102,12 +114,37 @@ class Strategies(msgspec.Struct, frozen=True):
     tolerances: Tolerances
 
     def wanted(self, view: MarketView, state: TraderState) -> Quotes:
-        """Return what shall rest and be taken, with every stage's reasons."""
-        wanted = cast("Quotes", self.placement.strategy.function(view, state, self.placement.params))
-        wanted = guarded(view, state, wanted, self.guards)
+        """Return what shall rest and be taken, with every stage's reasons.
+
+        A stage that fails, or answers what nobody can want, has nothing rest: it may be anybody's.
+        """
+        wanted, failed = self.placement.asked(view, state)
+        if not failed:
+            wanted = guarded(view, state, wanted, self.guards)
         for stage in (self.buffering, *self.flattens):
-            wanted = stage.strategy.function(view, state, wanted, stage.params)
+            if not failed:
+                wanted, failed = stage.asked(view, state, wanted)
         return wanted
+
+
+def _sound(answer: object) -> Quotes:
+    """Return a strategy's answer if it can be wanted at all.
+
+    Raises:
+        ValueError: It cannot; the message says why.
+    """
+    if not isinstance(answer, Quotes):
+        raise ValueError(f"it answered {type(answer).__name__}, not Quotes")
+    wished = (*answer.quotes, *([] if answer.take is None else [answer.take]))
+    for one in wished:
+        side, price_cc, count_cx = msgspec.structs.astuple(one)
+        if not isinstance(side, Side) or type(price_cc) is not int or type(count_cx) is not int:
+            raise ValueError(f"it wants a side, price or count of the wrong type: {one}")
+        if count_cx <= 0:
+            raise ValueError(f"it wants nothing or less: {one}")
+    if len({quote.side for quote in answer.quotes}) < len(answer.quotes):
+        raise ValueError("it wants more than one quote on a side")
+    return answer
 
 
 def _chosen(kind: Kind, choice: Choice) -> Chosen:
@@ -118,6 +155,8 @@ def _chosen(kind: Kind, choice: Choice) -> Chosen:
         raise NoStrategies(kind, str(exc), is_name=True) from exc
     except ParamsError as exc:
         raise NoStrategies(kind, str(exc)) from exc
+    except Exception as exc:  # whatever a stranger's checks raise concerns the traders that chose it
+        raise NoStrategies(kind, f"{choice.name}: {type(exc).__name__}: {exc}") from exc
 
 
 def _parsed(part: str, kind: type[Params], raw: object) -> Params:

@@ -74,6 +74,25 @@ def parse_params(what: str, params: type[msgspec.Struct], raw: object) -> msgspe
         raise ParamsError(f"{path.rstrip('`') or what}: {problem}") from exc
 
 
+class Parameter(msgspec.Struct, frozen=True):
+    """One parameter as people are told of it; a bound is None where there is none."""
+
+    name: str
+    default: Any
+    least: int | None = None
+    most: int | None = None
+
+
+def parameters(params: type[msgspec.Struct]) -> tuple[Parameter, ...]:
+    """Return the parameters of a Params struct, in its order."""
+    shape = msgspec.json.schema(params)
+    fields = shape["$defs"][params.__name__]["properties"]
+    return tuple(
+        Parameter(name, field.get("default"), field.get("minimum"), field.get("maximum"))
+        for name, field in fields.items()
+    )
+
+
 STRATEGIES: dict[Kind, dict[str, Strategy]] = {kind: {} for kind in Kind}
 BROKEN: dict[str, str] = {}  # entry point → why it could not be loaded
 
@@ -95,6 +114,8 @@ def flatten(name: str, params: type[msgspec.Struct]) -> Callable[[Function], Fun
 
 def _register(kind: Kind, name: str, params: type[msgspec.Struct]) -> Callable[[Function], Function]:
     def register(function: Function) -> Function:
+        if not (isinstance(params, type) and issubclass(params, msgspec.Struct)):
+            raise TypeError(f"{kind} {name!r}: its parameters must be a msgspec.Struct, found {params!r}")
         known = STRATEGIES[kind].get(name)
         if known is not None and known.function.__module__ != function.__module__:
             raise ValueError(f"{kind} {name!r} is {known.function.__module__} already; give yours another name")

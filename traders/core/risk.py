@@ -3,7 +3,8 @@
     what is wanted ──checked()──► what is allowed ──diff──► command ──denied_command()──► broker
     a day's result ──latched()──► a latch: nothing grows until a person releases it
 
-Only what grows risk is ever refused. The part of an order that closes the position, cancels and decreases always pass.
+Only what grows risk is refused by its size. The part of an order that closes the position passes but for a price that
+the market does not have, and a rate that nothing excuses; cancels and decreases always pass.
 A wish replaces what rests on its side, so `checked` counts it instead of that; a command stands beside all that rests,
 so `denied_command` counts both. Orders of which nothing is proven count whole, both times.
 """
@@ -21,6 +22,9 @@ from traders.core.exposure import Unproven, side_exposure_ud
 from traders.core.limits import BREACHES, Checked, Denied, Latch, Limits, RiskState
 from traders.core.types import MarketView, Quote, Quotes, TraderState
 from traders.core.why import Why
+
+# What closes a position may leave more often than what grows it, and never without end.
+CLOSING_A_MINUTE, CLOSING_TIMES = 60, 3
 
 
 def checked(view: MarketView, state: TraderState, quotes: Quotes, limits: Limits, risk: RiskState) -> Checked:
@@ -61,7 +65,7 @@ def denied_command(command: Command, view: MarketView, limits: Limits, risk: Ris
     look = _Look(view, limits, risk, (*risk.resting, *risk.unknown))
     if not ask.is_take and look.has_own_against(ask):
         return Denied("OWN_CROSS", {"yes_price_cc": yes_price_cc(ask.side, ask.price_cc)}, ask.side)
-    return look.refusal(ask, command.count_cx)
+    return look.barred(ask, command.count_cx) or look.refusal(ask, command.count_cx)
 
 
 def room_cx(view: MarketView, quotes: Quotes, limits: Limits, risk: RiskState) -> tuple[int, int]:
@@ -93,8 +97,12 @@ def latched(limits: Limits, risk: RiskState, now_us: int, day: str) -> Latch | N
 
 
 def new_breaches(denied: Sequence[Denied], before: Sequence[Denied]) -> int:
-    """Return how many refusals tell of a strategy gone wild, those of the decision before not counted again."""
-    return sum(one.code in BREACHES and not one.fits_cx and one not in before for one in denied)
+    """Return how many refusals tell of a strategy gone wild, those of the decision before not counted again.
+
+    The same refusal of other figures is the same: a quiet strategy in a market beyond its limits asks at every touch.
+    """
+    known = {(one.code, one.side) for one in before}
+    return sum(one.code in BREACHES and not one.fits_cx and (one.code, one.side) not in known for one in denied)
 
 
 def reserve_ud(limits: Limits) -> int:
@@ -225,6 +233,10 @@ class _Look:
         It is the largest one, but where dearer orders of that side may close the position instead: there it may be
         smaller.
         """
+        barred = self.barred(ask, wished_cx)
+        if barred is not None:
+            left_cx = min(ask.standing_cx, wished_cx) if barred.code == "RATE_EXCEEDED" else 0
+            return left_cx, msgspec.structs.replace(barred, fits_cx=left_cx)
         fits_cx = wished_cx
         denied: Denied | None = None
         while (refusal := self.refusal(ask, fits_cx)) is not None:
@@ -244,6 +256,15 @@ class _Look:
         if over_cx is not None:
             return count_cx - over_cx
         return ask.standing_cx if refusal.code == "RATE_EXCEEDED" else 0
+
+    def barred(self, ask: _Ask, count_cx: int) -> Denied | None:
+        """Return why not even what closes may be asked for, or None: the venue would not take it, or not so often."""
+        if not self.view.grid.contains(ask.side, ask.price_cc):
+            return Denied("PRICE_OFF_GRID", {"yes_price_cc": yes_price_cc(ask.side, ask.price_cc)}, ask.side)
+        most = max(CLOSING_A_MINUTE, CLOSING_TIMES * self.limits.orders_a_minute)
+        if count_cx > ask.standing_cx and self.created is not None and self.created >= most:
+            return Denied("RATE_EXCEEDED", {"created": self.created, "most": most}, ask.side)
+        return None
 
     def refusal(self, ask: _Ask, count_cx: int) -> Denied | None:
         """Return why so many are not allowed, or None. Of more it never says less."""
@@ -283,8 +304,6 @@ class _Look:
         if not limits.price_cc_least <= yes_cc <= limits.price_cc_most:
             figures = {"yes_price_cc": yes_cc, "least_cc": limits.price_cc_least, "most_cc": limits.price_cc_most}
             return Denied("PRICE_OUTSIDE_COLLAR", figures)
-        if not grid.contains(ask.side, ask.price_cc):
-            return Denied("PRICE_OFF_GRID", {"yes_price_cc": yes_cc})
         best_cc = self.view.book.best_cc[ask.side]
         if ask.is_take or ask.price_cc <= best_cc:
             return None

@@ -17,6 +17,7 @@ from traders.core.risk import latched, new_breaches
 
 EXCHANGE_ZONE = ZoneInfo("America/New_York")
 MINUTE_US = 60_000_000
+MID_UPDATE_US = 250_000  # a book that looks so for longer is not merely between two messages
 
 
 class RiskMemory(msgspec.Struct, frozen=True):
@@ -32,6 +33,10 @@ class RiskMemory(msgspec.Struct, frozen=True):
     start_ud: int | None = None
     high_ud: int | None = None
     latch: Latch | None = None
+
+    def released(self) -> RiskMemory:
+        """Return the memory once a person has released the latch: the day begins anew."""
+        return RiskMemory(self.day)
 
     def on_day(self, day: str) -> RiskMemory:
         """Return the memory of that day: a latch of another stands, what was made and lost in it does not."""
@@ -59,6 +64,7 @@ class RiskBook:
         self._creates: deque[int] = deque()
         self._refusals: deque[int] = deque()
         self._refused: Sequence[Denied] = ()
+        self._over_since_us: int | None = None
         self._day_ends_us = 0
 
     def look(self, now_us: int, trading_ud: int | None) -> None:
@@ -93,17 +99,26 @@ class RiskBook:
         self._refused = denied
 
     def latch(self, limits: Limits, risk: RiskState, now_us: int) -> Latch | None:
-        """Return a latch that has just closed, None when none has."""
+        """Return a latch that has just closed, None when none has.
+
+        What is over a limit for a moment, as between two messages of one step of the exchange, closes none.
+        """
         if self.memory.latch is not None:
             return None
         latch = latched(limits, risk, now_us, self.memory.day)
-        if latch is not None:
-            self.memory = msgspec.structs.replace(self.memory, latch=latch)
+        if latch is None:
+            self._over_since_us = None
+            return None
+        if self._over_since_us is None:
+            self._over_since_us = now_us
+        if now_us - self._over_since_us < MID_UPDATE_US:
+            return None  # meanwhile the limit itself refuses what would grow
+        self.memory = msgspec.structs.replace(self.memory, latch=latch)
         return latch
 
     def release(self) -> None:
         """Take the latch off, and let the day begin anew: what was lost before was looked at by a person."""
-        self.memory = RiskMemory(self.memory.day)
+        self.memory = self.memory.released()
         self._refusals.clear()
 
 

@@ -43,11 +43,8 @@ class Why(msgspec.Struct, frozen=True):
 
 
 def said(whys: Iterable[Why]) -> str:
-    """Return the reasons in words."""
-    return "; ".join(
-        why.text.format(side=_side(why.side), **{name: _written(name, value) for name, value in why.figures.items()})
-        for why in whys
-    )
+    """Return the reasons in words. One whose words and figures do not fit, as a plug-in's may, is told all the same."""
+    return "; ".join(map(_worded, whys))
 
 
 def told(whys: Iterable[Why]) -> list[Figures]:
@@ -55,6 +52,14 @@ def told(whys: Iterable[Why]) -> list[Figures]:
     return [
         {"code": why.code} | ({} if why.side is None else {"side": why.side.book_side}) | why.figures for why in whys
     ]
+
+
+def _worded(why: Why) -> str:
+    try:
+        figures = {name: _written(name, value) for name, value in why.figures.items()}
+        return why.text.format(side=_side(why.side), **figures)
+    except (LookupError, ValueError, TypeError, AttributeError):
+        return f"{why.code}: {why.text} {why.figures}"
 
 
 def _side(side: Side | None) -> str:

@@ -271,3 +271,15 @@ def test_a_trader_can_be_named_by_digits_and_odd_digits_are_a_name() -> None:
 def test_a_number_of_lines_is_one_or_more(lines: str) -> None:
     with pytest.raises(CommandError, match="1 or more"):
         run("logs", "first", f"--lines={lines}")
+
+
+def test_the_strategies_are_listed_with_defaults_and_bounds(capsys: pytest.CaptureFixture[str]) -> None:
+    call_command("strategies", "--json")
+    listed = {(row["kind"], row["name"]): row for row in json.loads(capsys.readouterr().out)["strategies"]}
+    assert {("placement", "join_best"), ("buffering", "percent"), ("flatten", "stop_loss"), ("limits", "")} <= set(
+        listed
+    )
+    percent = {one["name"]: one for one in listed["buffering", "percent"]["params"]}
+    assert percent["min_bps"] == {"name": "min_bps", "default": 5_000, "least": 0, "most": 9_999}
+    call_command("strategies")
+    assert "    skew_steps 0  (0 to 1000)" in capsys.readouterr().out

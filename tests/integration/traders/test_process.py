@@ -9,7 +9,18 @@ import redis
 import redis.asyncio as redis_async
 from traderworld import HandMadeMarket, Watcher
 
-from feed.schema import ACK, FIELD, VERSION, CommandAnswer, Control, OrderState, control_stream, encode
+from feed.schema import (
+    ACK,
+    FIELD,
+    VERSION,
+    CommandAnswer,
+    Control,
+    FillState,
+    JournalEntry,
+    OrderState,
+    control_stream,
+    encode,
+)
 from kalshimm.runtime.clock import SystemClock
 from kalshimm.runtime.heartbeat import beat_key
 from kalshimm.runtime.resp import Pipe
@@ -18,7 +29,7 @@ from markets.core.units import Side
 from traders.core.facts import MarketFacts, encode_facts
 from traders.core.inventory import Inventory
 from traders.core.pipeline import Choice, StrategyChoices
-from traders.journal import Checkpoint, load_checkpoint
+from traders.journal import Checkpoint, Journal, load_checkpoint
 from traders.process import TraderProcess
 from traders.processes import trader_folder
 from traders.start import Start
@@ -195,6 +206,26 @@ async def test_files_older_than_the_database_give_way_to_what_it_knows(
     assert first.number == 501
     assert isinstance(first.body, OrderState)
     assert (first.body.client_order_id, first.body.status) == ("c", "canceled")
+
+
+async def test_a_checkpoint_of_before_gives_way_to_the_database_and_newer_lines_count_on(
+    home: Path, redis_url: str, market: HandMadeMarket, watcher: Watcher
+) -> None:
+    """The file's lines need not begin with the first: whoever went by them alone would forget what came before."""
+    market.start()
+    folder = trader_folder(home, 1)
+    journal = Journal(folder / "journal", first_number=499)
+    for number, count_cx in ((500, 300), (501, 50)):
+        fill = FillState("c", "c", f"t{number}", 0, 4_000, count_cx, False, 0, count_cx, False)
+        journal.append(JournalEntry(VERSION, 1, number, 1, "paper", "dry-run", "HAND-1", fill))
+    journal.close()
+    (folder / "checkpoint.json").write_bytes(b'{"number":499,"version":1}')
+    running = Running(a_start(redis_url, stored=Checkpoint(500, HELD)), home, redis_async.Redis.from_url(redis_url))
+    await running.until(lambda: watcher.is_quoting(1))
+    view = watcher.view(1)
+    assert view is not None
+    assert (view.position_cx, view.fills) == (350, 3)
+    await running.end()
 
 
 async def test_its_last_checkpoint_holds_everything_and_no_order(

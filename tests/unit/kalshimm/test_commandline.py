@@ -9,7 +9,7 @@ from kalshimm.errors import EXIT_NOT_REACHABLE, ConfigurationError, KalshimmErro
 
 
 @pytest.mark.parametrize(
-    "name", ["up", "down", "exchange", "spawner", "health", "rewards", "help", "check", "makemigrations"]
+    "name", ["up", "down", "exchange", "spawner", "health", "rewards", "backtest", "help", "check", "makemigrations"]
 )
 def test_it_starts_no_stores_for_a_command_that_needs_none(name: str) -> None:
     assert not needs_stores(["manage.py", name])

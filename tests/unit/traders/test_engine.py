@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import msgspec
+import pytest
 
 from feed.schema import (
     FEED_ENTRY_MAX_S,
@@ -22,28 +24,44 @@ from feed.schema import (
 )
 from markets.core.grid import CENT_GRID
 from markets.core.units import Side
-from traders.brokers.paper import PaperBroker
+from traders.brokers.paper import PaperBroker, PaperSettings
 from traders.core.decision import Rules
 from traders.core.facts import MarketFacts
 from traders.core.inventory import Inventory
 from traders.core.limits import Latch, Limits
-from traders.core.pipeline import Choice, StrategyChoices
+from traders.core.pipeline import Choice, Chosen, StrategyChoices
+from traders.core.registry import Kind, Strategy
 from traders.core.riskbook import RiskMemory
+from traders.core.types import Quote, Quotes
+from traders.core.why import Why
 from traders.engine import REPEAT_DECISION_S, Engine, Now, Setup
 
 START_US = 1_000_000_000
 CLOSE_US = START_US + 3_600_000_000
-SMALL, FRESH = Limits(), RiskMemory()
+LAG_US = 20_000
+SMALL, FRESH, JOINS = Limits(), RiskMemory(), StrategyChoices(Choice("join_best"))
+
+
+class NoParams(msgspec.Struct, frozen=True):
+    """Nothing to choose."""
 
 
 class Desk:
     """An engine on a valid book, with both clocks in hand."""
 
-    def __init__(self, *, desired: str = "running", limits: Limits = SMALL, memory: RiskMemory = FRESH) -> None:
+    def __init__(
+        self,
+        *,
+        desired: str = "running",
+        limits: Limits = SMALL,
+        memory: RiskMemory = FRESH,
+        choices: StrategyChoices = JOINS,
+        latency_us: int = 0,
+    ) -> None:
         numbers = itertools.count(1)
-        strategies = StrategyChoices(Choice("join_best")).parse()
+        strategies = choices.parse()
         setup = Setup(1, "M", "dry-run", Rules(strategies, limits), MarketFacts(CENT_GRID.ranges, CLOSE_US))
-        broker = PaperBroker(lambda: f"order-{next(numbers)}")
+        broker = PaperBroker(lambda: f"order-{next(numbers)}", PaperSettings(latency_us=latency_us))
         self.engine = Engine(setup, broker, inventory=Inventory(), desired=desired, memory=memory)
         self.elapsed_s = 0.0
         self.seq = itertools.count(2)
@@ -254,9 +272,12 @@ def test_a_limit_latches_until_a_person_releases_it_and_lets_the_position_be_clo
     desk = Desk(limits=Limits(daily_loss_ud=50_000))
     desk.event(BookTrade("t1", START_US + 500, 3_900, 400, int(Side.NO)))
     desk.event(BookSnapshot(7, 2, 1, next(desk.seq), START_US + 900, [(3_800, 50_000)], [(5_800, 200)]))
+    assert desk.said(LatchChange) == [], "for a moment a book may look like that"
+    desk.wait(0.3)
     (latch,) = desk.said(LatchChange)
     assert isinstance(latch, LatchChange)
     assert (latch.is_on, latch.code, latch.figures["result_ud"]) == (True, "DAILY_LOSS", -80_000)
+    assert latch.reason == "the day's result is −$0.08, a loss of $0.05 is the most"
     desk.wait(1.0)
     assert desk.engine.state == "latched"
     assert [(quote.side, quote.remaining_cx) for quote in desk.quotes()] == [(1, 400)], "what closes the position"
@@ -271,3 +292,55 @@ def test_a_latch_of_before_still_holds_after_a_restart() -> None:
     desk = Desk(memory=RiskMemory(latch=Latch("DRAWDOWN", START_US, {})))
     assert (desk.engine.state, desk.quotes()) == ("latched", [])
     assert "latched by DRAWDOWN" in desk.engine.why
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        lambda: {}["nothing"],
+        lambda: None,
+        lambda: Quotes((Quote(Side.YES, 4_000, 100), Quote(Side.YES, 3_900, 100))),
+        lambda: Quotes((Quote(Side.YES, 4_000, -100),)),
+        lambda: Quotes((Quote(Side.YES, 4_000.0, 100),)),  # type: ignore[arg-type]  # what a plug-in may do
+        lambda: Quotes((), (Why("odd", "{nothing}", {"figure": object()}),)),
+    ],
+)
+def test_C17_a_strategy_that_fails_or_talks_nonsense_has_nothing_rest_and_loses_no_fill(
+    wish: Callable[[], Quotes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = Desk()
+    wild = Chosen(Strategy(Kind.PLACEMENT, "wild", NoParams, lambda *_: wish()), NoParams())
+    rules = msgspec.structs.replace(
+        desk.engine._setup.rules,
+        strategies=msgspec.structs.replace(desk.engine._setup.rules.strategies, placement=wild),
+    )
+    monkeypatch.setattr(desk.engine, "_setup", msgspec.structs.replace(desk.engine._setup, rules=rules))
+    desk.event(BookTrade("t1", START_US + 500, 3_900, 400, int(Side.NO)))
+    assert (desk.quotes(), desk.engine.inventory.position_cx) == ([], 400)
+    assert [type(body) for body in desk.bodies].count(FillState) == 1
+    for body in desk.bodies:
+        msgspec.msgpack.encode(body)
+
+
+def test_with_latency_an_exit_that_fills_while_it_is_canceled_is_not_taken_again() -> None:
+    """Both together would pass through zero."""
+    flattens = [{"name": "passive_exit"}, {"name": "cross_at_limit", "params": {"after_s": 2}}]
+    desk = Desk(choices=StrategyChoices(Choice("join_best"), flattens=flattens), latency_us=10_000)
+    desk.wait(0.1)
+    desk.event(BookTrade("t1", START_US + 200_000, 3_900, 400, int(Side.NO)))
+    assert desk.engine.inventory.position_cx == 400
+    for _ in range(60):
+        desk.wait(0.05)
+        in_flight = desk.engine._broker.in_flight()
+        assert in_flight is not None
+        if Side.NO in in_flight.cancels:
+            break
+    else:
+        pytest.fail("it never wanted to cross")
+    desk.decide()
+    late_us = desk.now.wall_us - LAG_US + 3_000  # a moment after the cancel left, by the exchange's time
+    desk.event(BookTrade("t2", late_us, 4_300, 400, int(Side.YES)))
+    for _ in range(10):
+        desk.wait(0.05)
+        assert desk.engine.inventory.position_cx >= 0
+    assert desk.engine.inventory.position_cx == 0

@@ -10,7 +10,7 @@ from feed.schema import VERSION, Decision, FillState, JournalBody, JournalEntry,
 from markets.core.units import Side
 from traders.core.inventory import Inventory
 from traders.core.limits import Latch
-from traders.journal import COMPACT_BYTES, Checkpoint, Journal, load_checkpoint, read_records
+from traders.journal import CHECKPOINT_VERSION, COMPACT_BYTES, Checkpoint, Journal, load_checkpoint, read_records
 
 
 def an_entry(number: int, body: JournalBody | None = None) -> JournalEntry:
@@ -118,11 +118,17 @@ def test_there_is_no_checkpoint_at_first(tmp_path: Path) -> None:
     assert load_checkpoint(tmp_path / "checkpoint.json") is None
 
 
-def test_a_checkpoint_of_another_version_is_refused(tmp_path: Path) -> None:
+def test_a_checkpoint_of_a_later_version_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.json"
-    path.write_bytes(msgspec.json.encode(Checkpoint(version=1)))
-    with pytest.raises(msgspec.ValidationError, match="version 1, expected 2"):
+    path.write_bytes(msgspec.json.encode(Checkpoint(version=CHECKPOINT_VERSION + 1)))
+    with pytest.raises(msgspec.ValidationError, match=f"version {CHECKPOINT_VERSION + 1}"):
         load_checkpoint(path)
+
+
+def test_a_checkpoint_of_an_earlier_version_gives_way_to_the_database(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.json"
+    path.write_bytes(b'{"number":5,"inventory":{"position_cx":7,"cash_ud":-1,"fills":1},"version":1}')
+    assert load_checkpoint(path) is None
 
 
 def test_the_database_counts_only_where_it_is_ahead_of_the_files() -> None:

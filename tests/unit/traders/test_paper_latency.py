@@ -20,7 +20,7 @@ def test_an_order_on_its_way_counts_as_resting_and_stands_nowhere_yet() -> None:
     order = world.place(Side.YES, 4_000, 100)
     assert (order.status.value, order.reason) == ("resting", ON_ITS_WAY)
     quote = world.quote()
-    assert (quote.remaining_cx, quote.ahead_cx, quote.rested_us) == (100, None, AT_US + LATENCY_US)
+    assert (quote.remaining_cx, quote.ahead_cx, quote.rested_us) == (100, 300, AT_US + LATENCY_US)
     assert world.broker.quote_views(world.book) == []
 
 

@@ -190,10 +190,10 @@ def test_an_order_at_a_better_price_than_the_wish_has_no_say() -> None:
     assert kept(a_view(OTHERS), resting(6_100, 20_000), needed_cx=50_000, wish=lower)[0] == 6_000
 
 
-def test_an_order_smaller_than_the_wish_counts_as_one_at_the_back() -> None:
+def test_what_is_left_of_an_order_that_filled_in_part_stands_at_the_front() -> None:
     view = a_view({6_200: 30_000, 6_100: 12_000, 6_000: 20_000})
-    assert kept(view, resting(6_100, 0, remaining_cx=5_000), needed_cx=50_000)[0] == 6_100
-    assert kept(view, resting(6_100, 0, remaining_cx=10_000), needed_cx=50_000)[0] == 6_000
+    for remaining_cx in (5_000, 10_000):
+        assert kept(view, resting(6_100, 0, remaining_cx=remaining_cx), needed_cx=50_000)[0] == 6_000
 
 
 # Where a quote must go on qualifying

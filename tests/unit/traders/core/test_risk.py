@@ -325,10 +325,25 @@ BLIND = RiskState(position_cx=100, latch=LATCH)
 
 
 def test_what_closes_passes_whatever_the_limits_and_however_little_is_known() -> None:
-    found = checked(a_view(), TraderState(), Quotes((ask(100, 5_850),)), STRICT, BLIND)
-    assert found == Checked(Quotes((ask(100, 5_850),)))
-    assert denied_command(PlaceOrder(NO, 5_850, 100), a_view(), STRICT, BLIND) is None
+    found = checked(a_view(), TraderState(), Quotes((ask(100, 5_800),)), STRICT, BLIND)
+    assert found == Checked(Quotes((ask(100, 5_800),)))
+    assert denied_command(PlaceOrder(NO, 5_800, 100), a_view(), STRICT, BLIND) is None
     assert denied_command(TakeOrder(NO, 6_000, 100), a_view(), STRICT, BLIND) is None
+
+
+def test_not_even_what_closes_has_a_price_that_the_market_has_not() -> None:
+    found = checked(a_view(), TraderState(), Quotes((ask(100, 5_850),)), STRICT, BLIND)
+    assert (found.quotes.quotes, [one.code for one in found.denied]) == ((), ["PRICE_OFF_GRID"])
+    refusal = denied_command(TakeOrder(NO, 5_850, 100), a_view(), STRICT, BLIND)
+    assert refusal is not None
+    assert refusal.code == "PRICE_OFF_GRID"
+
+
+def test_what_closes_may_leave_more_often_than_what_grows_and_not_without_end() -> None:
+    for created, codes in ((179, []), (180, ["RATE_EXCEEDED"])):
+        risk = msgspec.structs.replace(BLIND, created_in_minute=created)
+        found = checked(a_view(), TraderState(), Quotes((ask(100),)), Limits(orders_a_minute=60), risk)
+        assert [one.code for one in found.denied] == codes
 
 
 def test_cancels_decreases_and_renewals_always_pass() -> None:

@@ -76,15 +76,16 @@ def states(draw: st.DrawFn) -> TraderState:
 
 
 def after(view: MarketView, state: TraderState, quotes: Quotes) -> TraderState:
-    """Return the state once the diff has its way: what is not kept is placed anew, behind its whole level."""
+    """Return the state once the diff has its way: what is not kept, or is short, is placed behind its whole level."""
     orders = []
     for quote in quotes.quotes:
         old = next((one for one in state.resting_on(quote.side) if one.price_cc == quote.price_cc), None)
-        if old is not None and old.remaining_cx >= quote.count_cx:
-            orders.append(msgspec.structs.replace(old, remaining_cx=quote.count_cx))
-        else:
+        kept_cx = 0 if old is None else min(old.remaining_cx, quote.count_cx)
+        if old is not None:
+            orders.append(msgspec.structs.replace(old, remaining_cx=kept_cx))
+        if kept_cx < quote.count_cx:
             level_cx = view.book.size_cx(quote.side, quote.price_cc)
-            orders.append(RestingQuote("new", quote.side, quote.price_cc, quote.count_cx, level_cx))
+            orders.append(RestingQuote("new", quote.side, quote.price_cc, quote.count_cx - kept_cx, level_cx))
     return msgspec.structs.replace(state, resting=tuple(orders))
 
 
