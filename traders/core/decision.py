@@ -106,7 +106,8 @@ def _after(command: Command, risk: RiskState, *, is_at_once: bool) -> RiskState:
     match command:
         case PlaceOrder(side, price_cc, count_cx, _) | TakeOrder(side, price_cc, count_cx):
             sent = Unproven(side, price_cc, count_cx)
-            return msgspec.structs.replace(risk, unknown=(*risk.unknown, sent))
+            created = None if risk.created_in_minute is None else risk.created_in_minute + 1
+            return msgspec.structs.replace(risk, unknown=(*risk.unknown, sent), created_in_minute=created)
         case CancelOrder(client_order_id, _) if is_at_once:
             left = tuple(order for order in risk.resting if order.client_order_id != client_order_id)
             return msgspec.structs.replace(risk, resting=left)

@@ -344,3 +344,11 @@ def test_with_latency_an_exit_that_fills_while_it_is_canceled_is_not_taken_again
         desk.wait(0.05)
         assert desk.engine.inventory.position_cx >= 0
     assert desk.engine.inventory.position_cx == 0
+
+
+def test_two_orders_of_one_decision_count_as_two_against_the_rate() -> None:
+    desk = Desk(limits=Limits(orders_a_minute=3))
+    assert len(desk.quotes()) == 2
+    desk.event(BookSnapshot(7, 2, 1, next(desk.seq), START_US + 900, [(4_100, 300)], [(5_700, 200)]))
+    places = [body for body in desk.bodies if isinstance(body, OrderState) and body.status == "resting"]
+    assert len(places) == 3, "one more than two were allowed"
