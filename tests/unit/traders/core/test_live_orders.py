@@ -1,0 +1,485 @@
+"""New orders: their answers, their fills, and what is believed meanwhile (faults.md B15, C1 to C6, C8, C16)."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.traders.core.liveworld import NO, NOW_US, OWNER, SECOND_US, TICKER, YES, LiveWorld
+from traders.core.commands import PlaceOrder, TakeOrder
+from traders.core.exposure import Unproven
+from traders.core.intents import Answered, Outcome, Sent
+from traders.core.liveorders import LiveOrders
+from traders.core.orderids import decode
+from traders.core.orders import OrderStatus
+
+# Wished and sent
+
+
+def test_a_wish_counts_at_its_most_from_the_moment_it_is_written_down() -> None:
+    world = LiveWorld()
+    world.wish(PlaceOrder(NO, 5_500, 30))
+    assert world.live.unproven() == (Unproven(NO, 5_500, 30),)
+    assert world.live.resting() == ()
+    assert world.told() == []
+
+
+def test_an_intent_is_numbered_and_its_order_named_by_its_owner() -> None:
+    world = LiveWorld()
+    first, second = world.wish(PlaceOrder(YES, 4_000, 10)), world.wish(PlaceOrder(NO, 5_000, 10))
+    assert (first.number, second.number) == (1, 2)
+    found = decode(second.client_order_id)
+    assert found is not None
+    assert (found.installation, found.trader, found.epoch, found.counter) == (77, 3, 1, 2)
+
+
+def test_an_intent_is_sent_once_and_never_again() -> None:
+    world = LiveWorld()
+    intent = world.sent_place()
+    with pytest.raises(ValueError, match="intent 1 is not to be sent"):
+        world.live.send(intent.number, world.now_us)
+    world.lost(intent)
+    with pytest.raises(ValueError, match="not again"):
+        world.live.send(intent.number, world.now_us)
+
+
+def test_an_order_without_size_is_not_wished() -> None:
+    with pytest.raises(ValueError, match="an order of 0"):
+        LiveWorld().live.wish(PlaceOrder(YES, 4_000, 0), NOW_US)
+
+
+def test_an_answer_to_what_nobody_wished_is_an_error() -> None:
+    with pytest.raises(ValueError, match="nobody wished"):
+        LiveWorld().live.answered(Answered(5, NOW_US, Outcome.ACCEPTED))
+
+
+def test_C8_one_new_order_a_side_is_on_its_way_and_an_unknown_one_is_still() -> None:
+    world = LiveWorld()
+    intent = world.sent_place()
+    assert world.live.in_flight().creates == {YES}
+    assert world.held(PlaceOrder(YES, 4_100, 10)) == "IN_FLIGHT"
+    assert world.held(TakeOrder(YES, 4_100, 10)) == "IN_FLIGHT"
+    world.wish(PlaceOrder(NO, 5_000, 10))
+    world.lost(intent)
+    assert world.held(PlaceOrder(YES, 4_100, 10)) == "IN_FLIGHT"
+    world.shows(intent.client_order_id)
+    assert world.live.in_flight().creates == {NO}
+
+
+def test_only_one_order_that_trades_at_once_is_on_its_way() -> None:
+    world = LiveWorld()
+    intent = world.sent_take(side=YES)
+    assert world.live.is_taking
+    assert world.held(TakeOrder(NO, 5_000, 10)) == "IN_FLIGHT"
+    world.accepted(intent, filled_cx=10, remaining_cx=0)
+    assert world.live.is_taking  # what it traded is not booked
+    world.fills(10)
+    assert not world.live.is_taking
+
+
+# Answered
+
+
+def test_an_accepted_order_rests_and_is_told() -> None:
+    world = LiveWorld()
+    one = world.placed(expires_us=NOW_US + 120 * SECOND_US)
+    (quote,) = world.live.resting()
+    assert (quote.client_order_id, quote.price_cc, quote.remaining_cx) == (one, 4_000, 10)
+    assert (quote.rested_us, quote.expires_us) == (NOW_US, NOW_US + 120 * SECOND_US)
+    assert world.live.unproven() == ()
+    order = world.last_order()
+    assert (order.order_id, order.client_order_id, order.status) == ("V1", one, OrderStatus.RESTING)
+    assert world.live.order_id(one) == "V1"
+    assert world.live.unsettled() == ()
+
+
+def test_a_refused_order_never_rested() -> None:
+    world = LiveWorld()
+    world.answer(world.sent_place(), Outcome.DECLINED, "invalid_price")
+    assert world.unproven_cx() == 0
+    order = world.last_order()
+    assert (order.status, order.reason, order.remaining_cx) == (OrderStatus.REFUSED, "invalid_price", 0)
+    assert world.live.in_flight().creates == frozenset()
+
+
+def test_C16_success_that_filled_at_once_is_filled_when_its_fills_are_booked() -> None:
+    world = LiveWorld()
+    world.accepted(world.sent_place(), filled_cx=10, remaining_cx=0)
+    assert world.told() == []
+    assert (world.resting_cx(), world.unproven_cx()) == (0, 10)
+    world.fills(10)
+    assert world.told() == [("fill", 10, 10), ("filled", 10, 0)]
+    assert world.unproven_cx() == 0
+
+
+def test_C16_success_that_part_filled_rests_with_what_is_left() -> None:
+    world = LiveWorld()
+    world.accepted(world.sent_place(), filled_cx=3, remaining_cx=7)
+    assert (world.resting_cx(), world.unproven_cx()) == (7, 3)
+    world.fills(3)
+    assert (world.resting_cx(), world.unproven_cx()) == (7, 0)
+    assert world.told()[-1] == ("resting", 3, 7)
+
+
+@pytest.mark.parametrize("filled_cx", [0, 4])
+def test_C16_success_that_was_canceled_on_arrival_rests_nowhere(filled_cx: int) -> None:
+    world = LiveWorld()
+    world.accepted(world.sent_place(), filled_cx=filled_cx, remaining_cx=0)
+    assert world.resting_cx() == 0
+    assert world.unproven_cx() == filled_cx
+    if filled_cx:
+        world.fills(filled_cx)
+    order = world.last_order()
+    assert (order.status, order.filled_cx, order.reason) == (OrderStatus.CANCELED, filled_cx, "canceled on arrival")
+
+
+def test_C16_an_order_that_the_channel_canceled_before_its_answer_does_not_rest() -> None:
+    world = LiveWorld()
+    intent = world.sent_place()
+    world.shows(intent.client_order_id, status="canceled", remaining_cx=0, reason="PostOnlyCrossCancel")
+    world.accepted(intent)
+    assert world.resting_cx() == 0
+    assert world.last_order().reason == "PostOnlyCrossCancel"
+
+
+def test_success_without_numbers_proves_no_rest() -> None:
+    world = LiveWorld()
+    intent = world.sent_place()
+    world.answer(intent, Outcome.ACCEPTED, order_id="V1")
+    assert (world.resting_cx(), world.unproven_cx()) == (0, 10)
+    world.later(3).look(intent.client_order_id, world.shown(intent.client_order_id, time_us=NOW_US))
+    assert world.resting_cx() == 10
+
+
+@pytest.mark.parametrize("outcome", [Outcome.NOT_SENT, Outcome.DECLINED])
+def test_C6_what_was_provably_not_done_is_over(outcome: Outcome) -> None:
+    world = LiveWorld()
+    world.answer(world.sent_place(), outcome, "rate limit")
+    assert world.unproven_cx() == 0
+    assert world.last_order().status is OrderStatus.REFUSED
+    world.sent_place()
+
+
+def test_a_wish_that_was_dropped_unsent_says_so() -> None:
+    world = LiveWorld()
+    world.answer(world.wish(PlaceOrder(YES, 4_000, 10)), Outcome.NOT_SENT, "held back")
+    assert world.last_order().reason == "not sent: held back"
+
+
+# Fills and messages in any order
+
+
+def test_B15_a_fill_before_the_create_answer_is_booked_once() -> None:
+    world = LiveWorld()
+    intent = world.sent_place()
+    world.fills(4, client_order_id=intent.client_order_id)
+    assert world.told() == [("fill", 4, 4)]
+    assert world.unproven_cx() == 6
+    world.accepted(intent)
+    world.fills(4)
+    assert world.told() == [("resting", 4, 6)]
+    assert (world.resting_cx(), world.unproven_cx()) == (6, 0)
+
+
+def test_B15_a_fill_by_order_id_alone_waits_for_the_name_of_its_order() -> None:
+    world = LiveWorld()
+    intent = world.sent_place()
+    world.fills(4)
+    world.fills(4)
+    assert world.told() == []
+    assert world.unproven_cx() == 10
+    world.accepted(intent)
+    assert world.told() == [("resting", 0, 10), ("fill", 4, 4), ("resting", 4, 6)]
+
+
+def test_B15_a_terminal_state_waits_for_its_fills() -> None:
+    world = LiveWorld()
+    one = world.placed()
+    world.told()
+    world.shows(one, status="canceled", filled_cx=7, remaining_cx=0)
+    assert world.told() == []
+    assert (world.resting_cx(), world.unproven_cx()) == (0, 7)
+    world.fills(3, "t1")
+    assert world.told() == [("fill", 3, 3)]
+    world.fills(4, "t2")
+    assert world.told() == [("fill", 4, 7), ("canceled", 7, 0)]
+
+
+def test_B15_the_same_fill_by_channel_and_by_poll_is_booked_once() -> None:
+    world = LiveWorld()
+    one = world.placed()
+    world.fills(3, client_order_id=one)
+    world.fills(3)
+    world.fills(3, "t2")
+    assert [event[1] for event in world.told() if event[0] == "fill"] == [3, 3]
+
+
+def test_B15_a_fill_after_the_order_is_complete_is_not_booked_again() -> None:
+    world = LiveWorld()
+    one = world.placed()
+    world.fills(10, client_order_id=one)
+    world.told()
+    world.fills(10, client_order_id=one)
+    world.shows(one, status="executed", filled_cx=10, remaining_cx=0)
+    assert world.told() == []
+
+
+def test_B15_an_older_state_of_the_order_does_not_come_back() -> None:
+    world = LiveWorld()
+    one = world.placed()
+    world.later(2)
+    world.shows(one, filled_cx=6, remaining_cx=4)
+    world.shows(one, filled_cx=2, remaining_cx=8, time_us=NOW_US + SECOND_US)
+    assert (world.resting_cx(), world.unproven_cx()) == (4, 6)
+
+
+def test_a_fill_at_another_price_than_the_orders_tells_that_price() -> None:
+    world = LiveWorld()
+    intent = world.sent_take(limit_cc=4_200)
+    world.fills(4, client_order_id=intent.client_order_id, is_taker=True, fee_ud=9)
+    (fill,) = world.live.take()
+    assert (fill.paid_cc, fill.is_taker, fill.fee_ud) == (4_000, True, 9)
+
+
+def test_F10_a_fill_of_a_no_order_is_told_at_its_own_price() -> None:
+    world = LiveWorld()
+    intent = world.sent_place(5_500, side=NO)
+    world.fills(4, client_order_id=intent.client_order_id, yes_price_cc=4_500)
+    (fill,) = world.live.take()
+    assert (fill.order.side, fill.paid_cc, fill.price_cc) == (NO, 5_500, None)
+
+
+def test_each_change_is_told_once() -> None:
+    world = LiveWorld()
+    one = world.placed()
+    world.shows(one)
+    world.later(1)
+    world.shows(one)
+    assert world.told() == [("resting", 0, 10)]
+
+
+def test_messages_of_other_markets_change_nothing() -> None:
+    world = LiveWorld()
+    one = world.placed()
+    world.told()
+    world.later(1)
+    world.shows(one, ticker="KXB-1", status="canceled", remaining_cx=0)
+    world.fills(3, client_order_id=one, ticker="KXB-1")
+    assert world.told() == []
+
+
+# Unknown
+
+
+@pytest.mark.parametrize("shows", ["channel", "look", "fill"])
+def test_C1_an_order_whose_answer_was_lost_is_found_by_evidence(shows: str) -> None:
+    world = LiveWorld()
+    intent = world.sent_place()
+    world.lost(intent)
+    one = intent.client_order_id
+    assert (world.resting_cx(), world.unproven_cx()) == (0, 10)
+    if shows == "fill":
+        world.fills(10, client_order_id=one)
+        assert world.told()[-1] == ("filled", 10, 0)
+        return
+    if shows == "channel":
+        world.shows(one)
+    else:
+        world.look(one, world.shown(one))
+    assert world.resting() == {one: 10}
+    assert world.unproven_cx() == 0
+
+
+def test_C1_a_lost_answer_is_no_refusal_however_long_it_takes() -> None:
+    world = LiveWorld()
+    world.lost(world.sent_place())
+    world.later(3_600)
+    assert world.unproven_cx() == 10
+    assert world.told() == []
+
+
+def test_C1_a_fill_proves_the_order_but_not_what_is_left_of_it() -> None:
+    world = LiveWorld()
+    intent = world.sent_place()
+    world.lost(intent)
+    world.fills(4, client_order_id=intent.client_order_id)
+    assert (world.resting_cx(), world.unproven_cx()) == (0, 6)
+    for seconds in (5, 10, 15):  # it exists: misses prove nothing
+        world.later(seconds).look(intent.client_order_id)
+    assert world.unproven_cx() == 6
+
+
+def test_C1_unsettled_for_a_minute_it_is_told_once_and_nothing_new_is_sent() -> None:
+    world = LiveWorld()
+    intent = world.sent_place()
+    world.lost(intent)
+    assert world.later(59).live.overdue(world.now_us) == ()
+    assert world.later(1).live.overdue(world.now_us) == (intent.client_order_id,)
+    assert world.later(1).live.overdue(world.now_us) == ()
+    assert world.alerts() == ["OVERDUE", "FENCED"]
+    assert world.held(PlaceOrder(NO, 5_000, 10)) == "FENCED"
+    assert world.unproven_cx() == 10
+
+
+def test_C2_two_spaced_misses_by_reads_that_are_new_enough_prove_it_never_arrived() -> None:
+    world = LiveWorld()
+    intent = world.sent_place()
+    world.lost(intent)
+    world.later(2.1).look(intent.client_order_id)
+    assert world.unproven_cx() == 10
+    world.later(2).look(intent.client_order_id)
+    assert world.unproven_cx() == 0
+    order = world.last_order()
+    assert (order.status, order.reason) == (OrderStatus.REFUSED, "never placed")
+
+
+def test_C2_two_misses_at_once_are_one() -> None:
+    world = LiveWorld()
+    intent = world.sent_place()
+    world.lost(intent)
+    world.later(5).look(intent.client_order_id)
+    world.later(1.9).look(intent.client_order_id)
+    assert world.unproven_cx() == 10
+
+
+def test_C2_a_miss_while_the_request_may_yet_arrive_proves_nothing() -> None:
+    world = LiveWorld()
+    intent = world.sent_place()
+    for seconds in (3, 3, 3):  # the exchange takes its time to answer (C8)
+        world.later(seconds).look(intent.client_order_id)
+    assert world.unproven_cx() == 10
+    world.lost(intent)
+    world.later(1.9).look(intent.client_order_id)
+    world.later(2.1).look(intent.client_order_id)
+    assert world.unproven_cx() == 10  # the first of these was too early
+
+
+def test_C2_an_order_held_for_never_placed_that_shows_itself_is_taken_back() -> None:
+    world = LiveWorld()
+    intent = world.sent_place()
+    world.lost(intent)
+    world.later(3).look(intent.client_order_id)
+    world.later(3).look(intent.client_order_id)
+    world.alerts()
+    world.shows(intent.client_order_id)
+    assert world.resting() == {intent.client_order_id: 10}
+    assert world.alerts() == ["CAME_BACK"]
+    assert world.told()[-1] == ("resting", 0, 10)
+
+
+def test_C3_a_conflict_proves_that_the_order_exists() -> None:
+    world = LiveWorld()
+    intent = world.sent_place()
+    world.answer(intent, Outcome.EXISTS, "order_already_exists")
+    assert world.unproven_cx() == 10
+    for seconds in (5, 5, 5):
+        world.later(seconds).look(intent.client_order_id)
+    assert world.unproven_cx() == 10
+    assert world.told() == []
+    world.look(intent.client_order_id, world.shown(intent.client_order_id, filled_cx=2, remaining_cx=8, time_us=NOW_US))
+    assert (world.resting_cx(), world.unproven_cx()) == (8, 2)
+
+
+def test_C4_a_miss_by_a_read_that_lags_does_not_count() -> None:
+    world = LiveWorld()
+    intent = world.sent_place()
+    world.lost(intent)
+    for _ in range(5):
+        world.later(5).look(intent.client_order_id, lag_s=3 + (world.now_us - NOW_US) / SECOND_US)
+    assert world.unproven_cx() == 10
+
+
+def test_C4_reads_that_stand_still_are_one_miss() -> None:
+    world = LiveWorld()
+    intent = world.sent_place()
+    world.lost(intent)
+    world.later(3).look(intent.client_order_id)
+    world.later(3).look(intent.client_order_id, lag_s=3)
+    assert world.unproven_cx() == 10
+
+
+def test_C4_a_late_read_does_not_make_a_canceled_order_rest() -> None:
+    world = LiveWorld()
+    one = world.placed()
+    world.later(5)
+    world.shows(one, status="canceled", remaining_cx=0)
+    world.look(one, world.shown(one, time_us=NOW_US), lag_s=1)
+    assert world.resting_cx() == 0
+
+
+def test_C5_looks_that_fail_prove_nothing_and_are_spaced() -> None:
+    world = LiveWorld()
+    intent = world.sent_place()
+    world.lost(intent)
+    asked = 0
+    for _ in range(300):
+        for one in world.later(1).live.due_looks(world.now_us):
+            world.live.looking(one, world.now_us)  # and it fails
+            asked += 1
+    assert world.unproven_cx() == 10
+    assert 30 <= asked <= 35
+
+
+def test_the_first_look_is_after_two_seconds_then_five_are_close_and_the_rest_slower() -> None:
+    world = LiveWorld()
+    intent = world.sent_place()
+    world.lost(intent)
+    asked = []
+    for tenths in range(400):
+        now_us = NOW_US + tenths * SECOND_US // 10
+        for one in world.live.due_looks(now_us):
+            world.live.looking(one, now_us)
+            asked.append(tenths)
+    assert asked == [20, 40, 60, 80, 100, 200, 300]
+
+
+def test_an_order_that_is_settled_is_not_looked_at() -> None:
+    world = LiveWorld()
+    intent = world.sent_place()
+    assert world.later(2).live.due_looks(world.now_us) == (intent.client_order_id,)
+    world.accepted(intent)
+    assert world.later(60).live.due_looks(world.now_us) == ()
+
+
+def test_an_order_that_should_have_expired_is_looked_at_but_not_believed_gone() -> None:
+    world = LiveWorld()
+    one = world.placed(expires_us=NOW_US + 10 * SECOND_US)
+    assert world.later(11.9).live.due_looks(world.now_us) == ()
+    assert world.later(0.2).live.due_looks(world.now_us) == (one,)
+    assert world.resting_cx() == 10
+    world.look(one, world.shown(one, status="canceled", remaining_cx=0, reason="ExpiryCancel"))
+    assert world.last_order().reason == "ExpiryCancel"
+
+
+def test_fills_that_an_order_shows_and_nobody_tells_are_looked_for() -> None:
+    world = LiveWorld()
+    one = world.placed()
+    world.later(1)
+    world.shows(one, filled_cx=4, remaining_cx=6)
+    assert world.later(2).live.due_looks(world.now_us) == (one,)
+    world.fills(4)
+    assert world.live.due_looks(world.now_us) == ()
+
+
+def test_a_send_that_was_overtaken_is_answered_instead() -> None:
+    world = LiveWorld()
+    intent = world.wish(PlaceOrder(YES, 4_000, 10))
+    world.live.cancel_all("pause", world.now_us)
+    mark = world.live.send(intent.number, world.now_us)
+    assert isinstance(mark, Answered)
+    assert (mark.outcome, mark.code) == (Outcome.NOT_SENT, "leaving")
+    assert world.unproven_cx() == 0
+
+
+def test_a_written_order_is_not_sent_once_the_trader_is_fenced() -> None:
+    world = LiveWorld()
+    intent = world.wish(PlaceOrder(YES, 4_000, 10))
+    world.group("triggered")
+    assert not isinstance(world.live.send(intent.number, world.now_us), Sent)
+    assert world.live.unsettled() == ()
+
+
+def test_numbers_go_on_from_the_checkpoint() -> None:
+    live = LiveOrders(OWNER, TICKER)
+    LiveWorld(live).wish(PlaceOrder(YES, 4_000, 10))
+    again = LiveOrders(OWNER, TICKER, kept=live.kept())
+    assert LiveWorld(again).wish(PlaceOrder(NO, 4_000, 10)).number == 2
