@@ -375,7 +375,8 @@ class LiveHistories(RuleBasedStateMachine):
         if is_torn and self.venue.messages:
             self.deliver(self.venue.messages[pick % len(self.venue.messages)])
         self.unsent.clear()
-        self.delivered.clear()  # a stream is read on from its last whole entry
+        self.delivered.clear()  # a stream is read on from its last whole entry, which has outsiders as they are
+        self.venue.messages[:] = [m for m in self.venue.messages if getattr(m, "client_order_id", "") != "person"]
         for request in self.requests:
             request.left_us = self.now_us if request.left_us is None else request.left_us
         self.requests = [r for r in self.requests if r.answer is None]
