@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kalshimm.bench.books import BooksBench
+from kalshimm.bench.engine import EngineBench
 from kalshimm.bench.exchange import ExchangeBench
 from kalshimm.bench.gateway import GatewayBench
 from kalshimm.bench.latency import LatencyBench
@@ -12,6 +13,7 @@ from kalshimm.bench.writer import WriterBench
 
 ALL: tuple[Bench, ...] = (
     BooksBench(),
+    EngineBench(),
     ExchangeBench(),
     GatewayBench(),
     LatencyBench(),

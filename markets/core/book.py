@@ -67,7 +67,9 @@ class OrderBook:
 
     def better_cx(self, side: int, price_cc: int) -> int:
         """Return all contracts on `side` at prices better than `price_cc`."""
-        return sum(size for price, size in self.levels[side].items() if price > price_cc)
+        if price_cc >= self.best_cc[side]:
+            return 0  # most are asked at the touch: 0.1 µs instead of 5 over a hundred levels
+        return sum([size for price, size in self.levels[side].items() if price > price_cc])
 
     @property
     def yes_bid_cc(self) -> int | None:

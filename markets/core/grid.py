@@ -54,7 +54,7 @@ class PriceGrid:
         return self._prices_cc[side]
 
     def contains(self, side: Side, price_cc: int) -> bool:
-        prices = self.prices_cc(side)
+        prices = self._prices_cc[side]
         at = bisect_left(prices, price_cc)
         return at < len(prices) and prices[at] == price_cc
 
@@ -67,13 +67,13 @@ class PriceGrid:
 
     def at_or_below(self, side: Side, price_cc: int) -> int | None:
         """Return the highest tradable price not above `price_cc`, or None below the first step."""
-        prices = self.prices_cc(side)
+        prices = self._prices_cc[side]
         at = bisect_right(prices, price_cc)
         return prices[at - 1] if at else None
 
     def at_or_above(self, side: Side, price_cc: int) -> int | None:
         """Return the lowest tradable price not below `price_cc`, or None above the last step."""
-        prices = self.prices_cc(side)
+        prices = self._prices_cc[side]
         at = bisect_left(prices, price_cc)
         return prices[at] if at < len(prices) else None
 
@@ -85,7 +85,7 @@ class PriceGrid:
         Raises:
             ValueError: `price_cc` is not on the grid.
         """
-        prices = self.prices_cc(side)
+        prices = self._prices_cc[side]
         at = bisect_left(prices, price_cc)
         if at == len(prices) or prices[at] != price_cc:
             raise ValueError(f"{price_cc} is not on the grid")

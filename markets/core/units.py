@@ -27,17 +27,21 @@ class Side(IntEnum):
 
     @property
     def other(self) -> Side:
-        return Side.NO if self is Side.YES else Side.YES
+        return NO if self is YES else YES
 
     @property
     def book_side(self) -> str:
         """The venue's word for it: `bid` or `ask`."""
-        return "bid" if self is Side.YES else "ask"
+        return "bid" if self is YES else "ask"
+
+
+# A member costs 70 ns to look up by its class and 10 by name: hot paths use these, and go over SIDES instead of Side.
+SIDES = YES, NO = Side.YES, Side.NO
 
 
 def yes_price_cc(side: Side, price_cc: int) -> int:
     """Return the YES price of a price given on `side`'s own ladder (and the reverse: it is its own inverse)."""
-    return price_cc if side is Side.YES else DOLLAR_CC - price_cc
+    return price_cc if side is YES else DOLLAR_CC - price_cc
 
 
 def _parse(text: str, decimals: int, what: str) -> int:

@@ -17,10 +17,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
+from functools import lru_cache
 from typing import Annotated
 
 import msgspec
 
+from markets.core.grid import PriceGrid
 from markets.core.queue import buffer_pct
 from markets.core.rewards import BPS, LIQUIDITY
 from markets.core.scoring import score_side
@@ -46,7 +48,7 @@ class Keeping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Need(msgspec.Struct, frozen=True):
-    """The contracts that shall stand before a quote, and how they came about.
+    """The contracts that shall stand before a quote, and how they came about: nothing but values, so it has a hash.
 
     `text` may name `needed_cx` and what `about` returns.
     """
@@ -93,12 +95,25 @@ def spots(view: MarketView, quote: Quote, steps_most: int) -> list[Spot]:
     return found
 
 
+def first_spot(view: MarketView, quote: Quote) -> Spot | None:
+    """Return the first of `spots`, which is mostly the only one that somebody needs; None where there is none."""
+    price_cc = view.grid.at_or_below(quote.side, quote.price_cc)
+    if price_cc is None:
+        return None
+    ahead_cx = view.book.size_cx(quote.side, price_cc)
+    return Spot(price_cc, view.book.better_cx(quote.side, price_cc) + ahead_cx, ahead_cx)
+
+
 def resting_spot(view: MarketView, order: RestingQuote) -> Spot:
     """Return where an order of ours stands. Of an unknown queue ahead nothing counts: it may be used up."""
     better_cx = view.book.better_cx(order.side, order.price_cc)
+    return _stands(order, better_cx, view.book.size_cx(order.side, order.price_cc))
+
+
+def _stands(order: RestingQuote, better_cx: int, level_cx: int) -> Spot:
     if order.ahead_cx is None:
         return Spot(order.price_cc, better_cx, None)
-    ahead_cx = min(order.ahead_cx, view.book.size_cx(order.side, order.price_cc))
+    ahead_cx = min(order.ahead_cx, level_cx)
     return Spot(order.price_cc, better_cx + ahead_cx, ahead_cx)
 
 
@@ -128,51 +143,97 @@ def keep(
     view: MarketView, state: TraderState, quotes: Quotes, keeping: Keeping, need_of: Callable[[Quote], Need]
 ) -> Quotes:
     """Return the quotes, each as deep as what `need_of` says of it demands, or dropped."""
+    kept: list[Quote | None] = [None, None]  # by side
+    whys = [*quotes.whys]
     for quote in quotes.quotes:
-        kept, why = _keep(view, state, quote, keeping, need_of(quote), must_qualify=quotes.must_qualify)
-        quotes = quotes.with_quote(quote.side, kept, why)
-    return quotes
+        kept[quote.side], why = _keep(view, state, quote, keeping, need_of(quote), must_qualify=quotes.must_qualify)
+        whys.append(why)
+    return msgspec.structs.replace(
+        quotes, quotes=tuple([quote for quote in kept if quote is not None]), whys=tuple(whys)
+    )
 
 
 def _keep(
     view: MarketView, state: TraderState, quote: Quote, keeping: Keeping, need: Need, *, must_qualify: bool
 ) -> tuple[Quote | None, Why]:
-    open_to = spots(view, quote, keeping.steps_most)
-    if not open_to:
+    first = first_spot(view, quote)
+    if first is None:
         return None, Why("off_grid", "{side} dropped: no price of the grid is low enough", {}, quote.side)
     floor_cc = qualifying_floor_cc(view, quote.side, quote) if must_qualify else None
-    if floor_cc is not None:
+    open_to: tuple[Spot, ...] = (first,)
+    if first.buffer_cx * BPS < need.needed_cx * (BPS + keeping.hysteresis_bps):  # else nobody looks any further
+        found = spots(view, quote, keeping.steps_most)
         # The placement's own price stays open, whatever it earns there: that was its choice.
-        open_to = [spot for spot in open_to if spot.price_cc >= floor_cc] or open_to[:1]
-    wish = msgspec.structs.replace(quote, price_cc=open_to[0].price_cc)  # on the grid
-    ours = _ours(view, state, wish, least_cc=min(floor_cc or 0, wish.price_cc))
-    code, spot = _choose(open_to, ours, need.needed_cx, keeping.hysteresis_bps)
-    if spot is None and floor_cc is not None and code != "buffer_requeues":
+        open_to = tuple([spot for spot in found if spot.price_cc >= (floor_cc or 0)]) or open_to
+    wish = _at(quote, first.price_cc)  # on the grid
+    ours = _ours(view, state, wish, first, least_cc=floor_cc or 0)
+    return _kept(_Case(view.grid, wish, open_to, ours, need, keeping.hysteresis_bps, floor_cc is not None))
+
+
+class _Case(msgspec.Struct, frozen=True):
+    """All that says where a quote rests.
+
+    `open_to` are the spots from the wish's own price on, as far as they may matter; `ours` is where our order stands.
+    """
+
+    grid: PriceGrid
+    wish: Quote
+    open_to: tuple[Spot, ...]
+    ours: Spot | None
+    need: Need
+    hysteresis_bps: int
+    has_floor: bool
+
+
+@lru_cache(maxsize=1_024)  # few messages change what stands before our quotes: 0.3 µs instead of 1.6
+def _kept(case: _Case) -> tuple[Quote | None, Why]:
+    """Return the quote at the price where it shall rest, None for nowhere, and the reason."""
+    wish, open_to, ours, need = case.wish, case.open_to, case.ours, case.need
+    code, spot = _choose(open_to, ours, need.needed_cx, case.hysteresis_bps)
+    if spot is None and case.has_floor and code != "buffer_requeues":
         last = open_to[-1]
         code, spot = "buffer_short", ours if ours is not None and ours.price_cc == last.price_cc else last
     shown = ours if ours is not None and code == "buffer_requeues" else spot or open_to[-1]
-    why = _why(view, wish, shown, need, code)
-    return None if spot is None else msgspec.structs.replace(wish, price_cc=spot.price_cc), why
+    why = _why(case.grid, wish, shown, need, code)
+    return None if spot is None else _at(wish, spot.price_cc), why
 
 
-def _ours(view: MarketView, state: TraderState, wish: Quote, *, least_cc: int) -> Spot | None:
+def _at(quote: Quote, price_cc: int) -> Quote:
+    return quote if price_cc == quote.price_cc else msgspec.structs.replace(quote, price_cc=price_cc)
+
+
+def _ours(view: MarketView, state: TraderState, wish: Quote, there: Spot, *, least_cc: int) -> Spot | None:
     """Return where the first of our orders of that side stands, at a price not better than the wish; None without one.
 
     What stands behind it, a top-up after it was filled in part, is never nearer to being filled.
+
+    Args:
+        there: Where a new order would rest at the wish's price.
+        least_cc: Orders below it count at that price alone.
     """
-    side = wish.side
+    side, price_cc = wish.side, wish.price_cc
     orders = [
         order
-        for order in state.resting_on(side)
-        if least_cc <= order.price_cc <= wish.price_cc and view.grid.contains(side, order.price_cc)
+        for order in state.resting
+        if order.side is side
+        and (
+            order.price_cc == price_cc
+            or (least_cc <= order.price_cc < price_cc and view.grid.contains(side, order.price_cc))
+        )
     ]
     if not orders:
         return None
-    first = max(orders, key=lambda one: (one.price_cc, -(one.ahead_cx or 0)))
+    first = orders[0]
+    if len(orders) > 1:
+        first = max(orders, key=lambda one: (one.price_cc, -(one.ahead_cx or 0)))
+    if first.price_cc == price_cc and there.ahead_cx is not None:
+        return _stands(first, there.buffer_cx - there.ahead_cx, there.ahead_cx)
     return resting_spot(view, first)
 
 
-def _choose(open_to: list[Spot], ours: Spot | None, needed_cx: int, hysteresis_bps: int) -> tuple[str, Spot | None]:
+def _choose(
+    open_to: tuple[Spot, ...], ours: Spot | None, needed_cx: int, hysteresis_bps: int
+) -> tuple[str, Spot | None]:
     """Return where to rest, None for nowhere, and a reason's code."""
     enough = next((spot for spot in open_to if spot.buffer_cx >= needed_cx), None)
     if ours is not None:
@@ -201,12 +262,12 @@ TEXTS = {
 }
 
 
-def _why(view: MarketView, wish: Quote, spot: Spot, need: Need, code: str) -> Why:
+def _why(grid: PriceGrid, wish: Quote, spot: Spot, need: Need, code: str) -> Why:
     side = wish.side
     figures: Figures = {
         "yes_price_cc": yes_price_cc(side, spot.price_cc),
         "wished_yes_price_cc": yes_price_cc(side, wish.price_cc),
-        "steps_deeper": view.grid.rank(side, wish.price_cc) - view.grid.rank(side, spot.price_cc),
+        "steps_deeper": grid.rank(side, wish.price_cc) - grid.rank(side, spot.price_cc),
         "buffer_cx": spot.buffer_cx,
         "buffer_bps": buffer_pct(spot.buffer_cx, wish.count_cx),
         "ahead_cx": spot.ahead_cx,

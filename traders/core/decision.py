@@ -11,15 +11,17 @@ from typing import cast
 
 import msgspec
 
+from markets.core.grid import PriceGrid
 from traders.core.commands import CancelOrder, Command, PlaceOrder, TakeOrder
-from traders.core.diff import DiffTerms, InFlight, diff
+from traders.core.diff import DiffTerms, InFlight, diff, rests_as_wanted
 from traders.core.exposure import Unproven
 from traders.core.flattening import flattened
 from traders.core.limits import Denied, Limits, RiskState
+from traders.core.orders import RestingQuote
 from traders.core.pipeline import Strategies
 from traders.core.registry import parse_params
 from traders.core.risk import checked, denied_command, room_cx
-from traders.core.types import MarketView, Quotes, TraderState
+from traders.core.types import Flattening, MarketView, Quote, Quotes, Take, TraderState
 from traders.core.why import Why
 
 
@@ -39,12 +41,32 @@ def parse_limits(raw: object) -> Limits:
     return cast("Limits", parse_params("limits", Limits, raw))
 
 
+class Seen(msgspec.Struct, frozen=True):
+    """All that limits and diff look at, but for the time and what never changes while a trader runs."""
+
+    quotes: tuple[Quote, ...]
+    take: Take | None
+    must_qualify: bool
+    flattening: Flattening | None
+    resting: tuple[RestingQuote, ...]
+    risk: RiskState
+    in_flight: InFlight | None
+    grid: PriceGrid
+    yes_cc: int
+    no_cc: int
+
+
 class Decided(msgspec.Struct, frozen=True):
-    """What is wanted as far as it is allowed, what was refused, and what to tell the broker."""
+    """What is wanted as far as it is allowed, what was refused, and what to tell the broker.
+
+    Attributes:
+        calm: What was seen, if nothing was refused, nothing is to be done, and time alone cannot change that.
+    """
 
     wanted: Quotes
     denied: tuple[Denied, ...]
     commands: tuple[Command, ...]
+    calm: Seen | None = None
 
 
 def decide(
@@ -55,15 +77,63 @@ def decide(
     *,
     flat_by: str = "",
     in_flight: InFlight | None = None,
+    before: Decided | None = None,
 ) -> Decided:
     """Return the decision on a market that may be quoted.
 
     Args:
         flat_by: Who wants the trader to be flat, whatever its strategies want; nobody when it is empty.
         in_flight: As of `DiffTerms`.
+        before: An earlier decision by these rules. The answer is the same without it; but where limits and diff would
+            see just what they saw then, and found nothing to do, they need not look again (0.7 µs instead of 25).
     """
     wanted = flattened(view, state, flat_by) if flat_by else rules.strategies.wanted(view, state)
+    seen = _seen(view, state, wanted, risk, in_flight)
+    if before is not None and before.calm is not None and _is_same(before.calm, seen):
+        return Decided(wanted, (), (), seen)
     allowed = checked(view, state, wanted, rules.limits, risk)
+    commands = _commands(view, state, allowed.quotes, rules, risk, in_flight=in_flight)
+    passed, refused = _last_look(commands, view, rules.limits, risk, is_at_once=in_flight is None)
+    whys = [Why(one.code, "{side} held: " + one.text, one.figures, one.side) for one in refused]
+    denied = (*allowed.denied, *refused)
+    is_calm = not (denied or commands or rules.strategies.tolerances.lifetime_s)
+    wanted = allowed.quotes.because(*whys) if whys else allowed.quotes
+    return Decided(wanted, denied, passed, seen if is_calm else None)
+
+
+def _seen(view: MarketView, state: TraderState, wanted: Quotes, risk: RiskState, in_flight: InFlight | None) -> Seen:
+    yes_cc, no_cc = view.book.best_cc
+    return Seen(
+        tuple(wanted.quotes),  # whatever a plug-in made of them
+        wanted.take,
+        wanted.must_qualify,
+        wanted.flattening,
+        state.resting,
+        risk,
+        in_flight,
+        view.grid,
+        yes_cc,
+        no_cc,
+    )
+
+
+def _is_same(one: Seen, other: Seen) -> bool:
+    """Return whether limits and diff would see the same: places in the queue move often, and are not for them."""
+    return one == other or _without_places(one) == _without_places(other)
+
+
+def _without_places(seen: Seen) -> Seen:
+    risk = msgspec.structs.replace(seen.risk, resting=_placeless(seen.risk.resting))
+    return msgspec.structs.replace(seen, resting=_placeless(seen.resting), risk=risk)
+
+
+def _placeless(orders: tuple[RestingQuote, ...]) -> tuple[RestingQuote, ...]:
+    return tuple([msgspec.structs.replace(order, ahead_cx=None) for order in orders])
+
+
+def _commands(
+    view: MarketView, state: TraderState, wanted: Quotes, rules: Rules, risk: RiskState, *, in_flight: InFlight | None
+) -> tuple[Command, ...]:
     tolerances = rules.strategies.tolerances
     terms = DiffTerms(
         now_us=view.time_us,
@@ -72,14 +142,13 @@ def decide(
         size_tolerance_bps=tolerances.size_bps,
         lifetime_s=tolerances.lifetime_s,
         orders_a_side=tolerances.orders_a_side,
-        room_cx=room_cx(view, allowed.quotes, rules.limits, risk),
         unknown=risk.unknown,
         in_flight=in_flight,
     )
-    commands = diff(allowed.quotes, state.resting, terms)
-    passed, refused = _last_look(commands, view, rules.limits, risk, is_at_once=in_flight is None)
-    whys = (Why(one.code, "{side} held: " + one.text, one.figures, one.side) for one in refused)
-    return Decided(allowed.quotes.because(*whys), (*allowed.denied, *refused), passed)
+    if rests_as_wanted(wanted, state.resting, terms):
+        return ()
+    room = room_cx(view, wanted, rules.limits, risk)
+    return diff(wanted, state.resting, msgspec.structs.replace(terms, room_cx=room))
 
 
 def _last_look(

@@ -27,7 +27,7 @@ import msgspec
 from markets.core.grid import PriceGrid
 from markets.core.rewards import BPS
 from markets.core.settlement import Resting
-from markets.core.units import DOLLAR_CC, Side
+from markets.core.units import DOLLAR_CC, SIDES, Side
 from traders.core.commands import CancelOrder, Command, DecreaseOrder, PlaceOrder, RenewOrder, TakeOrder
 from traders.core.orders import RestingQuote
 from traders.core.types import Quote, Quotes, Take
@@ -82,7 +82,7 @@ def diff(wanted: Quotes, resting: Sequence[RestingQuote], terms: DiffTerms = DEF
         ValueError: More than one quote is wanted on a side, one without size, or two that meet each other.
     """
     _check(wanted)
-    plans = [_plan(side, wanted, resting, terms) for side in Side]
+    plans = [_plan(side, wanted, resting, terms) for side in SIDES]
     is_reducing = _gets_out(wanted) or any(plan.is_reducing for plan in plans)
     beside = [not is_reducing and _fits_beside(plan, plans[plan.side.other], resting, terms) for plan in plans]
     firsts = [order for plan in plans if not beside[plan.side] for order in _sent_cancels(plan, terms)]
@@ -97,6 +97,28 @@ def diff(wanted: Quotes, resting: Sequence[RestingQuote], terms: DiffTerms = DEF
         *(_cancel(plans[order.side], order, unwanted) for order in lasts),
         *_sent_takes(wanted.take, plans, live, terms),
     )
+
+
+def rests_as_wanted(wanted: Quotes, resting: Sequence[RestingQuote], terms: DiffTerms) -> bool:
+    """Return whether one order rests for each quote, of its price and about its size, and no other.
+
+    Then `diff` finds no command, whatever room there is. It is what most decisions end with, and this says so in a
+    tenth of the time.
+    """
+    quotes = wanted.quotes
+    if terms.lifetime_s or wanted.take is not None or len(resting) != len(quotes):
+        return False
+    if len(quotes) > 1 and (len(quotes) > 2 or quotes[0].side is quotes[1].side or _meet(*quotes)):
+        return False
+    return all(_rests(quote, resting, terms) for quote in quotes)
+
+
+def _rests(quote: Quote, resting: Sequence[RestingQuote], terms: DiffTerms) -> bool:
+    orders = [order for order in resting if order.side is quote.side]
+    if len(orders) != 1 or orders[0].price_cc != quote.price_cc:
+        return False
+    short_cx = quote.count_cx - orders[0].remaining_cx
+    return 0 <= short_cx <= quote.count_cx * terms.size_tolerance_bps // BPS
 
 
 class _Plan(msgspec.Struct, frozen=True):
@@ -125,7 +147,7 @@ class _Plan(msgspec.Struct, frozen=True):
 
 
 def _check(wanted: Quotes) -> None:
-    for side in Side:
+    for side in SIDES:
         quotes = [quote for quote in wanted.quotes if quote.side is side]
         if len(quotes) > 1:
             raise ValueError(f"{len(quotes)} quotes are wanted on the {side.book_side}; at most one is allowed")

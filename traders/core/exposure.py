@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from markets.core.settlement import Resting
-from markets.core.units import DOLLAR_CC, Side
+from markets.core.units import DOLLAR_CC, SIDES, YES, Side
 
 
 class Unproven(msgspec.Struct, frozen=True):
@@ -41,7 +41,7 @@ class MarketExposure(msgspec.Struct, frozen=True):
 
     def worst_loss_ud(self, winner: Side) -> int:
         """Return the most that is lost when `winner` resolves; negative is a sure profit."""
-        held_cx = max(0, self.position_cx if winner is Side.YES else -self.position_cx)
+        held_cx = max(0, self.position_cx if winner is YES else -self.position_cx)
         loser = winner.other
         paid_ud = sum(order.price_cc * order.remaining_cx for order in self.orders if order.side is loser)
         return self.cost_ud + paid_ud - held_cx * DOLLAR_CC
@@ -52,7 +52,7 @@ def exposure_ud(position_cx: int, cost_ud: int, orders: Sequence[Resting]) -> in
 
     Orders of one side alone are the worst: what fills on the other gives a dollar back for each pair.
     """
-    return max(side_exposure_ud(side, position_cx, cost_ud, orders) for side in Side)
+    return max(side_exposure_ud(side, position_cx, cost_ud, orders) for side in SIDES)
 
 
 def side_exposure_ud(side: Side, position_cx: int, cost_ud: int, orders: Iterable[Resting]) -> int:
@@ -60,7 +60,7 @@ def side_exposure_ud(side: Side, position_cx: int, cost_ud: int, orders: Iterabl
 
     What closes needs nothing; the cheapest may do it, and the dearest then open.
     """
-    closable_cx = max(0, -position_cx if side is Side.YES else position_cx)
+    closable_cx = max(0, -position_cx if side is YES else position_cx)
     ours = [order for order in orders if order.side is side]
     paid_ud = sum([order.price_cc * order.remaining_cx for order in ours])
     if not closable_cx:

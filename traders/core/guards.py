@@ -80,10 +80,9 @@ def guarded(view: MarketView, state: TraderState, quotes: Quotes, guards: Guards
     del state
     if not quotes.quotes:
         return quotes
-    whys: list[Why] = []
-    for guard in GUARDS:
-        whys += guard(view, guards)
-    whys = [why for why in whys if why.side is None or quotes.on(why.side) is not None]
+    whys = [
+        why for guard in GUARDS for why in guard(view, guards) if why.side is None or quotes.on(why.side) is not None
+    ]
     if not whys:
         return quotes
     held = {why.side for why in whys}
@@ -168,7 +167,7 @@ def _one_sided(yes_cc: int, no_cc: int) -> tuple[Why, ...]:
 
 
 def _flow(view: MarketView, guards: Guards) -> tuple[Why, ...]:
-    if not guards.flow_cx:
+    if not guards.flow_cx or not view.history.prints:
         return ()
     found = flows(
         view.history,
@@ -178,18 +177,20 @@ def _flow(view: MarketView, guards: Guards) -> tuple[Why, ...]:
         hold_us=guards.hold_s * SECOND_US,
     )
     return tuple(
-        Why(
-            "guard_flow",
-            "{side} held: takers met it with {net_cx} net within {flow_s}, for {left_us} at least",
-            {"net_cx": flow.net_cx, "flow_s": guards.flow_s, "left_us": flow.until_us - view.time_us},
-            flow.side,
-        )
-        for flow in found
+        [
+            Why(
+                "guard_flow",
+                "{side} held: takers met it with {net_cx} net within {flow_s}, for {left_us} at least",
+                {"net_cx": flow.net_cx, "flow_s": guards.flow_s, "left_us": flow.until_us - view.time_us},
+                flow.side,
+            )
+            for flow in found
+        ]
     )
 
 
 def _sweep(view: MarketView, guards: Guards) -> tuple[Why, ...]:
-    if not guards.sweep_cx and not guards.sweep_levels:
+    if not (guards.sweep_cx or guards.sweep_levels) or not view.history.prints:
         return ()
     sweep = last_sweep(
         view.history,

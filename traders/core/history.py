@@ -6,7 +6,8 @@ Times are the exchange's, in microseconds. The engine notes what happens; whoeve
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
+from typing import Any
 
 import msgspec
 
@@ -44,13 +45,18 @@ class Touch(msgspec.Struct, frozen=True, gc=False):
 
 
 class History:
-    """Prints and changes of the touch, oldest first."""
+    """Prints and changes of the touch, oldest first.
 
-    __slots__ = ("prints", "touches")
+    `findings` is for whoever works something out of them and looks again before much more has been noted. It holds
+    nothing that prints and touches do not say.
+    """
+
+    __slots__ = ("findings", "prints", "touches")
 
     def __init__(self) -> None:
         self.prints: deque[Print] = deque(maxlen=KEPT_MOST)
         self.touches: deque[Touch] = deque(maxlen=KEPT_MOST)
+        self.findings: dict[Hashable, Any] = {}
 
     def note_print(self, happened: Print) -> None:
         self.prints.append(happened)
@@ -70,6 +76,7 @@ class History:
         """Forget everything: the book was lost, and what happened meanwhile is unknown."""
         self.prints.clear()
         self.touches.clear()
+        self.findings.clear()
 
     def prints_since(self, since_us: int) -> Iterator[Print]:
         """Yield prints at or after `since_us`, newest first."""

@@ -4,7 +4,7 @@
        └─────────────► Answered(NOT_SENT)
 
     Booked     a fill that the trader counts
-    Ended      an order that is over, with all of its fills
+    Told       an order as it was told: it rests, or is over with all of its fills
 
 An intent is sent once or never: a new wish, also a second cancel of the same order, is a new intent with a new number.
 After a crash one without `Sent` may have left all the same, and counts as sent unless it is answered NOT_SENT.
@@ -52,7 +52,8 @@ class Take(msgspec.Struct, frozen=True, array_like=True, tag=1):
 class Decrease(msgspec.Struct, frozen=True, array_like=True, tag=2):
     """Let an order have `total_cx` in all: what has filled and what shall rest, so fills meanwhile cannot enlarge it.
 
-    `less_cx` is the same wish as a difference from what it is known to have.
+    `less_cx` is the same wish as a difference from what it is known to have. Either may be sent, as an amend to that
+    count or as a decrease by that many: where nobody else changes the order, both leave the same total.
     """
 
     order_id: str
@@ -142,8 +143,8 @@ class Booked(msgspec.Struct, frozen=True, array_like=True, tag=23):
     count_cx: int
 
 
-class Ended(msgspec.Struct, frozen=True, array_like=True, tag=24):
-    """An order that was told as over."""
+class Told(msgspec.Struct, frozen=True, array_like=True, tag=24):
+    """An order as it was told outwards."""
 
     client_order_id: str
     order_id: str
@@ -152,7 +153,7 @@ class Ended(msgspec.Struct, frozen=True, array_like=True, tag=24):
     reason: str = ""
 
 
-Record = Intent | Sent | Answered | Booked | Ended
+Record = Intent | Sent | Answered | Booked | Told
 
 
 class Held(msgspec.Struct, frozen=True):

@@ -27,13 +27,12 @@ CLOSED = "market closed"
 def wished(order: LiveOrder, intent: Intent) -> LiveOrder:
     """Return the order once a change of it is written down; it may leave from now on."""
     wish = intent.wish
-    if order.is_ended:
+    if order.is_ended or isinstance(wish, Place | Take):
         return order
+    order = replace(order, order_id=order.order_id or wish.order_id)  # records know it from nowhere else, perhaps
     if isinstance(wish, Cancel):
         reason = order.cancel.reason if order.cancel else wish.reason
         return replace(order, cancel=Cancelling(reason, intent.number), cancel_tries=order.cancel_tries + 1)
-    if isinstance(wish, Place | Take):
-        return order
     expires_us = wish.expires_us if isinstance(wish, Renew) else None
     return replace(order, amend=Amending(intent.number, wish.total_cx, expires_us))
 
@@ -111,6 +110,8 @@ def _after_cancel(order: LiveOrder, answer: Answered) -> LiveOrder:
     if order.is_ended or cancel is None or cancel.number != answer.number:
         return order
     order = replace(order, cancel_from_us=answer.at_us + cancel_spacing_us(order.cancel_tries))
+    if outcome is Outcome.NOT_SENT:
+        order = replace(order, cancel_tries=order.cancel_tries - 1)
     if outcome is Outcome.CLOSED:
         return replace(order.unsure(CLOSED, answer.at_us), cancel=None)
     is_unknown = outcome is Outcome.UNKNOWN
@@ -120,14 +121,17 @@ def _after_cancel(order: LiveOrder, answer: Answered) -> LiveOrder:
 
 
 def _canceled(order: LiveOrder, reduced_cx: int | None) -> LiveOrder:
-    """Return it canceled for good. What a cancel took off was the most that it had less what had filled."""
+    """Return it canceled for good, with all filled that it had and the cancel did not take off.
+
+    One that took off more than it can have had says only that somebody had enlarged it: a look will tell the rest.
+    """
     if order.end_is_final or order.is_complete:
         return order
+    if reduced_cx is None or reduced_cx > order.most_cx - order.booked_cx:
+        reduced_cx = 0
     reason = order.cancel.reason if order.cancel else "canceled"
-    is_filled = reduced_cx == 0 and order.known_cx >= order.most_cx
-    status = OrderStatus.FILLED if is_filled else OrderStatus.CANCELED
-    final_cx = order.most_cx - (reduced_cx or 0)
-    return replace(order.ended(status, "" if is_filled else reason, final_cx, is_final=True), exists=True)
+    ended = order.ended(OrderStatus.CANCELED, reason, order.most_cx - reduced_cx, is_final=True)
+    return replace(ended, exists=True)
 
 
 # Amends
@@ -150,6 +154,7 @@ def _amended(order: LiveOrder, wish: Amend, answer: Answered, sent_us: int) -> L
         order = replace(order, amend=None)
     if order.is_ended:
         return order
+    order = replace(order, exists=True)
     if answer.remaining_cx == 0:  # all of the new total had filled
         return order.ended(OrderStatus.FILLED, "", wish.total_cx, is_final=True)
     version: Version = (sent_us if answer.engine_us is None else answer.engine_us) // MS_US, LAST

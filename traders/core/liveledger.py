@@ -1,6 +1,6 @@
 """Folds the records of a trader and what the venue shows into its orders; the order of arrival means nothing.
 
-    Intent, Sent, Answered, Booked, Ended ──►┌────────────┐──► open orders, orders and fills to tell, alerts
+    Intent, Sent, Answered, Booked, Told ───►┌────────────┐──► open orders, orders and fills to tell, alerts
     orders, fills of the account ───────────►│ LiveLedger │
                                              └────────────┘──► outsiders: the account's other orders in this market
 
@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 from traders.core import liveanswers
 from traders.core.evidence import ShownFill, ShownOrder, seen
-from traders.core.intents import Answered, Booked, Ended, Intent, Place, Record, Sent, Take
+from traders.core.intents import Answered, Booked, Intent, Place, Record, Sent, Take, Told
 from traders.core.livealerts import Alert, alerts
 from traders.core.livecalls import Calls
 from traders.core.liveorder import LiveOrder
@@ -68,7 +68,7 @@ class LiveLedger:
             case Answered():
                 self.calls.know(record.number)
                 self.answer(record)
-            case Booked() | Ended():
+            case Booked() | Told():
                 order = self.shelf.find(record.client_order_id, record.order_id)
                 if order is not None:
                     self.put(order.remembered(record), 0)

@@ -27,7 +27,7 @@ from msgspec.structs import replace
 
 from markets.core.units import Side
 from traders.core.evidence import FINAL, GONE, RESTING, Seen, Version
-from traders.core.intents import Booked, Create, Ended, Intent, Take
+from traders.core.intents import Booked, Create, Intent, Take, Told
 from traders.core.livechanges import Amending, Cancelling
 from traders.core.orders import Order, OrderStatus
 from traders.core.settling import MARGIN_US, SLOW_SPACING_US, Doubt, Misses
@@ -200,7 +200,7 @@ class LiveOrder(msgspec.Struct, frozen=True, kw_only=True):
         if order.exists:
             return order
         order = replace(order, exists=True)
-        return order._reopened(CAME_BACK) if order.is_ended else order
+        return order._reopened(CAME_BACK) if order.is_ended and not order.end_is_final else order
 
     def _reopened(self, why: str) -> LiveOrder:
         return replace(self, standing=Standing.UNKNOWN, why=why, total_cx=self.wished_cx, end_reason="", proof_us=0)
@@ -277,13 +277,17 @@ class LiveOrder(msgspec.Struct, frozen=True, kw_only=True):
         """Return it unknown until something newer shows what it is."""
         return self if self.is_ended else replace(self, standing=Standing.UNKNOWN, why=why, proof_us=at_us)
 
-    def remembered(self, record: Booked | Ended) -> LiveOrder:
+    def remembered(self, record: Booked | Told) -> LiveOrder:
         """Return it with what was written down of it."""
         if isinstance(record, Booked):
             return self.booked(record.trade_id, record.count_cx, record.order_id)
-        is_refused = record.status is OrderStatus.REFUSED
-        order = self if is_refused else self._existing(record.order_id)
-        ended = order.ended(record.status, record.reason, record.filled_cx, is_final=not is_refused)
+        if record.status is OrderStatus.REFUSED:
+            ended = self.ended(record.status, record.reason, record.filled_cx)
+            return replace(ended, told=ended.outward())
+        order = replace(self, exists=True, order_id=self.order_id or record.order_id)
+        if record.status is OrderStatus.RESTING:
+            return replace(order._reopened(CAME_BACK), end_is_final=False) if order.is_ended else order
+        ended = order.ended(record.status, record.reason, record.filled_cx, is_final=True)
         return replace(ended, told=ended.outward())
 
     # Looking at it

@@ -12,7 +12,7 @@
               due_looks(), due_cancels(), overdue()           ◄───────────────────┤
               take() ► orders and fills, each change once     ◄───────────────────┘
 
-For whoever sends (`now_us` is always the exchange's time as far as it is known):
+For whoever sends (`now_us` is always the exchange's time as far as it is known, by a clock that nobody sets back):
 
     1. `wish(command)` gives an intent, or says why not. The intent is made durable; if that fails it is answered
        NOT_SENT, and nothing leaves.
@@ -20,10 +20,11 @@ For whoever sends (`now_us` is always the exchange's time as far as it is known)
        been overtaken it gives the answer NOT_SENT instead. Either is written down.
     3. What comes back, or does not, is `answered`, and written down. A call that is given up is UNKNOWN.
     4. The account's stream goes into on_order, on_fill and on_group, its whole entries into on_whole.
-    5. Each loop: orders of `due_looks` are looked at: `looking` when it begins; then the fills, and the order as the
-       listing with that user-data time shows it, or None when it does not, go into `looked`. A look that fails is told
-       to nobody. `due_cancels` are intents as of 1. For each of `overdue` the group is triggered and an alert raised.
-    6. `take` is journalled and told to the engine; `take_alerts` a person.
+    5. Each loop: orders of `due_looks` are looked at. `looking` when it begins; then the fills that it found into
+       on_fill, and the order as a listing of all states shows it, or None when that does not have it, into `looked`. A
+       look that fails is told to nobody. `due_cancels` are intents as of 1. For `overdue` the group is triggered.
+    6. What `take` gives is told to the engine, and written down: a fill as Booked, an order as Told, whether as these
+       or as what the journal has for them. `take_alerts` are for a person. A checkpoint keeps `kept`.
 
 How it is read by traders.core.diff: an order that is being canceled still rests, and so does all of one that is being
 decreased, until it is proven otherwise; its side is in `in_flight().cancels` or `.amends` as long. What was wished and
@@ -37,7 +38,7 @@ order of its own later lease is seen. After a restart (`recover`) all that was n
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Self
 
 import msgspec
@@ -46,7 +47,7 @@ from msgspec.structs import replace
 from traders.core import liveviews, livewishes
 from traders.core.commands import CancelOrder, Command, DecreaseOrder, PlaceOrder, RenewOrder, TakeOrder
 from traders.core.diff import InFlight
-from traders.core.evidence import DELETED, TRIGGERED, ShownFill, ShownGroup, ShownOrder, seen
+from traders.core.evidence import DELETED, MS_US, TRIGGERED, ShownFill, ShownGroup, ShownOrder, seen
 from traders.core.exposure import Unproven
 from traders.core.intents import Answered, Cancel, Held, Intent, Outcome, Record, Sent, Wish
 from traders.core.livealerts import Alert
@@ -228,22 +229,30 @@ class LiveOrders:
             self.fence(f"order group {group.event or TRIGGERED}")
             self.suspect(now_us)
 
-    def on_whole(self, orders: Sequence[ShownOrder], now_us: int) -> None:
+    def on_whole(self, orders: Sequence[ShownOrder], *, told_us: int, now_us: int) -> None:
         """Take in a whole list of what is not complete, as a reader of the stream begins with it.
 
-        What of ours it leaves out may have ended meanwhile, or may be newer than it: it is looked at.
-        """
-        listed = {order.order_id for order in orders}
-        self._ledger.outsiders.keep_only(listed)
-        for order in orders:
-            self.on_order(order, now_us)
-        self.suspect(now_us, but=listed)
+        What of ours it leaves out, although it was known to rest before, may have ended meanwhile: it is looked at.
 
-    def suspect(self, now_us: int, *, but: Collection[str] = ()) -> None:
-        """Have everything that seems to rest looked at, but the orders with these ids of the venue."""
+        Args:
+            told_us: When the list was made.
+        """
+        listed = {shown.order_id for shown in orders}
+        self._ledger.outsiders.keep_only(listed)
+        for shown in orders:
+            self.on_order(shown, now_us)
         for order in self._ledger.open():
-            if order.standing is Standing.RESTING and order.order_id not in but:
-                self._ledger.put(replace(order, suspect_us=now_us), now_us)
+            if order.order_id not in listed and order.version[0] < told_us // MS_US:
+                self._suspect(order, now_us)
+
+    def suspect(self, now_us: int) -> None:
+        """Have everything that seems to rest looked at."""
+        for order in self._ledger.open():
+            self._suspect(order, now_us)
+
+    def _suspect(self, order: LiveOrder, now_us: int) -> None:
+        if order.standing is Standing.RESTING:
+            self._ledger.put(replace(order, suspect_us=now_us), now_us)
 
     def fence(self, reason: str) -> None:
         """Let nothing new be sent any more; cancels go on."""

@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar, cast
 
 import msgspec
 
-from markets.core.units import Side
+from markets.core.units import SIDES, Side
 from traders.core.guards import Guards, guarded
 from traders.core.registry import Kind, ParamsError, Strategy, UnknownStrategy, find, parse_params
 from traders.core.types import MarketView, Quotes, TraderState
@@ -135,14 +135,14 @@ def _sound(answer: object) -> Quotes:
     """
     if not isinstance(answer, Quotes):
         raise ValueError(f"it answered {type(answer).__name__}, not Quotes")
-    wished = (*answer.quotes, *([] if answer.take is None else [answer.take]))
-    for one in wished:
+    quotes, take = answer.quotes, answer.take
+    for one in quotes if take is None else (*quotes, take):
         side, price_cc, count_cx = msgspec.structs.astuple(one)
-        if not isinstance(side, Side) or type(price_cc) is not int or type(count_cx) is not int:
+        if type(side) is not Side or type(price_cc) is not int or type(count_cx) is not int:
             raise ValueError(f"it wants a side, price or count of the wrong type: {one}")
         if count_cx <= 0:
             raise ValueError(f"it wants nothing or less: {one}")
-    if len({quote.side for quote in answer.quotes}) < len(answer.quotes):
+    if len(quotes) > 1 and (len(quotes) > len(SIDES) or quotes[0].side is quotes[1].side):
         raise ValueError("it wants more than one quote on a side")
     return answer
 

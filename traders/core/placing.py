@@ -11,8 +11,8 @@ from typing import Annotated
 
 import msgspec
 
-from markets.core.units import DOLLAR_CC, Side, yes_price_cc
-from traders.core.types import MarketView, Quote, Quotes, TraderState
+from markets.core.units import DOLLAR_CC, NO, YES, Side, yes_price_cc
+from traders.core.types import Best, MarketView, Quote, Quotes, TraderState
 from traders.core.why import Figures, Why
 
 MOST_CX = 100_000_000  # a million contracts
@@ -38,7 +38,7 @@ class Sizing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     skew_steps: Steps = 0
 
     def count_cx(self, side: Side) -> int:
-        return self.bid_cx if side is Side.YES else self.ask_cx
+        return self.bid_cx if side is YES else self.ask_cx
 
 
 class Wish(msgspec.Struct, frozen=True):
@@ -54,24 +54,31 @@ class Wish(msgspec.Struct, frozen=True):
 
 
 def place(
-    view: MarketView, state: TraderState, sizing: Sizing, bid: Wish, ask: Wish, *, must_qualify: bool = False
+    view: MarketView | Best, state: TraderState, sizing: Sizing, bid: Wish, ask: Wish, *, must_qualify: bool = False
 ) -> Quotes:
-    """Return the quotes that become of a wish a side."""
+    """Return the quotes that become of a wish a side.
+
+    Args:
+        view: The market; its best prices and its grid are all that is looked at,
+        state: and of this the position.
+    """
     quotes: list[Quote] = []
     whys: list[Why] = []
-    for side, wish in ((Side.YES, bid), (Side.NO, ask)):
+    for side, wish in ((YES, bid), (NO, ask)):
         quote, why = _place(view, state, sizing, side, wish)
         whys.append(why)
         if quote is not None:
             quotes.append(quote)
     if len(quotes) > 1 and quotes[0].price_cc + quotes[1].price_cc >= DOLLAR_CC:
-        dropped = quotes.pop(Side.YES if state.position_cx >= 0 else Side.NO)
+        dropped = quotes.pop(YES if state.position_cx >= 0 else NO)
         figures = {"yes_price_cc": yes_price_cc(dropped.side, dropped.price_cc)}
         whys.append(Why("own_cross", "{side} {yes_price_cc} dropped: it meets our own", figures, dropped.side))
     return Quotes(tuple(quotes), tuple(whys), must_qualify)
 
 
-def _place(view: MarketView, state: TraderState, sizing: Sizing, side: Side, wish: Wish) -> tuple[Quote | None, Why]:
+def _place(
+    view: MarketView | Best, state: TraderState, sizing: Sizing, side: Side, wish: Wish
+) -> tuple[Quote | None, Why]:
     count_cx = sizing.count_cx(side)
     if not count_cx:
         return None, Why("not_chosen", "{side}: not quoted by choice", {}, side)
@@ -89,7 +96,7 @@ def _place(view: MarketView, state: TraderState, sizing: Sizing, side: Side, wis
     return Quote(side, price_cc, count_cx), Why(wish.code, wish.text, figures, side)
 
 
-def _skewed_cc(view: MarketView, state: TraderState, sizing: Sizing, side: Side, price_cc: int) -> int:
+def _skewed_cc(view: MarketView | Best, state: TraderState, sizing: Sizing, side: Side, price_cc: int) -> int:
     """Return the price moved against the position: down where a fill would grow it, up where it would shrink it."""
     if not sizing.skew_steps or not state.position_cx:
         return price_cc

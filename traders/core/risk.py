@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import msgspec
 
 from markets.core.settlement import Resting, collateral_ud
-from markets.core.units import DOLLAR_CC, Side, yes_price_cc
+from markets.core.units import DOLLAR_CC, NO, YES, Side, yes_price_cc
 from traders.core.commands import Command, PlaceOrder, TakeOrder
 from traders.core.exposure import Unproven, side_exposure_ud
 from traders.core.limits import BREACHES, Checked, Denied, Latch, Limits, RiskState
@@ -40,7 +40,9 @@ def checked(view: MarketView, state: TraderState, quotes: Quotes, limits: Limits
     look = _Look(view, limits, risk, risk.unknown)
     quotes, refusals = _checked_take(quotes, look)
     denied += refusals
-    wished = sorted(quotes.quotes, key=lambda quote: -look.closable_cx(quote.side))
+    wished: Sequence[Quote] = quotes.quotes
+    if risk.position_cx:
+        wished = sorted(wished, key=lambda quote: -look.closable_cx(quote.side))
     for at, quote in enumerate(wished):
         standing_cx = sum([order.remaining_cx for order in risk.resting if order.side is quote.side])
         aside_ud = look.aside_ud(wished[at + 1 :])
@@ -76,7 +78,7 @@ def room_cx(view: MarketView, quotes: Quotes, limits: Limits, risk: RiskState) -
         ask = _Ask(quote.side, quote.price_cc)
         room[quote.side], _ = look.fitting(ask, quote.count_cx)
         look.accept(ask, room[quote.side])
-    return room[Side.YES], room[Side.NO]
+    return room[YES], room[NO]
 
 
 def latched(limits: Limits, risk: RiskState, now_us: int, day: str) -> Latch | None:
@@ -121,7 +123,7 @@ def _without_own_cross(quotes: Quotes, risk: RiskState) -> tuple[Quotes, list[De
     if take is not None:
         dropped = [one for one in both if one.side is not take.side and one.price_cc + take.limit_cc >= DOLLAR_CC]
     if not dropped and len(both) > 1 and both[0].price_cc + both[1].price_cc >= DOLLAR_CC:
-        growing = Side.YES if (risk.position_cx or 0) >= 0 else Side.NO
+        growing = YES if (risk.position_cx or 0) >= 0 else NO
         dropped = [one for one in both if one.side is growing]
     for quote in dropped:
         refusal = Denied("OWN_CROSS", {"yes_price_cc": yes_price_cc(quote.side, quote.price_cc)}, quote.side)
@@ -185,7 +187,7 @@ class _Ask(msgspec.Struct, frozen=True):
 class _Look:
     """One look at what may still be added to orders that may all fill."""
 
-    __slots__ = ("created", "limits", "others", "others_cx", "risk", "view")
+    __slots__ = ("created", "limits", "others", "others_cx", "risk", "stop", "view")
 
     def __init__(self, view: MarketView, limits: Limits, risk: RiskState, others: tuple[Resting, ...]) -> None:
         self.view = view
@@ -196,10 +198,11 @@ class _Look:
         for order in others:
             self.others_cx[order.side] += order.remaining_cx
         self.created = risk.created_in_minute
+        self.stop = self._latch() or _loss(limits, risk)  # whatever is asked for
 
     def worst_cx(self, side: Side, position_cx: int) -> int:
         """Return the contracts of `side` that are held when all its orders fill."""
-        return (position_cx if side is Side.YES else -position_cx) + self.others_cx[side]
+        return (position_cx if side is YES else -position_cx) + self.others_cx[side]
 
     def closable_cx(self, side: Side) -> int:
         """Return the contracts that a new order of `side` closes for certain, whatever else of that side fills."""
@@ -270,13 +273,7 @@ class _Look:
         """Return why so many are not allowed, or None. Of more it never says less."""
         if count_cx <= self.closable_cx(ask.side):
             return None
-        denied = (
-            self._latch()
-            or _loss(self.limits, self.risk)
-            or self._size(ask, count_cx)
-            or self._price(ask)
-            or self._holding(ask, count_cx)
-        )
+        denied = self.stop or self._size(ask, count_cx) or self._price(ask) or self._holding(ask, count_cx)
         return None if denied is None else msgspec.structs.replace(denied, side=ask.side)
 
     def _latch(self) -> Denied | None:

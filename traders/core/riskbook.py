@@ -48,7 +48,7 @@ class RiskMemory(msgspec.Struct, frozen=True):
             return self
         start_ud = trading_ud if self.start_ud is None else self.start_ud
         high_ud = max(trading_ud - start_ud, self.high_ud or 0)
-        if (start_ud, high_ud) == (self.start_ud, self.high_ud):
+        if start_ud == self.start_ud and high_ud == self.high_ud:
             return self
         return msgspec.structs.replace(self, start_ud=start_ud, high_ud=high_ud)
 
@@ -95,7 +95,8 @@ class RiskBook:
 
     def refused(self, denied: Sequence[Denied], now_us: int) -> None:
         """Note what a decision was refused."""
-        self._refusals.extend([now_us] * new_breaches(denied, self._refused))
+        if denied:
+            self._refusals.extend([now_us] * new_breaches(denied, self._refused))
         self._refused = denied
 
     def latch(self, limits: Limits, risk: RiskState, now_us: int) -> Latch | None:

@@ -15,7 +15,7 @@ from markets.core.book import OrderBook
 from markets.core.fees import FeeTerms
 from markets.core.grid import PriceGrid
 from markets.core.rewards import ProgramTerms
-from markets.core.units import DOLLAR_CC, Side
+from markets.core.units import DOLLAR_CC, YES, Side
 from traders.core.facts import Moment
 from traders.core.history import History
 from traders.core.orders import RestingQuote
@@ -31,6 +31,22 @@ class FairValue(msgspec.Struct, frozen=True):
 
 
 decode_fair = msgspec.msgpack.Decoder(FairValue).decode
+
+
+class Best(msgspec.Struct, frozen=True):
+    """The others' best prices, each on its own side's ladder and 0 where it is empty, and the grid they stand on."""
+
+    yes_cc: int
+    no_cc: int
+    grid: PriceGrid
+
+    def best_cc(self, side: Side) -> int:
+        return self.yes_cc if side is YES else self.no_cc
+
+    def passive_cc(self, side: Side, price_cc: int) -> int | None:
+        """As of `MarketView`."""
+        most_cc = DOLLAR_CC - 1 - (self.no_cc if side is YES else self.yes_cc)  # of an empty side it is 0
+        return self.grid.at_or_below(side, min(price_cc, most_cc))
 
 
 class MarketView(msgspec.Struct, frozen=True):
@@ -58,6 +74,12 @@ class MarketView(msgspec.Struct, frozen=True):
     fair: FairValue | None = None
     moments: tuple[Moment, ...] = ()
 
+    @property
+    def best(self) -> Best:
+        """The best prices as a value; two of them are equal as long as the touch does not move."""
+        yes_cc, no_cc = self.book.best_cc
+        return Best(yes_cc, no_cc, self.grid)
+
     def best_cc(self, side: Side) -> int:
         """Return the others' best price of a side, 0 when it is empty."""
         return self.book.best_cc[side]
@@ -67,9 +89,7 @@ class MarketView(msgspec.Struct, frozen=True):
 
         None when there is none.
         """
-        opposite_cc = self.book.best_cc[side.other]
-        most_cc = DOLLAR_CC - 1 - opposite_cc if opposite_cc else DOLLAR_CC - 1
-        return self.grid.at_or_below(side, min(price_cc, most_cc))
+        return self.best.passive_cc(side, price_cc)
 
     def running_programs(self) -> tuple[ProgramTerms, ...]:
         return tuple(program for program in self.programs if program.runs_at(self.time_us))
@@ -116,7 +136,10 @@ class Quotes(msgspec.Struct, frozen=True):
     flattening: Flattening | None = None
 
     def on(self, side: Side) -> Quote | None:
-        return next((quote for quote in self.quotes if quote.side is side), None)
+        for quote in self.quotes:
+            if quote.side is side:
+                return quote
+        return None
 
     def because(self, *whys: Why) -> Quotes:
         """Return the same wishes with more reasons."""
@@ -148,7 +171,7 @@ class TraderState(msgspec.Struct, frozen=True):
 
     def held_cx(self, side: Side) -> int:
         """Return the contracts held of a side; negative when the other is held."""
-        return self.position_cx if side is Side.YES else -self.position_cx
+        return self.position_cx if side is YES else -self.position_cx
 
     def resting_on(self, side: Side) -> tuple[RestingQuote, ...]:
-        return tuple(order for order in self.resting if order.side is side)
+        return tuple([order for order in self.resting if order.side is side])

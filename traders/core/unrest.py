@@ -4,13 +4,16 @@
     sweep     in one moment, takers took so many contracts, or so many price levels, of one side
     jump      in a span, the YES mid moved so far
 
-Each is asked whether it was so at any moment of the last `hold_us`, and tells until when it therefore holds: nobody
-keeps a memory, and a replay comes to the same answers. In a calm market the newest print and touch answer it.
+Each is asked whether it was so at any moment of the last `hold_us`, and tells until when it therefore holds. The
+answers follow from the history alone, so a replay comes to the same ones. They are asked at every message, and few of
+those note a print or a touch: what was found out is kept with the history, and only what was noted since is looked at.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from itertools import pairwise, takewhile
+from typing import TypeGuard
 
 import msgspec
 
@@ -42,6 +45,19 @@ class Jump(msgspec.Struct, frozen=True):
     until_us: int
 
 
+class _Finding(msgspec.Struct, frozen=True):
+    """What the prints up to `newest` came to at a moment."""
+
+    newest: Print
+    now_us: int
+    sweep: Sweep | None = None
+
+
+def _is_known(finding: _Finding | None, history: History, now_us: int) -> TypeGuard[_Finding]:
+    """Return whether no print was noted since: what happened meanwhile is that the oldest ones have become too old."""
+    return finding is not None and finding.newest is history.prints[-1] and finding.now_us <= now_us
+
+
 def flows(history: History, now_us: int, *, span_us: int, least_cx: int, hold_us: int) -> list[Flow]:
     """Return the one-sided flow that holds, at most one a side: the last one of each.
 
@@ -49,8 +65,12 @@ def flows(history: History, now_us: int, *, span_us: int, least_cx: int, hold_us
     """
     if not history.prints or history.prints[-1].time_us < now_us - span_us - hold_us:
         return []
+    key = ("too few for a flow", span_us, least_cx, hold_us)
+    if _is_known(history.findings.get(key), history, now_us):
+        return []
     prints = list(history.prints_since(now_us - span_us - hold_us))
     if sum([happened.count_cx for happened in prints]) < least_cx:
+        history.findings[key] = _Finding(history.prints[-1], now_us)  # only a print can make it more
         return []
     prints.reverse()
     found = _last_flows(prints, now_us, span_us, least_cx)
@@ -108,17 +128,34 @@ def last_sweep(
     """
     if not history.prints or history.prints[-1].time_us < now_us - hold_us:
         return None
-    prints = list(history.prints_since(now_us - hold_us - within_us))
+    key = ("last sweep", within_us, least_cx, least_levels, hold_us)
+    finding: _Finding | None = history.findings.get(key)
+    if _is_known(finding, history, now_us):
+        last = finding.sweep
+    else:
+        prints = list(history.prints_since(now_us - hold_us - within_us))
+        last = _last_sweep(prints, within_us, least_cx, least_levels)
+        if _is_in_order(prints):  # else prints that are no longer looked at may hide younger ones
+            history.findings[key] = _Finding(history.prints[-1], now_us, last)
+    if last is None or last.until_us < now_us - hold_us:
+        return None
+    return msgspec.structs.replace(last, until_us=last.until_us + hold_us)
+
+
+def _is_in_order(prints: list[Print]) -> bool:
+    """Return whether prints, newest first, came in the order of their times."""
+    return all(newer.time_us >= older.time_us for newer, older in pairwise(prints))
+
+
+def _last_sweep(prints: list[Print], within_us: int, least_cx: int, least_levels: int) -> Sweep | None:
+    """Return the last sweep among prints, newest first, as of its own moment."""
     if not _can_be_sweep(prints, least_cx, least_levels):
         return None
     sweeps = (
         _last_sweep_of(side, [one for one in prints if one.taker_side is side.other], within_us, least_cx, least_levels)
         for side in Side
     )
-    last = max((sweep for sweep in sweeps if sweep is not None), key=lambda sweep: sweep.until_us, default=None)
-    if last is None or last.until_us < now_us - hold_us:
-        return None
-    return msgspec.structs.replace(last, until_us=last.until_us + hold_us)
+    return max((sweep for sweep in sweeps if sweep is not None), key=lambda sweep: sweep.until_us, default=None)
 
 
 def _last_sweep_of(side: Side, prints: list[Print], within_us: int, least_cx: int, least_levels: int) -> Sweep | None:
@@ -150,42 +187,80 @@ def _is_sweep(count_cx: int, levels: int, least_cx: int, least_levels: int) -> b
 
 def last_jump(history: History, now_us: int, *, span_us: int, least_cc: int, hold_us: int) -> Jump | None:
     """Return the last jump that holds: from any mid that stood in the `span_us` before a touch began, to its own."""
-    if not history.touches or history.touches[-1].time_us < now_us - hold_us:
+    touches = history.touches
+    if not touches or touches[-1].time_us < now_us - hold_us:
         return None
-    touches = list(history.touches_since(now_us - hold_us - span_us))
-    mids = [touch.yes_cc - touch.no_cc for touch in touches if touch.yes_cc and touch.no_cc]
-    if not mids or max(mids) - min(mids) < 2 * least_cc:
-        return None
-    touches.reverse()
-    last = _last_move(touches, span_us, least_cc)
+    key = ("jumps", span_us, least_cc)
+    jumps: _Jumps | None = history.findings.get(key)
+    if jumps is None or not jumps.covers(touches, now_us - hold_us - span_us):
+        jumps = history.findings[key] = _Jumps(touches, span_us, least_cc)
+    last = jumps.last(touches)
     if last is None or last.until_us < now_us - hold_us:
         return None
     return msgspec.structs.replace(last, until_us=last.until_us + hold_us)
 
 
-def _last_move(touches: list[Touch], span_us: int, least_cc: int) -> Jump | None:
-    """Return the last jump among touches, oldest first, as of its own moment."""
-    found: Jump | None = None
-    lows: deque[tuple[int, int]] = deque()  # (when it ended, twice the mid) of mids of the span: the lowest is first,
-    highs: deque[tuple[int, int]] = deque()  # and after it what is lowest once it has left; here the highest
-    for touch, after in zip(touches, (*touches[1:], None), strict=True):
-        if after is not None and after.time_us <= touch.time_us:
-            continue  # half of a step of the exchange: it never stood
-        mid = touch.twice_mid_cc
-        if mid is None:
-            continue
-        for extremes in (lows, highs):
-            while extremes and extremes[0][0] <= touch.time_us - span_us:
+Mids = deque[tuple[int, int]]  # when each ended, and twice the mid
+
+
+class _Jumps:
+    """The jumps among touches, followed from touch to touch: one costs the same however many came before it.
+
+    A touch is known whole only when the next one comes: where that has the same time it was half of a step of the
+    exchange, and never stood. The newest counts until then.
+    """
+
+    __slots__ = ("_found", "_highs", "_last", "_least", "_lows", "_newest", "_oldest", "_span_us")
+
+    def __init__(self, touches: deque[Touch], span_us: int, least_cc: int) -> None:
+        self._span_us, self._least = span_us, 2 * least_cc
+        self._lows: Mids = deque()  # of the span: the lowest is first, after it what is lowest once it has left
+        self._highs: Mids = deque()  # here the highest
+        self._found: Jump | None = None
+        self._oldest = self._newest = touches[0]
+        for touch in touches:
+            self._follow(touch)
+        self._last = self._jump_to(self._newest) or self._found
+
+    def covers(self, touches: deque[Touch], since_us: int) -> bool:
+        """Return whether it has seen all touches since then that there are, and no others."""
+        return touches[0] is self._oldest or touches[0].time_us <= since_us
+
+    def last(self, touches: deque[Touch]) -> Jump | None:
+        """Return the last jump, as of its own moment."""
+        if touches[-1] is not self._newest:
+            new = list(takewhile(lambda touch: touch is not self._newest, reversed(touches)))
+            for touch in reversed(new):
+                self._follow(touch)
+            self._last = self._jump_to(self._newest) or self._found
+        return self._last
+
+    def _follow(self, touch: Touch) -> None:
+        """Take `touch` for the newest: the one before it ended."""
+        ended, self._newest = self._newest, touch
+        mid = ended.twice_mid_cc
+        if mid is None or touch.time_us <= ended.time_us:
+            return
+        self._found = self._jump_to(ended) or self._found
+        for extremes, sign in ((self._lows, 1), (self._highs, -1)):
+            while extremes and extremes[0][0] <= ended.time_us - self._span_us:
                 extremes.popleft()
-        moved = max(mid - lows[0][1], highs[0][1] - mid) if lows else 0
-        if moved >= 2 * least_cc:
-            found = Jump(moved // 2, touch.time_us)
-        if after is None:
-            break
-        while lows and lows[-1][1] >= mid:
-            lows.pop()
-        lows.append((after.time_us, mid))
-        while highs and highs[-1][1] <= mid:
-            highs.pop()
-        highs.append((after.time_us, mid))
-    return found
+            while extremes and sign * extremes[-1][1] >= sign * mid:
+                extremes.pop()
+            extremes.append((touch.time_us, mid))
+
+    def _jump_to(self, touch: Touch) -> Jump | None:
+        mid, since_us = touch.twice_mid_cc, touch.time_us - self._span_us
+        low, high = _first_of(self._lows, since_us), _first_of(self._highs, since_us)
+        if mid is None or low is None or high is None:
+            return None
+        moved = max(mid - low, high - mid)
+        return Jump(moved // 2, touch.time_us) if moved >= self._least else None
+
+
+def _first_of(extremes: Mids, since_us: int) -> int | None:
+    """Return the first mid that ended after `since_us`."""
+    for ended_us, mid in extremes:
+        if ended_us > since_us:
+            return mid
+    return None

@@ -41,6 +41,12 @@ def test_books_are_measured_against_typed_decode(manage: Any) -> None:
     assert report["rounds"][0]["more"]["json_loads_per_cpu_s"] > 0
 
 
+def test_decisions_are_measured_beside_typed_decode(manage: Any) -> None:
+    report = run(manage, "engine")
+    assert (report["floor"], report["aim"], report["judged"]) == (20_000, 60_000, "figure at 2.0 M/s typed decode")
+    assert report["rounds"][0]["more"].keys() == {"quoting_part", "quoting_per_cpu_s"}
+
+
 @pytest.mark.long
 def test_the_gateway_is_measured_against_its_path_without_a_socket(manage: Any) -> None:
     report = run(manage, "gateway")

@@ -79,3 +79,9 @@ def test_a_snapshot_with_an_empty_level_is_refused() -> None:
 def test_better_size_is_what_stands_above_a_price() -> None:
     book = a_book({6_200: 300, 6_100: 200, 6_000: 300})
     assert book.better_cx(Side.YES, 6_000) == 500
+
+
+@given(LEVELS, PRICES)
+def test_better_size_equals_a_slow_count(levels: dict[int, int], price_cc: int) -> None:
+    slow_cx = sum(count_cx for level_cc, count_cx in levels.items() if level_cc > price_cc)
+    assert a_book(no=levels).better_cx(Side.NO, price_cc) == slow_cx

@@ -10,6 +10,7 @@ from markets.core.units import Side, yes_price_cc
 from traders.core.intents import Answered, Cancel, Decrease, Intent, Outcome, Place, Renew, Take
 
 TICKER = "KXA-1"
+PERSON = "person"  # client order id of what is placed by hand
 START_US = 1_790_000_000_000_000
 MS_US = 1_000
 Message = AccountOrder | AccountFill | AccountGroup
@@ -198,8 +199,12 @@ class Venue:
         order.status, order.reason = "canceled", reason
         self._touch(order)
 
+    def reduce(self, order: VenueOrder, left_cx: int) -> None:
+        order.total_cx, order.reason = order.filled_cx + left_cx, "Decrease"
+        self._touch(order)
+
     def place_external(self, side: Side, price_cc: int, count_cx: int) -> VenueOrder:
-        order = VenueOrder(f"V{next(self._order_ids)}", "person", side, price_cc, count_cx, None, "", self.now_us)
+        order = VenueOrder(f"V{next(self._order_ids)}", PERSON, side, price_cc, count_cx, None, "", self.now_us)
         self.orders[order.order_id] = order
         self._touch(order)
         return order

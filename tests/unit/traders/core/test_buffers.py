@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from markets.core.grid import CENT_GRID, TAPERED_DECI_CENT_GRID
@@ -10,7 +10,7 @@ from markets.core.rewards import ProgramTerms
 from markets.core.scoring import OwnOrder, score_side
 from markets.core.units import Side
 from tests.fixtures.views import Levels, a_program, a_view
-from traders.core.buffers import Keeping, Need, Spot, keep, qualifying_floor_cc, resting_spot, spots
+from traders.core.buffers import Keeping, Need, Spot, first_spot, keep, qualifying_floor_cc, resting_spot, spots
 from traders.core.orders import RestingQuote
 from traders.core.types import MarketView, Quote, Quotes, TraderState
 from traders.core.why import Why, said
@@ -95,6 +95,14 @@ def test_the_ladder_of_spots_says_what_the_book_says(levels: Levels, price_cc: i
         assert spot.buffer_cx == view.book.better_cx(Side.NO, spot.price_cc) + at_cx
 
 
+@given(
+    st.dictionaries(st.integers(1, 999).map(lambda n: n * 10), st.integers(1, 500), max_size=12), st.integers(1, 9_999)
+)
+def test_the_first_spot_is_the_one_that_the_ladder_begins_with(levels: Levels, price_cc: int) -> None:
+    view, quote = a_view(no=levels, grid=TAPERED_DECI_CENT_GRID), Quote(Side.NO, price_cc, 1)
+    assert first_spot(view, quote) == next(iter(spots(view, quote, 0)), None)
+
+
 # How deep
 
 
@@ -164,6 +172,11 @@ def test_a_closer_price_with_just_enough_does_not_draw_an_order_from_its_place()
 
 def test_a_closer_price_with_more_than_enough_does() -> None:
     assert kept(a_view({**OTHERS, 6_100: 30_000}), resting(6_000, 0), needed_cx=50_000)[0] == 6_100
+
+
+def test_a_price_between_the_touch_and_an_order_draws_it_where_the_touch_does_not() -> None:
+    view = a_view({6_200: 10_500, 6_100: 10_000, 6_000: 10_000})
+    assert kept(view, resting(6_000, 0), needed_cx=10_000)[0] == 6_100
 
 
 def test_without_hysteresis_it_follows_the_book() -> None:
@@ -279,3 +292,51 @@ def test_a_wish_below_the_floor_is_not_moved_up() -> None:
 
 def test_without_a_floor_a_quote_that_must_qualify_is_dropped_like_any_other() -> None:
     assert kept(a_view(OTHERS), needed_cx=90_000, must_qualify=True)[1].code == "buffer_missing"
+
+
+# Looking at few spots
+
+
+def kept_by_looking(
+    view: MarketView, order: RestingQuote | None, needed_cx: int, keeping: Keeping, *, must_qualify: bool
+) -> tuple[int | None, str]:
+    """Return where WISH ends and why, with a look at every spot within reach: the oracle."""
+    floor_cc = qualifying_floor_cc(view, WISH.side, WISH) if must_qualify else None
+    found = spots(view, WISH, keeping.steps_most)
+    open_to = [spot for spot in found if spot.price_cc >= (floor_cc or 0)] or found[:1]
+    wish_cc, least_cc = open_to[0].price_cc, min(floor_cc or 0, open_to[0].price_cc)
+    ours = resting_spot(view, order) if order is not None and least_cc <= order.price_cc <= wish_cc else None
+    enough = [spot for spot in open_to if spot.buffer_cx >= needed_cx]
+    if ours is not None:
+        closer = [spot for spot in open_to if spot.price_cc > ours.price_cc]
+        ample = [spot for spot in closer if spot.buffer_cx * 10_000 >= needed_cx * (10_000 + keeping.hysteresis_bps)]
+        if ample:
+            return ample[0].price_cc, "buffered"
+        if ours.buffer_cx * 10_000 >= needed_cx * (10_000 - keeping.hysteresis_bps):
+            return ours.price_cc, "buffered" if ours.buffer_cx >= needed_cx else "buffer_kept"
+        if enough and enough[0].price_cc == ours.price_cc:
+            return None, "buffer_requeues"
+    if enough:
+        return enough[0].price_cc, "buffered"
+    return (None, "buffer_missing") if floor_cc is None else (open_to[-1].price_cc, "buffer_short")
+
+
+@settings(max_examples=200)
+@given(
+    st.dictionaries(
+        st.integers(55, 63).map(lambda n: n * 100), st.integers(1, 40).map(lambda n: n * 1_000), max_size=8
+    ),
+    st.one_of(
+        st.none(), st.builds(resting, st.integers(56, 63).map(lambda n: n * 100), st.none() | st.integers(0, 40_000))
+    ),
+    st.integers(0, 60_000),
+    st.builds(Keeping, hysteresis_bps=st.sampled_from([0, 1_000, 2_500]), steps_most=st.integers(0, 6)),
+    st.booleans(),
+)
+def test_a_quote_ends_where_a_look_at_every_spot_within_reach_puts_it(
+    levels: Levels, order: RestingQuote | None, needed_cx: int, keeping: Keeping, must_qualify: bool
+) -> None:
+    view = a_view(levels, programs=(a_program(50_000),))
+    orders = () if order is None else (order,)
+    price_cc, why = kept(view, *orders, needed_cx=needed_cx, keeping=keeping, must_qualify=must_qualify)
+    assert (price_cc, why.code) == kept_by_looking(view, order, needed_cx, keeping, must_qualify=must_qualify)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from markets.core.grid import CENT_GRID
 from markets.core.units import DOLLAR_CC, Side
 from traders.core.commands import CancelOrder, Command, DecreaseOrder, PlaceOrder, RenewOrder, TakeOrder
-from traders.core.diff import DiffTerms, InFlight, diff
+from traders.core.diff import DiffTerms, InFlight, diff, rests_as_wanted
 from traders.core.exposure import Unproven
 from traders.core.orders import RestingQuote
 from traders.core.types import Flattening, Quote, Quotes, Take
@@ -439,6 +439,43 @@ def assert_wanted(wanted: Quotes, terms: DiffTerms, orders: Sequence[RestingQuot
             if order.side is side:
                 assert abs(away_cc) <= terms.tolerance_steps * 100
                 assert away_cc >= 0 or not wanted.must_qualify
+
+
+@st.composite
+def almost_as_wanted(draw: st.DrawFn) -> tuple[Quotes, tuple[RestingQuote, ...]]:
+    """A wish, and an order for each of its quotes that may differ a little; now and then one more, or a twin quote."""
+    wanted = draw(wishes())
+    resting = [
+        RestingQuote(
+            f"r{n}", one.side, one.price_cc + draw(st.sampled_from([0, 0, 0, 100])), max(1, one.count_cx + by_cx)
+        )
+        for n, one in enumerate(wanted.quotes)
+        for by_cx in [draw(st.integers(-40, 10))]
+    ]
+    resting += draw(st.sampled_from([(), (), (), (RestingQuote("more", YES, 4_000, 100),)]))
+    twins = draw(st.sampled_from([(), (), (), wanted.quotes[:1], (Quote(YES, 6_500, 100),)]))
+    return msgspec.structs.replace(wanted, quotes=(*wanted.quotes, *twins)), tuple(resting)
+
+
+@settings(max_examples=200)
+@given(almost_as_wanted(), any_terms)
+def test_where_everything_rests_as_wanted_there_is_no_command(
+    situation: tuple[Quotes, tuple[RestingQuote, ...]], terms: DiffTerms
+) -> None:
+    wanted, resting = situation
+    if rests_as_wanted(wanted, resting, terms):
+        assert diff(wanted, resting, terms) == ()  # a wish that contradicts itself raises here
+
+
+def test_one_order_a_quote_of_its_price_and_about_its_size_rests_as_wanted() -> None:
+    terms, orders = DiffTerms(size_tolerance_bps=1_000), (rests("b", remaining_cx=90), rests("a", 5_800, 100, NO))
+    assert rests_as_wanted(wish(bid(), ask()), orders, terms)
+    assert rests_as_wanted(wish(), (), terms)
+    assert not rests_as_wanted(wish(bid(), ask()), orders[:1], terms)
+    assert not rests_as_wanted(wish(bid(count_cx=101), ask()), orders, terms)
+    assert not rests_as_wanted(wish(bid(count_cx=89), ask()), orders, terms)
+    assert not rests_as_wanted(wish(bid(3_900), ask()), orders, terms)
+    assert not rests_as_wanted(wish(bid(), ask()), orders, msgspec.structs.replace(terms, lifetime_s=1))
 
 
 @settings(max_examples=200)

@@ -11,7 +11,6 @@ from traders.core.intents import (
     Booked,
     Cancel,
     Decrease,
-    Ended,
     Intent,
     Outcome,
     Place,
@@ -19,6 +18,7 @@ from traders.core.intents import (
     Renew,
     Sent,
     Take,
+    Told,
 )
 from traders.core.orders import OrderStatus
 
@@ -33,7 +33,7 @@ RECORDS: tuple[Record, ...] = (
     Answered(6, 7, Outcome.UNKNOWN, "timed out"),
     Answered(1, 7, Outcome.ACCEPTED, order_id="V1", filled_cx=0, remaining_cx=10, reduced_cx=1, engine_us=8),
     Booked("a", "V1", "t1", 3),
-    Ended("a", "V1", 3, OrderStatus.CANCELED, "repriced"),
+    Told("a", "V1", 3, OrderStatus.CANCELED, "repriced"),
 )
 
 
@@ -47,7 +47,7 @@ def test_a_record_comes_back_as_it_was_written(record: Record) -> None:
 @pytest.mark.parametrize("record", RECORDS)
 def test_a_record_is_an_array_that_begins_with_its_tag(record: Record) -> None:
     content = msgspec.msgpack.decode(msgspec.msgpack.encode(record))
-    assert content[0] == {Intent: 20, Sent: 21, Answered: 22, Booked: 23, Ended: 24}[type(record)]
+    assert content[0] == {Intent: 20, Sent: 21, Answered: 22, Booked: 23, Told: 24}[type(record)]
 
 
 def test_a_side_comes_back_as_a_side() -> None:

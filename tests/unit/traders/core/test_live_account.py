@@ -155,9 +155,11 @@ def test_a_whole_list_has_what_it_leaves_out_looked_at_and_drops_outsiders() -> 
     world = LiveWorld()
     one, two = world.placed("V1"), world.placed("V2", side=NO)
     world.shows("person", "V9")
-    world.live.on_whole([world.shown(two, "V2", side=NO)], world.now_us)
+    three = world.later(1).placed("V3")
+    shown = [world.shown(two, "V2", side=NO)]
+    world.live.on_whole(shown, told_us=world.now_us, now_us=world.now_us)
     assert world.live.external() == ()
-    assert world.resting() == {one: 10, two: 10}
+    assert world.resting() == {one: 10, two: 10, three: 10}
     assert world.later(2).live.due_looks(world.now_us) == (one,)
     world.look(one, world.shown(one, time_us=NOW_US))
     assert world.later(2).live.due_looks(world.now_us) == ()

@@ -35,8 +35,7 @@ def what_comes_of_an_order(happenings: list[str], now_us: int) -> tuple[LiveOrde
         if happening == "fill":
             venue.fill(order, 1)
         elif happening == "less":
-            order.total_cx = max(order.filled_cx + 1, order.total_cx - 2)
-            venue._touch(order)
+            venue.reduce(order, max(1, order.live_cx - 2))
         elif happening == "cancel":
             venue.cancel(order, "by hand")
     return live, [answer, *venue.messages]

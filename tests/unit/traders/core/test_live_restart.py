@@ -8,7 +8,7 @@ import pytest
 from tests.unit.traders.core.liveworld import GROUP, NO, NOW_US, OWNER, SECOND_US, TICKER, YES, LiveWorld
 from traders.core.commands import CancelOrder, PlaceOrder
 from traders.core.exposure import Unproven
-from traders.core.intents import Booked, Ended, Outcome, Sent
+from traders.core.intents import Booked, Outcome, Sent, Told
 from traders.core.liveorders import Kept, LiveOrders
 from traders.core.orderids import Owner
 from traders.core.orders import OrderStatus
@@ -82,7 +82,7 @@ def test_what_rested_is_unknown_until_a_look_of_now_shows_it() -> None:
 def test_what_ended_with_all_of_its_fills_stays_over() -> None:
     before = LiveWorld()
     one = before.placed()
-    records = (Booked(one, "V1", "t1", 3), Ended(one, "V1", 3, OrderStatus.CANCELED, "test"))
+    records = (Booked(one, "V1", "t1", 3), Told(one, "V1", 3, OrderStatus.CANCELED, "test"))
     world = before.restarted(*records)
     assert world.live.unsettled() == ()
     assert world.told() == []
@@ -101,11 +101,25 @@ def test_an_end_that_was_not_written_down_is_told_again() -> None:
 def test_an_order_that_ended_and_lacks_fills_is_looked_at() -> None:
     before = LiveWorld()
     one = before.placed()
-    world = before.restarted(Ended(one, "V1", 3, OrderStatus.CANCELED, "test"))
+    world = before.restarted(Told(one, "V1", 3, OrderStatus.CANCELED, "test"))
     assert world.unproven_cx() == 3
     assert world.live.due_looks(world.now_us) == (one,)
     world.fills(3)
     assert world.told() == [("fill", 3, 3), ("canceled", 3, 0)]
+
+
+def test_what_came_back_before_the_crash_is_there_after_it() -> None:
+    before = LiveWorld()
+    intent = before.sent_place()
+    before.answer(intent, Outcome.DECLINED, "invalid_order")
+    before.journal.append(Told(intent.client_order_id, "", 0, OrderStatus.REFUSED, "invalid_order"))
+    before.shows(intent.client_order_id)
+    world = before.restarted(Told(intent.client_order_id, "V1", 0, OrderStatus.RESTING))
+    assert world.unproven_cx() == 10
+    assert world.live.order_id(intent.client_order_id) == "V1"
+    for _ in range(3):
+        world.later(5).look(intent.client_order_id)
+    assert world.unproven_cx() == 10
 
 
 def test_a_cancel_that_was_wanted_is_wanted_still() -> None:
@@ -156,6 +170,45 @@ def test_a_checkpoint_and_the_records_after_it_give_the_same_as_all_records() ->
         assert live.order_id(lost.client_order_id) == "V2"
         (cancel,) = live.due_cancels(NOW_US)
         assert cancel.number == 4
+
+
+def test_what_was_complete_before_the_checkpoint_is_no_stray_when_the_stream_tells_it_again() -> None:
+    before = LiveWorld()
+    one = before.placed()
+    before.fills(10, client_order_id=one)
+    refused = before.sent_place()
+    before.answer(refused, Outcome.DECLINED, "invalid_price")
+    kept = before.live.kept()
+    for _ in range(2):
+        live = LiveOrders.recover(LATER_OWNER, TICKER, [], now_us=NOW_US, kept=kept)
+        world, kept = LiveWorld(live), live.kept()
+        world.shows(one, filled_cx=4, remaining_cx=6)
+        world.shows("", filled_cx=4, remaining_cx=6)
+        world.fills(10, client_order_id=one)
+        assert (world.alerts(), world.live.external(), world.told()) == ([], (), [])
+    world.shows(refused.client_order_id, "V2")  # it was not to exist
+    assert world.alerts() == ["STRAY"]
+
+
+def test_what_only_messages_had_proven_is_proven_by_the_answers_to_changes_too() -> None:
+    """Messages are not in the journal; that a cancel or an amend was accepted is."""
+    before = LiveWorld()
+    ours = []
+    for number, side in enumerate((YES, NO), start=1):
+        intent = before.sent_place(side=side)
+        before.lost(intent)
+        before.shows(intent.client_order_id, f"V{number}", side=side)
+        ours.append(intent.client_order_id)
+    canceled, decreased = ours
+    before.answer(before.sent_cancel(canceled), Outcome.ACCEPTED, reduced_cx=10)
+    before.answer(before.sent_decrease(decreased, 4), Outcome.ACCEPTED, remaining_cx=4, engine_us=NOW_US)
+    world = before.later(10).restarted()
+    world.shows(canceled, "V1", status="canceled", remaining_cx=0)
+    assert [world.live.order_id(one) for one in ours] == ["V1", "V2"]
+    for _ in range(3):
+        world.later(5).look(decreased)
+    assert world.live.unproven() == (Unproven(NO, 4_000, 4),)
+    assert world.told() == [("canceled", 0, 0)]
 
 
 def test_records_whose_beginning_is_gone_are_no_trouble() -> None:

@@ -1,0 +1,106 @@
+"""The bench of decisions: what it plays, and what it makes of a trader that is wrong or idle."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from feed.schema import BookDelta, BookSnapshot
+from kalshimm.bench import engine
+from kalshimm.bench.engine import EngineBench
+from kalshimm.bench.report import Effort, Round
+from kalshimm.errors import KalshimmError
+from markets.core.book import OrderBook
+
+
+def a_material(events: int = 600) -> engine.Material:
+    told, facts = engine.generated(events)
+    return engine.Material(engine.moments(told), facts, [])
+
+
+def test_a_generated_market_ends_with_the_book_that_it_began_with() -> None:
+    events, facts = engine.generated(400)
+    first, *deltas = events
+    assert isinstance(first, BookSnapshot)
+    book = OrderBook()
+    book.replace(first.yes, first.no)
+    for number, delta in enumerate(deltas, first.seq + 1):
+        assert isinstance(delta, BookDelta)
+        assert delta.seq == number
+        book.apply(delta.side, delta.price_cc, delta.delta_cx)  # raises below zero
+        assert not book.is_crossed
+        assert facts.grid().contains(engine.SIDES[delta.side], delta.price_cc)
+    assert book.levels == (dict(first.yes), dict(first.no))
+
+
+def test_without_the_recording_it_says_what_is_played_instead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "GENERATED_EVENTS", 100)
+    monkeypatch.setattr(engine, "REFERENCE_FRAMES", 100)
+    said: list[str] = []
+    material = engine.prepare(tmp_path, said.append)
+    assert len(material.moments) == 101
+    assert len(material.frames) == 100
+    (line,) = said
+    assert str(tmp_path / engine.RECORDING) in line
+    assert "generated" in line
+
+
+def test_the_recorded_market_is_followed_from_its_first_snapshot_to_the_end(recorded: Path) -> None:
+    events, facts = engine.recorded(recorded / "ws_l2_kxbtc15m" / engine.RECORDING, engine.TICKER)
+    assert isinstance(events[0], BookSnapshot)
+    deltas = [event for event in events if isinstance(event, BookDelta)]
+    assert [delta.seq for delta in deltas] == list(range(2, 2 + len(deltas)))  # none is missing
+    assert len(deltas) == 27_605
+    assert events[-1].time_us < facts.close_time_us
+    with pytest.raises(KalshimmError, match="does not hold KXBTC15M-1"):
+        engine.recorded(recorded / "ws_l2_kxbtc15m" / engine.RECORDING, "KXBTC15M-1")
+
+
+def test_the_feed_is_told_as_often_as_the_gateway_tells_it() -> None:
+    moments = a_material(100).moments
+    told_us = [moment.now.wall_us for moment in moments if moment.feed is not None]
+    assert told_us[0] == moments[0].now.wall_us
+    assert {after - before for before, after in itertools.pairwise(told_us)} == {256_000}
+
+
+def test_the_trader_quotes_and_begins_anew_with_each_lap() -> None:
+    material = a_material()
+    desk = engine.Desk(material)
+    assert not desk.is_quoting
+    assert desk.play(400) == 400
+    assert desk.is_quoting
+    assert desk.play(400) == 201
+    desk.check()
+    assert desk.play(3) == 3
+    desk.check()
+
+
+def test_a_trader_whose_book_is_another_is_no_trader() -> None:
+    material = a_material()
+    desk = engine.Desk(material)
+    desk.play(10)
+    (delta,) = material.moments[5].events
+    assert isinstance(delta, BookDelta)
+    material.moments[5].events[0] = msgspec.structs.replace(delta, delta_cx=delta.delta_cx + 1)
+    with pytest.raises(KalshimmError, match="another book"):
+        desk.check()
+
+
+@pytest.mark.parametrize(("part", "is_void"), [(0.24, True), (0.25, False)])
+def test_a_trader_that_hardly_quotes_measures_nothing(part: float, is_void: bool) -> None:
+    rounds = [Round(1.0, 1.0, {"quoting_part": part})]
+    assert bool(EngineBench().void(rounds)) is is_void
+
+
+async def test_a_round_counts_decisions_and_decoded_frames(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(engine, "RECORDINGS", tmp_path)
+    monkeypatch.setattr(engine, "GENERATED_EVENTS", 300)
+    monkeypatch.setattr(engine, "REFERENCE_FRAMES", 100)
+    (one,) = await EngineBench().run(Effort(rounds=1, seconds=0.01), lambda _line: None)
+    assert one.figure > 0
+    assert one.against > 0
+    assert 0 < one.more["quoting_part"] <= 1
+    assert one.more["quoting_per_cpu_s"] > 0
