@@ -9,6 +9,7 @@ from feed.models import (
     AccountDifference,
     AccountState,
     Connection,
+    ExchangeKey,
     FeedGap,
     MalformedFrame,
     OrderGroup,
@@ -81,3 +82,11 @@ class AccountDifferenceAdmin(ReadOnlyAdmin):
     list_display = ("found_at", "account", "kind", "subject", "detail")
     list_filter = ("account", "kind")
     date_hierarchy = "found_at"
+
+
+@admin.register(ExchangeKey)
+class ExchangeKeyAdmin(ReadOnlyAdmin):
+    """What may be known of the keys in the vault; `manage.py keys` changes them."""
+
+    list_display = ("name", "account", "environment", "key_id", "scopes", "tested_at")
+    list_filter = ("account", "environment")

@@ -349,7 +349,81 @@ class LatchChange(msgspec.Struct, frozen=True, array_like=True, tag=6):
     by: str = ""
 
 
-JournalBody = OrderState | FillState | Decision | StateChange | CommandAnswer | RateSample | LatchChange
+class OrderIntent(msgspec.Struct, frozen=True, array_like=True, tag=7):
+    """A wish of a live trader, on record before anything of it is sent (traders.core.intents).
+
+    `verb`: place, take, decrease, renew, cancel. `count_cx` is what a create asks for, or the total that an amend
+    leaves; `less_cx` what a decrease takes off. `number` rises by one for ever; a wish is sent once or never.
+    """
+
+    number: int
+    client_order_id: str
+    verb: str
+    written_us: int
+    order_id: str = ""
+    side: int | None = None
+    price_cc: int | None = None
+    count_cx: int | None = None
+    less_cx: int | None = None
+    expires_us: int | None = None
+    reason: str = ""
+
+
+class OrderSent(msgspec.Struct, frozen=True, array_like=True, tag=8):
+    """The request of an intent leaves."""
+
+    number: int
+    at_us: int
+
+
+class OrderAnswer(msgspec.Struct, frozen=True, array_like=True, tag=9):
+    """What came of an intent: accepted, declined, exists, not found, closed, not sent or unknown, with its numbers."""
+
+    number: int
+    at_us: int
+    outcome: str
+    code: str = ""
+    order_id: str = ""
+    filled_cx: int | None = None
+    remaining_cx: int | None = None
+    reduced_cx: int | None = None
+    engine_us: int | None = None
+
+
+class SettledState(msgspec.Struct, frozen=True, array_like=True, tag=10):
+    """A trader's market paid out, and nothing is held of it any more: the last line of a dry-run trader's journal.
+
+    `result`: yes, no or scalar, which a void at a fair price is, too. `value_cc` is the worth of one YES contract,
+    floored where the venue's is finer; `paid_ud` is exact, and `fee_ud` taken off it. `position_cx` and `cost_ud` are
+    what was held before, `cash_ud` what the trader came to in all, after `fees_ud`, all fees that are known.
+    `settled_us` is the venue's time of it.
+    """
+
+    result: str
+    value_cc: int
+    paid_ud: int
+    fee_ud: int
+    position_cx: int
+    cost_ud: int
+    cash_ud: int
+    fees_ud: int
+    settled_us: int
+    reason: str = ""
+
+
+JournalBody = (
+    OrderState
+    | FillState
+    | Decision
+    | StateChange
+    | CommandAnswer
+    | RateSample
+    | LatchChange
+    | OrderIntent
+    | OrderSent
+    | OrderAnswer
+    | SettledState
+)
 
 
 class JournalEntry(msgspec.Struct, frozen=True, array_like=True):
@@ -537,14 +611,14 @@ class Control(msgspec.Struct, frozen=True, array_like=True):
 
 
 class QuoteView(msgspec.Struct, frozen=True, array_like=True):
-    """One resting order as the pages show it."""
+    """One resting order as the pages show it. None is unknown: nobody has told where in the queue it stands."""
 
     side: int
     price_cc: int
     placed_cx: int
     remaining_cx: int
-    ahead_cx: int
-    buffer_cx: int
+    ahead_cx: int | None
+    buffer_cx: int | None
     ahead_is_estimate: bool
 
 

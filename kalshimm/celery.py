@@ -21,6 +21,7 @@ app.steps["consumer"].add("kalshimm.ops.pulse:PulseStep")
 CATALOG_EVERY_S = 10 if settings.KALSHI_ENV == "local" else 900
 ROLLING_EVERY_S = 10
 RETENTION_EVERY_S = 3600
+SETTLE_EVERY_S = 60
 
 # Each expires before its successor is due: after an outage runs never pile up.
 app.conf.beat_schedule = {
@@ -33,6 +34,11 @@ app.conf.beat_schedule = {
         "task": "traders.tasks.refresh_rolling_series",
         "schedule": ROLLING_EVERY_S,
         "options": {"expires": ROLLING_EVERY_S},
+    },
+    "settle_paper_traders": {
+        "task": "traders.tasks.settle_paper_traders",
+        "schedule": SETTLE_EVERY_S,
+        "options": {"expires": SETTLE_EVERY_S},
     },
     "delete_old_history": {
         "task": "kalshimm.ops.tasks.delete_old_history",

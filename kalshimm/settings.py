@@ -16,6 +16,7 @@ env.load_dotenv(BASE_DIR / ".env")
 
 KALSHIMM_HOME = home.locate(BASE_DIR)
 KALSHIMM_PORT = env.integer("KALSHIMM_PORT", 8000, minimum=1, maximum=65_535)
+# The installation's half of the start flag: without it nothing trades live, whatever else is permitted.
 KALSHIMM_LIVE = env.boolean("KALSHIMM_LIVE")
 DEBUG = env.boolean("KALSHIMM_DEBUG")
 # The gateway's waits for a silent or lost connection, in percent of their length: less only where faults are tried out.
@@ -26,6 +27,10 @@ KALSHIMM_TAPE_BYTES = env.integer("KALSHIMM_TAPE_BYTES", 2 << 30, minimum=1 << 2
 KALSHI_ENV = env.choice("KALSHI_ENV", ("local", "demo", "prod"), "local")
 KALSHI_REST_URL = env.text("KALSHI_REST_URL")
 KALSHI_WS_URL = env.text("KALSHI_WS_URL")
+# Typed at another terminal it means the exchange that `up` runs in this home, as it means its stores.
+_exchange = home.running_exchange(KALSHIMM_HOME) if KALSHI_ENV == "local" else None
+if _exchange and not (KALSHI_REST_URL or KALSHI_WS_URL):
+    KALSHI_REST_URL, KALSHI_WS_URL = _exchange.rest, _exchange.ws
 KALSHI_KEY_ID = env.secret("KALSHI_KEY_ID")
 KALSHI_PRIVATE_KEY_PATH = env.text("KALSHI_PRIVATE_KEY_PATH")
 

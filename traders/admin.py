@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 
 from kalshimm.ops.admin import AuditedAdmin, ReadOnlyAdmin
-from markets.models import Market, Series
-from traders.models import Fill, JournalMark, Order, SeriesRule, StrategySet, Trader
+from markets.core.units import DOLLAR_UD
+from markets.formatting import dollars
+from markets.models import Event, Market, Series
+from traders.allotments import known_accounts, reserved_ud
+from traders.models import Allotment, Desired, Fill, Grant, JournalMark, Mode, Order, SeriesRule, StrategySet, Trader
 
 
 class TraderForm(forms.ModelForm):  # type: ignore[type-arg]  # takes a parameter only for the type checker
@@ -24,6 +28,14 @@ class TraderForm(forms.ModelForm):  # type: ignore[type-arg]  # takes a paramete
         if not Market.objects.filter(ticker=ticker).exists():
             raise forms.ValidationError(f"The catalogue has no market {ticker!r}; look it up under Markets.")
         return ticker
+
+    def clean_desired(self) -> str:
+        """Refuse to start a live trader: that takes what only `traders start --live` looks at."""
+        desired: str = self.cleaned_data["desired"]
+        is_start = desired != Desired.STOPPED and self.initial.get("desired") == Desired.STOPPED
+        if is_start and self.instance.mode == Mode.LIVE:
+            raise forms.ValidationError(f"A live trader is started by `traders start --live {self.instance.name}`.")
+        return desired
 
 
 class SeriesRuleForm(forms.ModelForm):  # type: ignore[type-arg]  # as above
@@ -85,6 +97,20 @@ class TraderAdmin(AuditedAdmin):
         return (wanted, known) if obj else (wanted,)
 
 
+@admin.register(Grant)
+class GrantAdmin(ReadOnlyAdmin):
+    """Given by `grants create`, which restates what it permits and wants the trader's name typed."""
+
+    list_display = (
+        "created_at", "trader", "environment", "account", "worst_loss_ud", "granted_by", "expires_at", "started_at",
+        "revoked_at",
+    )  # fmt: skip
+    list_filter = ("environment", "account")
+    list_select_related = ("trader",)
+    search_fields = ("trader__name", "granted_by")
+    date_hierarchy = "created_at"
+
+
 @admin.register(Order)
 class OrderAdmin(ReadOnlyAdmin):
     list_display = ("updated_at", "trader", "ticker", "mode", "side", "price_cc", "placed_cx", "filled_cx", "status")
@@ -106,3 +132,62 @@ class FillAdmin(ReadOnlyAdmin):
 @admin.register(JournalMark)
 class JournalMarkAdmin(ReadOnlyAdmin):
     list_display = ("trader", "number")
+
+
+class AllotmentForm(forms.ModelForm):  # type: ignore[type-arg]  # as above
+    """An allotment in dollars, for an event or an account that there is: one misspelt would limit nobody."""
+
+    most_dollars = forms.DecimalField(
+        label="Most, in dollars",
+        min_value=0,
+        max_digits=12,
+        decimal_places=2,
+        help_text="What its traders may lose together. Those that run go by the old amount until they start anew.",
+    )
+
+    class Meta:
+        model = Allotment
+        fields = ("scope", "key", "mode")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.pk is not None:
+            self.initial["most_dollars"] = Decimal(self.instance.most_ud) / DOLLAR_UD
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or {}
+        scope, key, mode = cleaned.get("scope"), cleaned.get("key"), cleaned.get("mode")
+        if scope == Allotment.Scope.FLEET and key:
+            self.add_error("key", "The fleet has no key; leave it empty.")
+        elif scope == Allotment.Scope.EVENT and not Event.objects.filter(pk=key).exists():
+            self.add_error("key", f"The catalogue has no event {key!r}; look it up under Events.")
+        elif scope == Allotment.Scope.ACCOUNT and mode and key not in (known := known_accounts(mode)):
+            self.add_error("key", f"Traders of this mode have no account {key!r}; known: {', '.join(known)}.")
+        if "most_dollars" in cleaned:
+            self.instance.most_ud = int(cleaned["most_dollars"] * DOLLAR_UD)
+        return cleaned
+
+
+@admin.register(Allotment)
+class AllotmentAdmin(AuditedAdmin):
+    """What event, account and fleet may lose; how much of it is reserved stands beside it."""
+
+    form = AllotmentForm
+    list_display = ("__str__", "mode", "most", "reserved")
+    list_filter = ("scope", "mode")
+    search_fields = ("key",)
+
+    @admin.display(description="most", ordering="most_ud")
+    def most(self, row: Allotment) -> str:
+        return dollars(row.most_ud)
+
+    @admin.display(description="reserved")
+    def reserved(self, row: Allotment) -> str:
+        return dollars(reserved_ud(row))
+
+    def save_model(self, request: Any, obj: Any, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        over_ud = reserved_ud(obj) - obj.most_ud
+        if over_ud > 0:
+            traders = "Its traders have reserved {} more than that: none starts until they have given it back."
+            messages.warning(request, traders.format(dollars(over_ud)))

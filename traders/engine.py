@@ -34,7 +34,7 @@ from traders.core.diff import DiffTerms, diff
 from traders.core.facts import MarketFacts
 from traders.core.history import History, Print
 from traders.core.inventory import Inventory
-from traders.core.limits import TEXTS, Latch, RiskState
+from traders.core.limits import TEXTS, Allotment, Latch, RiskState
 from traders.core.orders import Fill, Order, RestingQuote
 from traders.core.riskbook import RiskBook, RiskMemory
 from traders.core.types import FairValue, Flattening, MarketView, Quotes, TraderState
@@ -46,6 +46,7 @@ REPEAT_DECISION_S = 60.0
 FIGURES_MOST = 100_000  # bytes of a decision's figures: a plug-in may give whatever it likes
 RUNNING, PAUSED, FLAT = "running", "paused", "flat"  # what a trader may be desired to be while it lives
 CLOSED = "market closed"
+LIVE = "live"
 # What the venue tells on the way, in the words that the catalogue uses for it.
 STATUSES = {"activated": "active", "deactivated": "inactive", "determined": "determined", "settled": "finalized"}
 
@@ -60,13 +61,17 @@ class Now(msgspec.Struct, frozen=True):
 
 
 class Setup(msgspec.Struct, frozen=True):
-    """What one trader is told to do, and of which market; the facts change while it runs."""
+    """What one trader is told to do, and of which market; the facts change while it runs.
+
+    `allotments` are what it shares with others, as its start reserved them.
+    """
 
     trader: int
     ticker: str
     mode: str
     rules: Rules
     facts: MarketFacts
+    allotments: tuple[Allotment, ...] = ()
 
 
 class Engine:
@@ -74,7 +79,8 @@ class Engine:
 
     starting ──valid book──► quoting ◄──resume──► paused, flattening → flat ──► draining ──► stopped
                                │  ▲
-                               └──┴─ a limit latched: nothing grows until a person releases it
+                               ├──┴─ a limit latched: nothing grows until a person releases it
+                               └──── fenced: nothing new is sent until another process takes over
 
     Args:
         desired: RUNNING, PAUSED or FLAT.
@@ -119,12 +125,13 @@ class Engine:
         for event in events:
             if not self.view.on_event(event):
                 continue
-            self._note(event)
             if self.view.broken:
                 bodies += self._book(self._broker.cancel_all(f"book lost: {self.view.broken}"))
             if not self.view.broken or isinstance(event, BookTrade):  # what still stands can be filled
                 happened = self._broker.on_event(event, book=self.view.book, time_us=self.view.time_us)
-                bodies += self._book(happened)
+                if happened:
+                    bodies += self._book(happened)
+            self._note(event)
         return bodies
 
     def _note(self, event: BookEvent) -> None:
@@ -136,7 +143,7 @@ class Engine:
         if isinstance(event, BookStatus) and event.is_valid:
             self._status = STATUSES.get(event.reason, self._status)
         if not self.view.broken:
-            self.history.note_touch(self.view.time_us, *self.view.book.best_cc)
+            self.history.note_touch(self.view.time_us, *self._broker.others(self.view.book).best_cc)
 
     def on_facts(self, facts: MarketFacts, now: Now) -> list[JournalBody]:
         """Go by what the catalogue knows of the market now."""
@@ -183,6 +190,10 @@ class Engine:
 
     # What is decided
 
+    def settle(self, now: Now) -> list[JournalBody]:
+        """Book what has become of orders, in whatever state: also a trader that ends has fills."""
+        return self._book(self._broker.on_time(self._exchange_us(now)))
+
     def decide(self, now: Now) -> list[JournalBody]:
         """Look at the market once and act; also called when nothing came, because time alone can end a quote."""
         if self.state in ("draining", "stopped"):
@@ -191,7 +202,8 @@ class Engine:
         if self._is_mid_update(now) and not must_cancel:
             return []
         time_us = self._exchange_us(now)
-        bodies = self._book(self._broker.on_time(time_us))
+        happened = self._broker.on_time(time_us)
+        bodies = self._book(happened) if happened else []
         nothing = self._nothing(now)
         if nothing is None:
             latched, decided = self._decide(now)
@@ -200,7 +212,9 @@ class Engine:
             terms = DiffTerms(in_flight=self._broker.in_flight())
             decided = Decided(nothing, (), diff(nothing, self._broker.resting(), terms))
             self._flattening = None
-        bodies += self._change_state(self._next_state(is_valid=nothing is None), "")
+        state = self._next_state(is_valid=nothing is None)
+        if state != self.state:
+            bodies += self._change_state(state, "")
         for command in decided.commands:
             happened = self._broker.execute(command, book=self.view.book, time_us=time_us)
             bodies += self._book(happened)
@@ -222,21 +236,27 @@ class Engine:
         if self._desired == PAUSED:
             return _held("paused", "paused by {by}", by=self._by)
         invalid = self.view.why_invalid(now.monotonic_s)
+        if invalid:
+            self._broker.on_book_lost()
         return _held("no_good_book", "no good book, no quote: {because}", because=invalid) if invalid else None
 
     def _decide(self, now: Now) -> tuple[list[JournalBody], Decided]:
         """Return the decision on a market that may be quoted, and a latch that closed over it."""
-        rules, book = self._setup.rules, self.view.book
+        rules, book = self._setup.rules, self._broker.others(self.view.book)
         trading_ud = self.inventory.trading_ud(book)
         self._risk.look(now.wall_us, trading_ud)
-        resting, position = self._broker.resting(), self.inventory.position
+        resting, position, cash = self._broker.resting(), self.inventory.position, self._broker.cash
         base = RiskState(
             position_cx=position.position_cx,
             cost_ud=position.cost_ud,
             resting=resting,
             unknown=self._broker.unproven(),
-            allotments=(),
-            cash_ud=self._broker.cash_ud,
+            outside=self._broker.outside(),
+            stopped=self._broker.stopped,
+            allotments=self._setup.allotments,
+            cash_ud=cash.free_ud,
+            exchange_index=cash.exchange_index,
+            shards=cash.elsewhere,
         )
         risk = self._risk.state(base, trading_ud)
         latch = self._risk.latch(rules.limits, risk, now.wall_us)
@@ -249,6 +269,7 @@ class Engine:
             risk,
             flat_by=self._by if self._desired == FLAT else "",
             in_flight=self._broker.in_flight(),
+            uncertain=self._broker.uncertain,
             before=self._decided,
         )
         self._risk.refused(decided.denied, now.wall_us)
@@ -260,7 +281,7 @@ class Engine:
         return MarketView(
             ticker=self._setup.ticker,
             time_us=now.wall_us,
-            book=self.view.book,
+            book=self._broker.others(self.view.book),
             grid=self._grid,
             close_time_us=facts.close_time_us,
             history=self.history,
@@ -284,6 +305,8 @@ class Engine:
         )
 
     def _next_state(self, *, is_valid: bool) -> str:
+        if self._broker.fenced:
+            return "fenced"
         if self._desired == PAUSED:
             return "paused"
         if self._desired == FLAT:
@@ -306,10 +329,12 @@ class Engine:
     def _decision(self, wanted: Quotes, now: Now, *, has_commands: bool) -> list[JournalBody]:
         """Return the decision if it is worth a line: something changed, or a minute has passed."""
         self._repeats += 1
-        reasons = tuple([why.key for why in wanted.whys])
+        reasons = tuple([(why.code, why.side) for why in wanted.whys])  # each why's key, without a call for each
         if not has_commands and self._is_repeat(reasons, now):
             return []
         figures = {"position_cx": self.inventory.position_cx, "why": _plain(told(wanted.whys))}
+        if has_commands and self._setup.mode == LIVE:
+            figures["basis"] = self.view.basis  # the book it was decided on: connection, subscription, generation, seq
         body = Decision(said(wanted.whys), figures, self._repeats)
         self._written, self._repeats = (reasons, now.monotonic_s), 0
         return [body]
@@ -346,12 +371,13 @@ class Engine:
         if state == self.state:
             return []
         self.state = state
-        return [StateChange(state, reason or ("" if self._desired == RUNNING else f"by {self._by}"))]
+        return [StateChange(state, reason or self._why_state())]
+
+    def _why_state(self) -> str:
+        return self._broker.fenced or ("" if self._desired == RUNNING else f"by {self._by}")
 
     def _book(self, events: Sequence[OrderEvent]) -> list[JournalBody]:
         """Book fills and return the journal form of what happened, in order."""
-        if not events:
-            return []
         return [self._fill(event) if isinstance(event, Fill) else order_state(event) for event in events]
 
     def _fill(self, fill: Fill) -> FillState:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import msgspec
-from django.db import transaction
+from asgiref.sync import sync_to_async
+from django.db import close_old_connections, transaction
 from django.db.models import Q
 
+from feed.keys import VaultError
+from feed.models import Settlement
 from feed.schema import OrderState
 from kalshimm.ops.services import audit
 from markets.core.grid import PriceRange
@@ -18,24 +21,50 @@ from markets.core.rewards import ProgramTerms
 from markets.core.units import Side
 from markets.models import IncentiveProgram, Market
 from markets.models.catalog import microseconds
-from traders.core.facts import MarketFacts
-from traders.core.inventory import Inventory
+from traders.core.facts import MarketFacts, Moment
+from traders.core.golive import CREDENTIAL, Missing
+from traders.core.inventory import Inventory, Payout
 from traders.core.limits import Latch
+from traders.core.liveorders import Kept
 from traders.core.orders import OrderStatus
 from traders.core.pipeline import StrategyChoices
 from traders.core.riskbook import RiskMemory
+from traders.grants import live_account, permission
 from traders.journal import Checkpoint
-from traders.models import DecisionRow, Desired, Fill, JournalMark, Mode, Order, SeriesRule, Trader
+from traders.models import PAPER, DecisionRow, Desired, Fill, Grant, JournalMark, Mode, Order, SeriesRule, Trader
 from traders.series import RollingMarket, markets_to_trade, trader_name
+from traders.storedlive import stored_live
 
 logger = logging.getLogger(__name__)
 
 ACTOR = "supervisor"
 NOT_OPEN = "initialized"  # it opens by its time alone, without a word, and until then its book is empty
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+class LiveWanted(msgspec.Struct, frozen=True, kw_only=True):
+    """What a live trader may do, and its lease.
+
+    Attributes:
+        missing: What it lacks before it may run; nothing when it may, and then `grant` is there.
+        environment, account: Where its lease is: those of the newest grant that was started.
+        exchange_index: Of its market.
+        epoch, group_id: Of its newest lease; without a group nothing of it rests.
+    """
+
+    missing: tuple[Missing, ...]
+    grant: int
+    expires_us: int
+    environment: str
+    account: str
+    exchange_index: int
+    epoch: int
+    group_id: str
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """One trader as configured. `facts` is None while its market is not catalogued."""
+    """One trader as configured. `facts` is None while its market is not catalogued, `live` for a paper trader."""
 
     id: int
     name: str
@@ -48,6 +77,7 @@ class Wanted(msgspec.Struct, frozen=True):
     limits: Any
     facts: MarketFacts | None
     released_us: int = 0
+    live: LiveWanted | None = None
 
     def is_closed(self, now_us: int) -> bool:
         return self.facts is not None and now_us >= self.facts.close_time_us
@@ -59,7 +89,7 @@ def read_wanted(living: Collection[int]) -> list[Wanted]:
     Args:
         living: Ids of the traders that have a process, whatever their rows say.
     """
-    is_over = Q(desired=Desired.STOPPED, state="stopped")
+    is_over = Q(desired=Desired.STOPPED, state="stopped", group_id="")
     traders = list(Trader.objects.select_related("strategy").filter(~is_over | Q(pk__in=living)))
     tickers = {trader.market_ticker for trader in traders}
     markets = Market.objects.select_related("event__series").in_bulk(tickers)
@@ -80,6 +110,26 @@ def _wanted(trader: Trader, market: Market | None, programs: list[IncentiveProgr
         limits=trader.limits,
         facts=None if market is None else _read_facts(market, programs),
         released_us=microseconds(trader.released_at) if trader.released_at else 0,
+        live=_live(trader, market) if trader.mode == Mode.LIVE else None,
+    )
+
+
+def _live(trader: Trader, market: Market | None) -> LiveWanted:
+    try:
+        grant, missing = permission(trader.pk)
+    except VaultError as exc:
+        grant, missing = None, (Missing(CREDENTIAL, str(exc)),)
+    leased = Grant.objects.filter(trader=trader, started_at__isnull=False).order_by("-started_at").first()
+    environment, account = (leased.environment, leased.account) if leased else live_account()
+    return LiveWanted(
+        missing=missing,
+        grant=grant.pk if grant else 0,
+        expires_us=microseconds(grant.expires_at) if grant else 0,
+        environment=environment,
+        account=account,
+        exchange_index=market.exchange_index if market else 0,
+        epoch=trader.lease_epoch,
+        group_id=trader.group_id,
     )
 
 
@@ -101,7 +151,25 @@ def _facts(market: Market, programs: list[IncentiveProgram]) -> MarketFacts:
         status="" if market.status == NOT_OPEN else market.status,
         programs=tuple(terms for program in programs if (terms := _terms(program)) is not None),
         fees=market.fee_terms(),
+        moments=_moments(market),
     )
+
+
+def _moments(market: Market) -> tuple[Moment, ...]:
+    """Return when news about a market is due while it trades, as the catalogue knows it.
+
+    What happens at its close or later is for whoever quotes up to the close to heed: nothing rests any more then.
+    """
+    event = market.event
+    known = [
+        (event.strike_date, "strike date"),
+        (market.occurrence_time, "occurrence"),
+        (market.expected_expiration_time, "expected result"),
+    ]
+    times = [(microseconds(time), name) for time, name in known if time is not None]
+    times += [(time_us, name) for time_us, name in event.milestones]
+    close_us = microseconds(market.close_time)
+    return tuple(Moment(time_us, name) for time_us, name in sorted(times) if time_us < close_us)
 
 
 def _terms(program: IncentiveProgram) -> ProgramTerms | None:
@@ -128,9 +196,18 @@ def read_stored(trader: int) -> Checkpoint:
         inventory = inventory.after(
             Side(fill.side), fill.price_cc, fill.count_cx, fee_ud=fill.fee_ud, inferred=fill.inferred
         )
+    paid = Settlement.objects.filter(account=PAPER, subaccount=trader).first()
+    if paid is not None:
+        fee_ud = paid.fee_ud - inventory.position.fees_ud  # its row has those of the fills in it
+        inventory = inventory.paid_out(Payout(paid.revenue_ud, fee_ud))
     resting = Order.objects.filter(trader=trader, status=OrderStatus.RESTING.value).order_by("journal_number")
+    is_live = Trader.objects.filter(pk=trader, mode=Mode.LIVE).exists()
     return Checkpoint(
-        mark.number if mark else 0, inventory, tuple(map(_order_state, resting)), risk=RiskMemory(latch=_latch(trader))
+        mark.number if mark else 0,
+        inventory,
+        tuple(map(_order_state, resting)),
+        risk=RiskMemory(latch=_latch(trader)),
+        live=stored_live(trader) if is_live else Kept(),
     )
 
 
@@ -216,3 +293,13 @@ def _create(rule: SeriesRule, market: RollingMarket) -> str:
 
 def _moment(time_us: int) -> datetime:
     return datetime.fromtimestamp(time_us / 1_000_000, UTC)
+
+
+async def in_thread(function: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+    """Run a database function in Django's thread, on a connection that still works."""
+
+    def call() -> Result:
+        close_old_connections()
+        return function(*args, **kwargs)
+
+    return await sync_to_async(call, thread_sensitive=True)()

@@ -10,6 +10,8 @@ so checkpoint + file = state.
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import itertools
 import logging
 import os
@@ -30,35 +32,44 @@ from feed.schema import (
     JournalEntry,
     LatchChange,
     OrderState,
+    SettledState,
     decode_journal,
     encode,
 )
 from kalshimm.runtime.home import write_private
 from markets.core.units import Side
-from traders.core.inventory import Inventory
+from traders.core.inventory import Inventory, Payout
 from traders.core.limits import Latch
+from traders.core.liveorders import Kept
 from traders.core.orders import OrderStatus
 from traders.core.riskbook import RiskMemory
 
 logger = logging.getLogger(__name__)
 
+# Where the platform has it, without the times of the file, which nobody reads.
+_to_disk = getattr(os, "fdatasync", os.fsync)
 HEAD = struct.Struct("<II")
 RECORD_MOST = 1_000_000  # a longer length is damage, not a record
 COMPACT_BYTES = 256_000  # below this the file is not worth rewriting
 SEND_AT_ONCE = 200
 IN_FLIGHT_MOST = 2_000  # sent and not acknowledged: with no writer the file keeps the rest, not Redis
-CHECKPOINT_VERSION = 2
+CHECKPOINT_VERSION = 3
 OLD_CHECKPOINT = {"action": "old_checkpoint"}
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
-    """What a trader is after journal line `number`; `open_orders` still rested then."""
+    """What a trader is after journal line `number`; `open_orders` still rested then.
+
+    `live` is what it knew of live orders, `outside_cx` what of the account's position in its market was not its own.
+    """
 
     number: int = 0
     inventory: Inventory = Inventory()
     open_orders: tuple[OrderState, ...] = ()
     control_id: str = "0-0"
     risk: RiskMemory = RiskMemory()
+    live: Kept = Kept()
+    outside_cx: int | None = None
     version: int = CHECKPOINT_VERSION
 
     def after(self, entry: JournalEntry) -> Checkpoint:
@@ -72,6 +83,8 @@ class Checkpoint(msgspec.Struct, frozen=True):
             )
         elif isinstance(body, OrderState):
             orders = _with_order(orders, body)
+        elif isinstance(body, SettledState):
+            inventory = inventory.paid_out(Payout(body.paid_ud, body.fee_ud))
         elif isinstance(body, LatchChange):
             latch = Latch(body.code, body.at_us, body.figures)
             risk = msgspec.structs.replace(risk, latch=latch) if body.is_on else risk.released()
@@ -155,6 +168,8 @@ class Journal:
         self.last_number = max(first_number, self._pending[-1].number if self._pending else 0)
         self._sent = 0
         self._acknowledged = 0
+        self._durable = 0
+        self._syncing: asyncio.Future[None] | None = None
         self._file = path.open("ab", buffering=0)
 
     def _recover(self) -> list[JournalEntry]:
@@ -184,9 +199,44 @@ class Journal:
         written = record(entry)
         if len(written) > RECORD_MOST:
             raise ValueError(f"journal line {entry.number} has {len(written)} bytes, {RECORD_MOST} are the most")
-        self._file.write(written)
+        self._write(written)
         self.last_number = entry.number
         self._pending.append(entry)
+
+    def _write(self, content: bytes) -> None:
+        """Write all of it or nothing: half a record would hide every one after it."""
+        end = self._file.tell()
+        try:
+            count = self._file.write(content)
+            if count != len(content):
+                raise OSError(errno.ENOSPC, f"{count} of {len(content)} bytes were written")
+        except OSError:
+            os.ftruncate(self._file.fileno(), end)
+            raise
+
+    async def synced(self) -> None:
+        """Return once everything written so far is on the disk; whoever waits meanwhile shares one write.
+
+        Raises:
+            OSError: It cannot be brought there; nothing may be done that is not written down.
+        """
+        wanted = self.last_number
+        while self._durable < wanted:
+            if self._syncing is None:
+                self._syncing = asyncio.ensure_future(self._sync(self.last_number))
+            try:
+                await asyncio.shield(self._syncing)
+            finally:
+                if self._syncing is not None and self._syncing.done():
+                    self._syncing = None
+
+    async def _sync(self, number: int) -> None:
+        descriptor = os.dup(self._file.fileno())  # the file may be compacted meanwhile
+        try:
+            await asyncio.to_thread(_to_disk, descriptor)
+        finally:
+            os.close(descriptor)
+        self._durable = max(self._durable, number)
 
     @property
     def unsent(self) -> int:
@@ -235,8 +285,8 @@ class Journal:
         kept = [record(entry) for entry in entries if entry.number > keep_above]
         if len(kept) == len(entries):
             return
+        write_private(self._path, b"".join(kept), is_durable=True)
         self._file.close()
-        write_private(self._path, b"".join(kept))
         self._file = self._path.open("ab", buffering=0)
 
     def close(self) -> None:

@@ -28,6 +28,8 @@ class Desired(models.TextChoices):
     STOPPED = "stopped", "Stopped"
 
 
+PAPER = "paper"  # the account of every dry-run trader
+
 # Where a part that does not fit is shown.
 FIELDS = {Kind.FLATTEN.value: "flattens", GUARDS: GUARDS, TOLERANCES: TOLERANCES}
 PARAMS = "Parameters by name; empty = defaults."
@@ -126,6 +128,14 @@ class Trader(models.Model):
     state = models.CharField(max_length=16, default="stopped", editable=False)
     state_reason = models.TextField(blank=True, editable=False)
     released_at = models.DateTimeField(null=True, editable=False, help_text="Limits that latched before are released.")
+    # Of a live trader. The lease rises by one with each start; its orders name it and the group.
+    lease_epoch = models.PositiveIntegerField(default=0, db_default=0, editable=False)
+    group_id = models.CharField(
+        max_length=64, blank=True, default="", db_default="", editable=False, help_text="Order group of its lease."
+    )
+    reserved_ud = models.BigIntegerField(
+        null=True, editable=False, help_text="What its start reserved of the allotments; empty = nothing."
+    )
     pid = models.IntegerField(null=True, editable=False)
     restarts = models.PositiveIntegerField(default=0, editable=False)
 
@@ -142,6 +152,70 @@ class Trader(models.Model):
             parse_limits(self.limits)
         except ParamsError as exc:
             raise ValidationError({"limits": str(exc)}) from exc
+
+
+class Grant(models.Model):
+    """A person's permission for one trader to trade live: account, limits, until when. It is never changed, but ended.
+
+    A changed account or raised limit voids it: the digest is compared at every start.
+    """
+
+    trader = models.ForeignKey(Trader, on_delete=models.CASCADE, related_name="grants")
+    environment = models.CharField(max_length=8, help_text="local, demo or prod.")
+    account = models.CharField(max_length=64)
+    limits = models.JSONField(help_text="The limits that were confirmed, all of them.")
+    limits_digest = models.CharField(max_length=64)
+    worst_loss_ud = models.BigIntegerField(help_text="What was shown as the worst, micro-dollars.")
+    granted_by = models.CharField(max_length=150)
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField()
+    started_at = models.DateTimeField(null=True, help_text="The start flag: set by `traders start --live`.")
+    revoked_at = models.DateTimeField(null=True)
+    revoked_by = models.CharField(max_length=150, blank=True, default="")
+
+    class Meta:
+        ordering = ["-created_at"]
+
+
+class RetiredGroup(models.Model):
+    """An order group that no lease uses any more; the supervisor deletes it at the exchange after a day."""
+
+    account = models.CharField(max_length=64)
+    environment = models.CharField(max_length=8)
+    group_id = models.CharField(max_length=64)
+    exchange_index = models.IntegerField()
+    subaccount = models.IntegerField(null=True)
+    retired_at = models.DateTimeField(auto_now_add=True, db_index=True)
+
+    class Meta:
+        ordering = ["retired_at"]
+        constraints = [models.UniqueConstraint(fields=["account", "group_id"], name="retired_once")]
+
+    def __str__(self) -> str:
+        return self.group_id
+
+
+class Allotment(models.Model):
+    """What the traders of an event, an account or the whole fleet may lose together: each start reserves its worst."""
+
+    class Scope(models.TextChoices):
+        EVENT = "event", "Event"
+        ACCOUNT = "account", "Account"
+        FLEET = "fleet", "Fleet"
+
+    scope = models.CharField(max_length=8, choices=Scope)
+    key = models.CharField(
+        max_length=128, blank=True, default="", help_text="Event ticker or account; empty for the fleet."
+    )
+    mode = models.CharField(max_length=8, choices=Mode, default=Mode.LIVE, help_text="Dry-run and live count apart.")
+    most_ud = models.BigIntegerField(validators=[MinValueValidator(0)], help_text="Micro-dollars.")
+
+    class Meta:
+        ordering = ["scope", "key"]
+        constraints = [models.UniqueConstraint(fields=["scope", "key", "mode"], name="allotment_once")]
+
+    def __str__(self) -> str:
+        return f"{self.scope} {self.key}".strip()
 
 
 class Order(models.Model):

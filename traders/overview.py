@@ -33,11 +33,13 @@ GLYPHS = {
     "flattening": "work",
     "flat": "hold",
     "latched": "bad",
+    "fenced": "bad",
     "starting": "work",
     "draining": "work",
     "stopped": "off",
 }
 FROZEN = "silent"  # the supervisor's word for a process that lives and does not beat
+RECONCILING = "reconciling"
 
 
 class StoredTrader(msgspec.Struct, frozen=True):
@@ -117,7 +119,7 @@ class QuoteCell(msgspec.Struct, frozen=True):
     yes_price_cc: int
     remaining_cx: int
     placed_cx: int
-    ahead_cx: int
+    ahead_cx: int | None
     ahead_is_estimate: bool
     buffer_hundredths: int | None
     others: int
@@ -376,6 +378,10 @@ def _condition_unheard(trader: StoredTrader, beat: Beat | None, problem: str) ->
         return "unknown", "silent", "its process lives and does not beat"
     if beat is not None:
         return "work", "starting", "it beats, and has said nothing of its orders yet"
+    if trader.state == RECONCILING:
+        return "work", RECONCILING, "what rests of its last lease is pulled"
+    if trader.state == "stopped" and trader.state_reason:
+        return "bad", "held", trader.state_reason
     if trader.state in ("stopped", "starting"):
         return "work", "starting", "no beat yet; the supervisor starts it"
     return "bad", "silent", "no beat; the supervisor decides what becomes of it"
@@ -393,7 +399,7 @@ def _quote_cell(view: schema.TraderView, side: Side) -> QuoteCell | None:
         placed_cx=best.placed_cx,
         ahead_cx=best.ahead_cx,
         ahead_is_estimate=best.ahead_is_estimate,
-        buffer_hundredths=buffer_pct(best.buffer_cx, best.remaining_cx),
+        buffer_hundredths=None if best.buffer_cx is None else buffer_pct(best.buffer_cx, best.remaining_cx),
         others=len(quotes) - 1,
     )
 

@@ -1,5 +1,7 @@
 """One trader as a process: streams in, engine, journal and beat out. It opens no database connection.
 
+    engine ──► broker: paper, or behind a grant live, with its own ways in and out (traders.liveside)
+
     follow   streams → engine → journal file      wakes with every entry
     watch    the engine by time alone             each 250 ms: feed age, close of the market
     report   beat, journal → stream, lease, logs  each 500 ms and when orders change
@@ -7,17 +9,18 @@
 
 Redis away: `follow` and `report` wait with back-off and the journal goes on in its file; within 2 s the feed counts
 as silent and `watch` cancels. Recovery is the same after a clean stop and a crash: checkpoint + journal → state;
-paper orders do not survive and are journalled canceled.
+paper orders do not survive and are journalled canceled, live ones are looked for at the exchange.
 """
 
 from __future__ import annotations
 
 import asyncio
+import importlib
 import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 import redis.asyncio as redis_async
@@ -60,6 +63,9 @@ from traders.journal import Journal, load_checkpoint
 from traders.processes import Ended, Running, trader_folder, write_ended, write_running
 from traders.start import Start, read_start
 
+if TYPE_CHECKING:
+    from traders.liveside import LiveLine
+
 logger = logging.getLogger(__name__)
 
 READ_BLOCK_MS = 500
@@ -70,6 +76,7 @@ KEEP_S = 3.0
 LEASE_EVERY_S = INTEREST_LEASE_S / 3
 LOGS_EVERY_S = 1.0
 LAST_WORDS_S = 1.5
+DRAIN_S = 3.0  # for the exchange to confirm cancels; shorter than the supervisor's patience
 REDIS_ERRORS = (RedisError, ConnectionError, TimeoutError)  # not every OSError: a full disk is another matter
 
 T = TypeVar("T")
@@ -84,21 +91,37 @@ class TraderProcess:
         path: The trader's folder; its lock is held by the caller.
         client: Redis; its calls end by themselves (kalshimm.runtime.streams).
         pipe: Redis once more, for following the book.
+        line: A live trader's way to the exchange; None trades on paper.
     """
 
-    def __init__(self, start: Start, path: Path, *, client: redis_async.Redis, pipe: Pipe, clock: Clock) -> None:
+    def __init__(
+        self,
+        start: Start,
+        path: Path,
+        *,
+        client: redis_async.Redis,
+        pipe: Pipe,
+        clock: Clock,
+        line: LiveLine | None = None,
+    ) -> None:
         self._start = start
         self._path = path
         self._client = client
         self._clock = clock
         self._kept = load_checkpoint(path / "checkpoint.json")
-        kept = self._kept or start.stored
+        kept = before = self._kept or start.stored
         self._journal = Journal(path / "journal", first_number=max(kept.number, start.stored.number))
-        kept = self._state = kept.after_all(self._journal.entries()).or_newer(start.stored)
+        lines = self._journal.entries()
+        kept = self._state = kept.after_all(lines).or_newer(start.stored)
         self._journal.acknowledge(start.stored.number)
+        self._live = None
+        if line is not None:
+            self._live = line.side(
+                before, lines, kept, write=self._write, synced=self._journal.synced, react=self._react
+            )
         self.engine = Engine(
             start.setup(),
-            start.paper_broker(kept.inventory),
+            start.paper_broker(kept.inventory) if self._live is None else self._live.broker,
             inventory=kept.inventory,
             desired=start.desired,
             memory=kept.risk,
@@ -122,15 +145,25 @@ class TraderProcess:
         try:
             reason = await self._trade(stop)
         except Exception:
-            self._write(self.engine.drain("its process failed"))  # nothing rests that nobody watches
+            await self._abandon()
             raise
         self._write(self.engine.finish(reason))
         self._checkpoint()
         await self._last_words()
         return reason
 
+    async def _abandon(self) -> None:
+        """Let nothing rest that nobody watches; a live order must go even if that can no longer be written down."""
+        try:
+            self._write(self.engine.drain("its process failed"))
+        finally:
+            if self._live is not None:
+                await self._live.pull()
+
     async def _trade(self, stop: asyncio.Event) -> str:
         async with asyncio.TaskGroup() as tasks:
+            if self._live is not None:
+                self._live.begin(tasks)
             running = [
                 tasks.create_task(self._follow(), name="follow"),
                 tasks.create_task(self._watch(), name="watch"),
@@ -141,24 +174,34 @@ class TraderProcess:
             closed = asyncio.ensure_future(self._closed.wait())
             await asyncio.wait([asked, closed, *running], return_when=asyncio.FIRST_COMPLETED)
             reason = CLOSED if self._closed.is_set() else "asked to stop"
+            if self._live is not None:
+                self._live.drain(reason)
             self._write(self.engine.drain(reason))
+            if self._live is not None:
+                reason += await self._live.drained(DRAIN_S)
+                self._live.end()
             self._is_over = True
             for task in (asked, closed, *running):
                 task.cancel()
         return reason
 
     def _recover_orders(self) -> None:
-        """Paper orders stood in the memory of the process that is gone."""
-        gone = [
-            msgspec.structs.replace(order, remaining_cx=0, status=OrderStatus.CANCELED.value, reason="restart")
-            for order in self._state.open_orders
-        ]
+        """Paper orders stood in the memory of the process that is gone; live ones are the exchange's to tell of."""
+        gone = (
+            []
+            if self._live is not None
+            else [
+                msgspec.structs.replace(order, remaining_cx=0, status=OrderStatus.CANCELED.value, reason="restart")
+                for order in self._state.open_orders
+            ]
+        )
         self._write(gone)
         logger.info(
-            "trader %s starts: position %d cx, %d paper orders of its last life canceled",
+            "trader %s starts %s: position %d cx, %d orders of its last life open",
             self._start.name,
+            self._start.mode,
             self._state.inventory.position_cx,
-            len(gone),
+            len(gone) if self._live is None else len(self._live.unsettled()),
             extra={"action": "trader_start", "ticker": self._start.ticker},
         )
 
@@ -198,6 +241,12 @@ class TraderProcess:
         self._pulse.count("events", len(batch.events))
         for control in batch.controls:
             self._answer(control, now)
+
+    def _react(self) -> None:
+        """Book what has become of orders, and decide on it."""
+        now = self.now()
+        self._write(self.engine.settle(now))
+        self._write(self.engine.decide(now))
 
     def _answer(self, control: Control, now: Now) -> None:
         """Carry out one command, and say so or why not."""
@@ -306,7 +355,11 @@ class TraderProcess:
 
     def _checkpoint(self) -> None:
         """Replace the checkpoint, then let go of the journal lines it makes unnecessary."""
+        if self._live is not None:
+            self._write(self.engine.settle(self.now()))  # what is kept of live orders must not be ahead of the lines
         kept = msgspec.structs.replace(self._state, control_id=self._reader.control_id, risk=self.engine.risk_memory)
+        if self._live is not None:
+            kept = self._live.kept(kept)
         if kept != self._kept:
             write_private(self._path / "checkpoint.json", msgspec.json.encode(kept))
             self._kept = kept
@@ -332,6 +385,8 @@ class TraderProcess:
             self._tell(body)
         if any(isinstance(body, OrderState) for body in bodies):
             self._changed.set()
+        if self._live is not None:
+            self._live.flush()
 
     def _tell(self, body: JournalBody) -> None:
         """Log what belongs to the story of a day."""
@@ -370,12 +425,24 @@ class TraderProcess:
 
 
 async def _trade(start: Start, path: Path, stop: asyncio.Event) -> str:
-    client, pipe = streams.connect(start.redis_url), Pipe(start.redis_url)
+    client, pipe, clock = streams.connect(start.redis_url), Pipe(start.redis_url), SystemClock()
+    line = None
     try:
-        return await TraderProcess(start, path, client=client, pipe=pipe, clock=SystemClock()).run(stop)
+        if start.live is not None:
+            line = await _live_line(start, path, client, clock)
+        return await TraderProcess(start, path, client=client, pipe=pipe, clock=clock, line=line).run(stop)
     finally:
+        if line is not None:
+            await line.close()
         pipe.close()
         await client.aclose()
+
+
+async def _live_line(start: Start, path: Path, client: redis_async.Redis, clock: Clock) -> LiveLine:
+    """Return a live trader's way to the exchange; loaded here, so that a paper trader's process has no such thing."""
+    liveside = importlib.import_module("traders.liveside")
+    line: LiveLine = await liveside.connect(start, path.parent.parent, client=client, clock=clock)
+    return line
 
 
 def main(home: Path, trader: int, begun: Callable[[], None] = lambda: None) -> None:

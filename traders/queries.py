@@ -20,7 +20,7 @@ from markets import formatting
 from markets.core.units import Side, yes_price_cc
 from markets.models import Market
 from markets.templatetags.units import EXCHANGE_ZONE
-from traders.models import DecisionRow, Desired, Fill, Order, Trader
+from traders.models import DecisionRow, Desired, Fill, Mode, Order, Trader
 from traders.overview import (
     TRADER_ROLE,
     ActivityLine,
@@ -161,3 +161,20 @@ def _decision_line(row: DecisionRow, trader: Trader | None) -> ActivityLine:
         before=row.reason,
         is_said=True,
     )
+
+
+def why_of(order: Order) -> DecisionRow | None:
+    """Return the decision that an order was sent on; None for one that is not ours, or whose lines are not stored yet.
+
+    A live order's intent follows its decision in the journal; a paper order's first line stands just before it.
+    """
+    if order.trader_id is None:
+        return None
+    decisions = DecisionRow.objects.filter(trader=order.trader_id, kind="decision")
+    if order.mode == Mode.LIVE:
+        intents = DecisionRow.objects.filter(
+            trader=order.trader_id, kind="intent", figures__client_order_id=order.client_order_id
+        )
+        first = intents.order_by("number").values_list("number", flat=True).first()
+        return None if first is None else decisions.filter(number__lt=first).order_by("-number").first()
+    return decisions.filter(time__gte=order.created_at).order_by("number").first()

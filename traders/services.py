@@ -49,16 +49,24 @@ class RefusedChange(KalshimmError):
 
 @transaction.atomic
 def create_trader(
-    *, name: str, market_ticker: str, strategy: StrategySet, actor: str, desired: str = Desired.RUNNING
+    *,
+    name: str,
+    market_ticker: str,
+    strategy: StrategySet,
+    actor: str,
+    desired: str = Desired.RUNNING,
+    mode: Mode = Mode.DRY_RUN,
 ) -> Trader:
-    """Make a dry-run trader.
+    """Make a trader. It keeps its mode for ever; a live one stands still until it is started live (traders.grants).
 
     Raises:
         RefusedChange: The name does not fit or is taken, or the market is not in the catalogue.
     """
     if not Market.objects.filter(pk=market_ticker).exists():
         raise RefusedChange(f"There is no market {market_ticker} in the catalogue; see `refresh_catalog`.")
-    trader = Trader(name=name, market_ticker=market_ticker, strategy=strategy, mode=Mode.DRY_RUN, desired=desired)
+    if mode == Mode.LIVE:
+        desired = Desired.STOPPED
+    trader = Trader(name=name, market_ticker=market_ticker, strategy=strategy, mode=mode, desired=desired)
     try:
         trader.full_clean()
     except ValidationError as exc:
@@ -70,7 +78,7 @@ def create_trader(
         name,
         market=market_ticker,
         strategy=strategy.name,
-        mode=Mode.DRY_RUN.value,
+        mode=str(mode),
         desired=str(desired),
     )
     return trader
@@ -82,13 +90,21 @@ def _first_problem(error: ValidationError) -> str:
 
 
 @transaction.atomic
-def steer(traders: Iterable[Trader], verb: str, *, actor: str) -> list[Trader]:
+def steer(traders: Iterable[Trader], verb: str, *, actor: str, may_go_live: bool = False) -> list[Trader]:
     """Say what the traders shall do; return those for which that is a change.
 
     Nothing but a start makes a stopped trader run, and nothing else releases one that has failed.
+
+    Args:
+        may_go_live: Whether the caller has seen that every live trader among them may trade: `traders.grants` does.
+
+    Raises:
+        RefusedChange: One is live and would be started otherwise.
     """
     changed: list[Trader] = []
     for trader in traders:
+        if verb == "start" and trader.mode == Mode.LIVE and not may_go_live:
+            raise RefusedChange(f"Trader {trader.name} is live; start it with `traders start --live {trader.name}`.")
         before, is_released = trader.desired, verb == "start" and _try_again(trader)
         if not _desire(trader, verb) and not is_released:
             continue

@@ -14,16 +14,47 @@ from traders.brokers.paper import PaperBroker, PaperSettings
 from traders.core.decision import Rules, parse_limits
 from traders.core.facts import MarketFacts
 from traders.core.inventory import Inventory
+from traders.core.limits import Allotment
 from traders.core.pipeline import NoStrategies, StrategyChoices
 from traders.core.registry import ParamsError
-from traders.engine import RUNNING, Setup
+from traders.engine import LIVE, RUNNING, Setup
 from traders.journal import Checkpoint
 
-START_VERSION = 3
+START_VERSION = 4
 
 
 class CannotStart(KalshimmError):
     """A trader cannot run as it is configured; the message says what to change."""
+
+
+class LiveStart(msgspec.Struct, frozen=True, kw_only=True):
+    """What only a granted trader is told: where and as whom it trades, and inside which fence.
+
+    Attributes:
+        environment: local, demo or prod; `rest_url` is its address.
+        key: Name of its write key in the vault (feed.keys).
+        installation: For client order ids (markets.core.orderids).
+        epoch: Of this lease; higher than that of any before.
+        group_id: The order group that every create names.
+        lifetime_s: After so long an order ends by itself unless it is renewed.
+        journal_sync: `always` waits until an intent is on the disk, `written` until the kernel has it.
+        sweep_s: After a cancel-all, new orders may be swept for so long: none is sent.
+        grant, grant_expires_us: By which permission, and until when new orders may be sent.
+    """
+
+    environment: str
+    rest_url: str
+    key: str
+    installation: int
+    epoch: int
+    group_id: str
+    exchange_index: int
+    grant: int
+    grant_expires_us: int
+    lifetime_s: int = 120
+    journal_sync: str = "always"
+    sweep_s: int = 60
+    subaccount: int | None = None
 
 
 class Start(msgspec.Struct, frozen=True):
@@ -46,6 +77,8 @@ class Start(msgspec.Struct, frozen=True):
     paper: PaperSettings = PaperSettings()
     desired: str = RUNNING
     stored: Checkpoint = Checkpoint()
+    allotments: tuple[Allotment, ...] = ()
+    live: LiveStart | None = None
     version: int = START_VERSION
 
     def setup(self) -> Setup:
@@ -54,15 +87,15 @@ class Start(msgspec.Struct, frozen=True):
         Raises:
             CannotStart: The mode has no broker here, a strategy is unknown, or parameters or limits do not fit.
         """
-        if self.mode != "dry-run":
-            raise CannotStart(
-                f"Trader {self.name} is set to {self.mode}, and this version has no live broker; set it to dry-run."
-            )
+        if (self.mode == LIVE) != (self.live is not None):
+            raise CannotStart(f"Trader {self.name} is set to {self.mode}, and its start file says otherwise.")
         try:
             rules = Rules(self.strategies.parse(), parse_limits(self.limits))
         except (NoStrategies, ParamsError) as exc:
             raise CannotStart(f"Trader {self.name}: {exc}") from exc
-        return Setup(self.trader, self.ticker, self.mode, rules, self.facts)
+        if self.live is not None:
+            rules = rules.with_lifetime(self.live.lifetime_s)
+        return Setup(self.trader, self.ticker, self.mode, rules, self.facts, self.allotments)
 
     def paper_broker(self, inventory: Inventory) -> PaperBroker:
         """Return a broker that holds nothing yet."""

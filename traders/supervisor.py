@@ -10,6 +10,14 @@
     no such trader   lives        -                likewise: its row was deleted
     any              any          market closed    stopped for good
 
+Of a live trader besides (traders.livestarts):
+
+    running, paused  none         -                start behind a new fence, if nothing is missing; else stopped
+    running, paused  none         not seen by us   paused, until a person resumes it: its plan may be stale
+    running, paused  lives        -                with something missing now, or its lease over: stopped
+    running, paused  lives        silent           its orders are pulled; SIGTERM, SIGKILL after a longer grace time
+    any              none         no start follows its orders are pulled: before that it is not stopped
+
 Traders do not need it: its own end leaves them running, and the next supervisor knows them by process.json. It needs
 Redis only to see their beats and to relay pauses, and goes on without. With the database away it acts on what it
 read last. A trader that failed stays so until a person starts it again.
@@ -22,17 +30,13 @@ import logging
 import random
 import secrets
 import signal
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
 
 import msgspec
 import redis.asyncio as redis_async
-from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.db import Error as DatabaseFault
-from django.db import close_old_connections
 
 from feed.schema import TraderView, decode_trader_view
 from kalshimm.errors import KalshimmError, NotReachable
@@ -43,13 +47,15 @@ from kalshimm.runtime.heartbeat import BEAT_TTL_S, Beat, Pulse, beat_key, read_b
 from kalshimm.runtime.home import folder
 from kalshimm.runtime.locks import exclusive
 from kalshimm.runtime.process import ProcessIdentity, boot_id
-from traders import controls, fleet, spawner
+from traders import allotments, controls, fleet, leases, spawner
 from traders.brokers.paper import PaperSettings
+from traders.core.decision import parse_limits
 from traders.core.facts import encode_facts
-from traders.core.pipeline import StrategyChoices
 from traders.core.restart import CrashHistory, GiveUp
 from traders.engine import CLOSED
-from traders.fleet import Wanted
+from traders.fleet import Wanted, in_thread
+from traders.livestarts import REFUSED_AGAIN_S, LiveStarts, NotYet, as_left, worst_ud
+from traders.models import PAPER, Trader
 from traders.process import REDIS_ERRORS
 from traders.processes import Ended, forget, living, read_ended, read_running, send_signal, trader_folder
 from traders.start import CannotStart, Start, read_start, write_start
@@ -58,27 +64,29 @@ logger = logging.getLogger(__name__)
 
 STEP_S = 0.5  # a death is seen within a second
 STOP_GRACE_S = 5.0
+SILENT_GRACE_S = 30.0  # a frozen trader whose orders are pulled can do no harm: it has time to wake up
 ANSWER_S = 1.0  # Redis slower than this is away: the step goes on without
 CONTROL_AGAIN_S = 5.0
 
 # What a trader does as its state tells it, and how to tell it to do something else.
 DOES = {"paused": "paused", "flattening": "flat", "flat": "flat"}  # in every other state it runs
 SAY = {"running": "resume", "paused": "pause", "flat": "flatten"}
-Arguments = ParamSpec("Arguments")
-Result = TypeVar("Result")
 SILENT_US = BEAT_TTL_S * 1_000_000
 
 
 class Known(msgspec.Struct):
     """What the supervisor remembers of one trader between steps; all of it can be lost.
 
-    `heard_us` is the wall time of the process's last beat, or when it was found; `follows` the strategy it was
-    started with; `is_foreign` once its beat was of a version we cannot read.
+    `heard_us` is the wall time of the process's last beat, or when it was found; `start` what it was started with, if
+    that can be read; `is_foreign` once its beat was of a version we cannot read; `ended` why its last process ended.
     """
 
     process: ProcessIdentity | None = None
     heard_us: int = 0
-    follows: tuple[StrategyChoices, Any] | None = None
+    start: Start | None = None
+    ended: str = ""
+    is_new: bool = True
+    has_released: bool = False
     crashes: CrashHistory = CrashHistory()
     start_at_s: float = 0.0
     term_at_s: float | None = None
@@ -100,14 +108,21 @@ class Supervisor:
         self._wanted: list[Wanted] = []
         self._living: dict[int, ProcessIdentity] = {}
         self._known: dict[int, Known] = {}
+        self._left: dict[int, Wanted] = {}  # live traders whose rows are gone
+        self._live = LiveStarts(home, client=client, clock=clock)
         self._beats: dict[int, Beat] = {}
+        self._beats_us = 0  # when they were read
+        self._has_spawner = True
         self._redis_back_us = 0
         self._redis_again_s = 0.0
         self._redis_misses = 0
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until stopped; living traders stay."""
-        await worker.every(stop, STEP_S, self.step)
+        try:
+            await worker.every(stop, STEP_S, self.step)
+        finally:
+            await self._live.close()
         await self._pulse.retire(self._client)
 
     async def step(self) -> None:
@@ -116,17 +131,19 @@ class Supervisor:
         self._living = await asyncio.to_thread(living, self._home)
         if await self._read_database():
             self._stop_nobodys()
+        self._pull_nobodys()
         await self._read_beats()
         for wanted in self._wanted:
             await self._tend(wanted)
+        self._live.sweep_now_and_then()
         await self._report()
 
     async def _read_database(self) -> bool:
         """Read what is wanted; False when the database does not say."""
         try:
-            for name in await _in_thread(fleet.apply_series_rules, self._clock.wall_us()):
+            for name in await in_thread(fleet.apply_series_rules, self._clock.wall_us()):
                 logger.info("series rule made trader %s", name, extra={"action": "trader_created"})
-            self._wanted = await _in_thread(fleet.read_wanted, self._living)
+            self._wanted = await in_thread(fleet.read_wanted, self._living)
         except DatabaseFault as exc:
             logger.warning("database: %s; going on with what was read last", exc, extra={"action": "database_lost"})
             return False
@@ -138,7 +155,17 @@ class Supervisor:
         """Stop every process whose trader was deleted: nobody could steer it any more."""
         for trader in self._living.keys() - {wanted.id for wanted in self._wanted}:
             known = self._known.setdefault(trader, Known())
+            if known.process != self._living[trader]:
+                self._adopt(known, self._living[trader], trader_folder(self._home, trader))
             self._send_stop(f"{trader}, which is configured no more,", known, self._living[trader])
+            if known.start is not None and known.start.live is not None:
+                self._left[trader] = as_left(known.start)
+
+    def _pull_nobodys(self) -> None:
+        """Pull what a deleted live trader may have left at the exchange."""
+        for trader in self._left.keys() - self._living.keys():
+            if self._live.pull(self._left[trader], "its trader was deleted") is None:
+                del self._left[trader]
 
     # One trader
 
@@ -148,16 +175,33 @@ class Supervisor:
         process = self._living.get(wanted.id)
         if process is None:
             await self._tend_absent(wanted, known, path)
-            return
+        else:
+            await self._tend_living(wanted, known, path, process)
+
+    async def _tend_living(self, wanted: Wanted, known: Known, path: Path, process: ProcessIdentity) -> None:
+        known.is_new = False
         if process != known.process:
             self._adopt(known, process, path)
+        view = self._hear(wanted.id, known, process)
         if wanted.desired == "stopped" or wanted.is_closed(self._clock.wall_us()):
             await self._stop(wanted, known, process, "")
-        elif known.follows != (wanted.strategies, wanted.limits):
-            why = "its strategy was changed" if known.follows else "it runs what this version cannot read"
-            await self._stop(wanted, known, process, f"{why}: it starts anew")
+        elif why := await self._why_anew(wanted, known):
+            is_frozen = view is None and self._is_silent(known)
+            await self._stop(wanted, known, process, why, is_harmless=is_frozen and not self._live.is_open(wanted))
         else:
-            await self._accompany(wanted, known, process)
+            await self._accompany(wanted, known, process, view)
+
+    async def _why_anew(self, wanted: Wanted, known: Known) -> str:
+        """Return why a process must not go on as it is; empty when it may."""
+        if known.start is None:
+            return "it runs what this version cannot read: it starts anew"
+        if wanted.live is not None and (missing := self._live.why_not(wanted)):
+            return missing
+        if over := await self._live.why_over(wanted, known.start):
+            return f"{over}: it starts anew"
+        if (known.start.strategies, known.start.limits) != (wanted.strategies, wanted.limits):
+            return "its strategy was changed: it starts anew"
+        return ""
 
     def _adopt(self, known: Known, process: ProcessIdentity, path: Path) -> None:
         logger.info("found process %s of trader %s", process.pid, path.name, extra={"action": "adopt"})
@@ -166,24 +210,30 @@ class Supervisor:
             start = read_start(path)
         except CannotStart as exc:
             logger.warning("what trader %s follows is not known: %s", path.name, exc, extra={"action": "bad_start"})
-            known.follows = None
+            known.start = None
             return
-        known.follows = start.strategies, start.limits
+        known.start = start
 
-    async def _accompany(self, wanted: Wanted, known: Known, process: ProcessIdentity) -> None:
+    async def _accompany(self, wanted: Wanted, known: Known, process: ProcessIdentity, view: TraderView | None) -> None:
         """Relay what is desired to a process that shall live, and write down how it does."""
         known.term_at_s = None
-        view = self._hear(wanted.id, known, process)
         await self._relay(wanted, known, view)
-        since_us = max(known.heard_us, self._redis_back_us)
         if view:
             await self._write(wanted, known, view.state, "", process.pid)
-        elif not self._redis_misses and self._clock.wall_us() - since_us >= SILENT_US:
-            since = datetime.fromtimestamp(since_us / 1_000_000, UTC)
+        elif self._is_silent(known):
+            since = datetime.fromtimestamp(self._silent_since_us(known) / 1_000_000, UTC)
             reason = f"its process lives; no beat since {since:%H:%M:%S} UTC"
-            await self._write(wanted, known, "silent", reason, process.pid)
+            pulling = self._live.pull(wanted, reason) if self._live.is_open(wanted) else None
+            await self._write(wanted, known, "silent", pulling.reason if pulling else reason, process.pid)
         elif wanted.state != "silent":  # until it is heard that stands, also with a new supervisor
             await self._write(wanted, known, "starting", "", process.pid)
+
+    def _silent_since_us(self, known: Known) -> int:
+        return max(known.heard_us, self._redis_back_us)
+
+    def _is_silent(self, known: Known) -> bool:
+        """Return whether a process had not been heard for long when we listened last, however long ago that is."""
+        return not self._redis_misses and self._beats_us - self._silent_since_us(known) >= SILENT_US
 
     def _hear(self, trader: int, known: Known, process: ProcessIdentity) -> TraderView | None:
         """Return what this very process last said of itself; an older one's beat may outlive it for seconds."""
@@ -204,21 +254,73 @@ class Supervisor:
         known.process, known.term_at_s = None, None
         ended = read_ended(path)
         crash = _crash(path, ended)
+        known.ended = ended.reason if ended else known.ended
         if not forget(path):
             # It has begun since we looked; the next step sees it.
             logger.info("trader %s: its lock is held", wanted.name, extra={"action": "trader_locked"})
-        elif wanted.is_closed(self._clock.wall_us()):
-            await self._retire(wanted, known)
-        elif wanted.desired == "stopped":
-            await self._write(wanted, known, "stopped", ended.reason if ended else "", None)
-        elif wanted.state == "failed":
-            known.crashes = CrashHistory()
-        elif wanted.facts is None:
-            await self._write(wanted, known, "starting", f"{wanted.ticker} is not in the catalogue yet", None)
+            return
+        if self._is_stale(wanted, known):
+            known.is_new = not await self._let_wait(wanted)
+            return
+        known.is_new = False
+        if why := self._why_not_to_run(wanted):
+            await self._let_rest(wanted, known, *why)
         elif crash:
             await self._crashed(wanted, known, crash)
-        elif self._clock.monotonic() >= known.start_at_s:
+        else:
             await self._start(wanted, known, path)
+
+    def _is_stale(self, wanted: Wanted, known: Known) -> bool:
+        """Return whether a live trader should run and did not when we came: everything may have been down for long."""
+        should_run = wanted.desired not in ("stopped", "paused") and wanted.state != "failed"
+        return known.is_new and should_run and self._live.is_open(wanted)
+
+    async def _let_wait(self, wanted: Wanted) -> bool:
+        try:
+            await in_thread(leases.let_wait, wanted.id)
+        except DatabaseFault as exc:
+            logger.warning("database: %s", exc, extra={"action": "database_lost"})
+            return False
+        logger.warning("trader %s is paused: %s", wanted.name, leases.NEEDS_RESUME, extra={"action": "needs_resume"})
+        return True
+
+    def _why_not_to_run(self, wanted: Wanted) -> tuple[str, str] | None:
+        """Return the state that a trader without a process rests in, and why; None when it shall run."""
+        if wanted.is_closed(self._clock.wall_us()):
+            return "stopped", CLOSED
+        if wanted.desired == "stopped":
+            return "stopped", ""
+        if wanted.state == "failed":
+            return "failed", ""
+        if wanted.facts is None:
+            return "starting", f"{wanted.ticker} is not in the catalogue yet"
+        missing = self._live.why_not(wanted) if wanted.live else ""
+        return ("stopped", missing) if missing else None
+
+    async def _let_rest(self, wanted: Wanted, known: Known, state: str, reason: str) -> None:
+        """Let a trader rest; a live one only once nothing of it does at the exchange."""
+        if reason == CLOSED and not await self._retire(wanted):
+            return
+        pulling = self._live.pull(wanted, reason or known.ended) if wanted.live else None
+        if state == "failed":  # it stays so, and says why, until a person starts it again
+            known.crashes = CrashHistory()
+        elif pulling:
+            await self._write(wanted, known, pulling.state, pulling.reason, None)
+        else:
+            await self._write(wanted, known, state, reason or known.ended, None)
+            await self._release(wanted, state)
+
+    async def _release(self, wanted: Wanted, state: str) -> None:
+        """Give back what it had reserved once it has stopped."""
+        known = self._known[wanted.id]
+        if state != "stopped" or known.has_released:
+            return
+        try:
+            await in_thread(allotments.release, wanted.id)
+        except (DatabaseFault, Trader.DoesNotExist) as exc:
+            logger.warning("database: %s", exc, extra={"action": "database_lost"})
+            return
+        known.has_released = True
 
     async def _crashed(self, wanted: Wanted, known: Known, reason: str) -> None:
         known.crashes, verdict = known.crashes.after_crash(self._clock.monotonic(), reason)
@@ -232,19 +334,38 @@ class Supervisor:
         await self._write(wanted, known, "starting", f"restarting: {reason}", None)
 
     async def _start(self, wanted: Wanted, known: Known, path: Path) -> None:
+        """Start a trader when it is time; a live one behind its new fence, for which it need not be time yet."""
         try:
-            start = await self._start_of(wanted)
-            start.setup()
-            write_start(path, start)
-            # First, for a supervisor that ends before it has written the pid must leave a row that says: look here.
-            await self._write_down(wanted, known, ("starting", "", None, known.restarts))
-            answer = await asyncio.to_thread(spawner.ask, self._home, spawner.Request(spawn=wanted.id))
+            waits = self._prepare(wanted)
+            if waits:
+                await self._write(wanted, known, waits.state, waits.reason, None)
+            elif self._clock.monotonic() >= known.start_at_s:
+                await self._spawn(wanted, known, path)
         except (CannotStart, ValueError) as exc:
             await self._fail(wanted, known, str(exc))
-            return
-        except (NotReachable, DatabaseFault) as exc:
+        except allotments.ReservationRefused as exc:
+            known.start_at_s = self._clock.monotonic() + REFUSED_AGAIN_S
+            await self._write(wanted, known, "stopped", str(exc), None)
+        except (NotReachable, DatabaseFault, Trader.DoesNotExist) as exc:  # the last: it was deleted a moment ago
             await self._write(wanted, known, "starting", str(exc), None)
-            return
+
+    def _prepare(self, wanted: Wanted) -> NotYet | None:
+        """Return what is in the way of a live trader's start; nothing is of a paper trader's."""
+        if wanted.live is None:
+            return None
+        wanted.strategies.parse()  # no lease for what cannot run
+        parse_limits(wanted.limits)
+        waits = self._live.prepare(wanted, self._wanted)
+        return waits if waits or self._has_spawner else NotYet("starting", "The spawner does not answer.")
+
+    async def _spawn(self, wanted: Wanted, known: Known, path: Path) -> None:
+        start = await self._start_of(wanted)
+        start.setup()
+        write_start(path, start)
+        known.has_released, known.ended = False, ""
+        # First, for a supervisor that ends before it has written the pid must leave a row that says: look here.
+        await self._write_down(wanted, known, ("starting", "", None, known.restarts))
+        answer = await asyncio.to_thread(spawner.ask, self._home, spawner.Request(spawn=wanted.id))
         if "error" in answer:
             await self._write(wanted, known, "starting", str(answer["error"]), None)
             return
@@ -257,14 +378,17 @@ class Supervisor:
 
     async def _start_of(self, wanted: Wanted) -> Start:
         assert wanted.facts is not None, "nobody starts a trader whose market is not catalogued"
-        stored = await _in_thread(fleet.read_stored, wanted.id)
+        stored = await in_thread(fleet.read_stored, wanted.id)
+        reserved = await in_thread(allotments.reserve, wanted.id, worst_ud(wanted, stored))
+        # Last: a lease that is taken is used up, whatever comes of the start.
+        live = self._live.take(wanted) if wanted.live else None
         return Start(
             trader=wanted.id,
             name=wanted.name,
             instance=secrets.token_hex(8),
             ticker=wanted.ticker,
             mode=wanted.mode,
-            account="paper",
+            account=wanted.live.account if wanted.live else PAPER,
             strategies=wanted.strategies,
             limits=wanted.limits,
             paper=PaperSettings(latency_us=settings.PAPER_LATENCY_US),
@@ -272,19 +396,23 @@ class Supervisor:
             redis_url=self._redis_url,
             desired=wanted.desired,
             stored=stored,
+            allotments=reserved,
+            live=live,
         )
 
-    async def _stop(self, wanted: Wanted, known: Known, process: ProcessIdentity, why: str) -> None:
-        self._send_stop(wanted.name, known, process)
+    async def _stop(
+        self, wanted: Wanted, known: Known, process: ProcessIdentity, why: str, *, is_harmless: bool = False
+    ) -> None:
+        self._send_stop(wanted.name, known, process, grace_s=SILENT_GRACE_S if is_harmless else STOP_GRACE_S)
         await self._write(wanted, known, "draining", why, process.pid)
 
-    def _send_stop(self, name: str, known: Known, process: ProcessIdentity) -> None:
+    def _send_stop(self, name: str, known: Known, process: ProcessIdentity, *, grace_s: float = STOP_GRACE_S) -> None:
         now_s = self._clock.monotonic()
         if known.term_at_s is None:
             known.term_at_s = now_s
             logger.info("asked trader %s to stop", name, extra={"action": "trader_stop"})
             send_signal(process, signal.SIGTERM)
-        elif now_s - known.term_at_s > STOP_GRACE_S:
+        elif now_s - known.term_at_s > grace_s:
             logger.warning("trader %s did not stop in time: killed", name, extra={"action": "trader_killed"})
             send_signal(process, signal.SIGKILL)
 
@@ -320,13 +448,13 @@ class Supervisor:
         logger.error("trader %s failed: %s", wanted.name, reason, extra={"action": "trader_failed"})
         await self._write(wanted, known, "failed", reason, None)
 
-    async def _retire(self, wanted: Wanted, known: Known) -> None:
+    async def _retire(self, wanted: Wanted) -> bool:
         try:
-            await _in_thread(fleet.retire, wanted, CLOSED)
+            await in_thread(fleet.retire, wanted, CLOSED)
         except DatabaseFault as exc:
             logger.warning("database: %s", exc, extra={"action": "database_lost"})
-            return
-        await self._write(wanted, known, "stopped", CLOSED, None)
+            return False
+        return True
 
     async def _write(self, wanted: Wanted, known: Known, state: str, reason: str, pid: int | None) -> None:
         row = (state, reason, pid, known.restarts)
@@ -339,7 +467,7 @@ class Supervisor:
 
     async def _write_down(self, wanted: Wanted, known: Known, row: tuple[str, str, int | None, int]) -> None:
         state, reason, pid, restarts = row
-        await _in_thread(fleet.write_state, wanted.id, state=state, reason=reason, pid=pid, restarts=restarts)
+        await in_thread(fleet.write_state, wanted.id, state=state, reason=reason, pid=pid, restarts=restarts)
         known.written = row
 
     # Redis
@@ -347,7 +475,7 @@ class Supervisor:
     async def _read_beats(self) -> None:
         if not self._wanted or self._clock.monotonic() < self._redis_again_s:
             return
-        keys = [beat_key("trader", str(wanted.id)) for wanted in self._wanted]
+        keys, now_us = [beat_key("trader", str(wanted.id)) for wanted in self._wanted], self._clock.wall_us()
         try:
             async with asyncio.timeout(ANSWER_S):
                 values = await self._client.mget(keys)
@@ -356,7 +484,7 @@ class Supervisor:
             return
         if self._redis_misses:
             self._redis_back_us = self._clock.wall_us()  # nobody could beat before
-        self._redis_misses = 0
+        self._redis_misses, self._beats_us = 0, now_us
         found = ((key.encode(), value) for key, value in zip(keys, values, strict=True) if isinstance(value, bytes))
         beats = [read_beat(key, value) for key, value in found]
         self._beats = {int(beat.name): beat for beat in beats if beat}
@@ -373,7 +501,8 @@ class Supervisor:
         self._pulse.counters["traders_wanted"] = len(self._wanted)
         self._pulse.counters["traders_living"] = len(self._living)
         spawner_pulse = await asyncio.to_thread(self._ping_spawner)
-        self._pulse.counters["spawner_answers"] = int(spawner_pulse is not None)
+        self._has_spawner = spawner_pulse is not None
+        self._pulse.counters["spawner_answers"] = int(self._has_spawner)
         if self._clock.monotonic() < self._redis_again_s:
             return
         try:
@@ -412,18 +541,6 @@ def _crash(path: Path, ended: Ended | None) -> str:
         return ended.reason if ended.code else ""
     # A reboot ends every process without a word; that is nobody's fault.
     return "it ended without a word" if running.identity.boot_id == boot_id() else ""
-
-
-async def _in_thread(
-    function: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs
-) -> Result:
-    """Run a database function in Django's thread, on a connection that still works."""
-
-    def call() -> Result:
-        close_old_connections()
-        return function(*args, **kwargs)
-
-    return await sync_to_async(call, thread_sensitive=True)()
 
 
 async def supervise(home: Path, redis_url: str, stop: asyncio.Event) -> None:

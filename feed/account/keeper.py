@@ -51,7 +51,7 @@ AFTER_A_HOLE = ("orders", "fills", "positions", "groups", "queue", "balances")
 
 
 def none_ours(_client_order_id: str) -> bool:
-    """This version sends no orders: whatever rests at the venue was placed by somebody else."""
+    """Nothing of what rests at the venue was placed by this installation."""
     return False
 
 

@@ -8,6 +8,7 @@ Source: Kalshi docs, "API Keys"; facts.md section 2.
 from __future__ import annotations
 
 import base64
+import hashlib
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -49,14 +50,35 @@ class Signer:
             BadKey: No such file, not an unencrypted PEM key, or neither RSA nor Ed25519.
         """
         try:
-            key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+            return cls.from_pem(environment, key_id, path.read_bytes(), source=str(path))
         except OSError as exc:
             raise BadKey(f"The private key {path} cannot be read ({exc.strerror}).") from exc
+
+    @classmethod
+    def from_pem(cls, environment: str, key_id: str, pem: bytes, *, source: str = "What was given") -> Signer:
+        """Take a key from the text of a PEM file.
+
+        Args:
+            source: Where it comes from, for messages; they never quote it.
+
+        Raises:
+            BadKey: Not an unencrypted PEM key, or neither RSA nor Ed25519.
+        """
+        try:
+            key = serialization.load_pem_private_key(pem, password=None)
         except (ValueError, TypeError, UnsupportedAlgorithm) as exc:
-            raise BadKey(f"{path} holds no unencrypted private key in PEM form.") from exc
+            raise BadKey(f"{source} holds no unencrypted private key in PEM form.") from exc
+        finally:
+            del pem  # a traceback that shows local variables would show it
         if not isinstance(key, RSAPrivateKey | Ed25519PrivateKey):
-            raise BadKey(f"{path} holds a {type(key).__name__}; Kalshi takes RSA and Ed25519 keys.")
+            raise BadKey(f"{source} holds a {type(key).__name__}; Kalshi takes RSA and Ed25519 keys.")
         return cls(environment, key_id, key)
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of the public half, hex: it tells keys apart and is no secret."""
+        forms = serialization.PublicFormat
+        public = self._private_key.public_key().public_bytes(serialization.Encoding.DER, forms.SubjectPublicKeyInfo)
+        return hashlib.sha256(public).hexdigest()
 
     def headers(self, method: str, url: str, *, wall_ms: int) -> dict[str, str]:
         """Return the three authentication headers of a request.

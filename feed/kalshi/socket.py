@@ -148,6 +148,8 @@ async def _open_picows(url: str, headers: Mapping[str, str], handler: Handler) -
         raise HandshakeRefused(status, (exc.raw_body or b"").decode(errors="replace")[:200]) from exc
     except picows.WSError as exc:
         raise Disconnected(f"No WebSocket at {url} ({exc}).") from exc
+    if listener is None:  # the line was lost before the venue had answered, which picows takes for a success
+        raise Disconnected(f"No WebSocket at {url} (closed during the handshake).")
     return _PicowsConnection(transport, listener)
 
 

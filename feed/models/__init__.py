@@ -12,12 +12,14 @@ from feed.models.account import (
     Settlement,
 )
 from feed.models.history import Connection, FeedGap, MalformedFrame, Watermark
+from feed.models.keys import ExchangeKey
 
 __all__ = [
     "AccountBalance",
     "AccountDifference",
     "AccountState",
     "Connection",
+    "ExchangeKey",
     "FeedGap",
     "MalformedFrame",
     "OrderGroup",

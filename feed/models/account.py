@@ -62,7 +62,7 @@ class Position(_Told):
 
 
 class Settlement(_Told):
-    """What a market paid a subaccount."""
+    """What a market paid a subaccount. Of account `paper` that is a dry-run trader, whose journal tells it."""
 
     ticker = models.CharField(max_length=128, db_index=True)
     subaccount = models.IntegerField()

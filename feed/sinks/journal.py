@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 from feed import schema
 from feed.sinks.base import Entry, Gathered, to_time
 from feed.sinks.dictionary import Dictionary
-from feed.sinks.orders import INSERT_FILL_NOTED, UPSERT_ORDER_NOTED, noted_fill, noted_order
+from feed.sinks.orders import INSERT_FILL_NOTED, LIVE, UPSERT_ORDER_NOTED, noted_fill, noted_order
 from kalshimm.runtime.database import AsyncConnection
 
 INSERT_DECISION = """
@@ -25,6 +25,15 @@ INSERT_SAMPLE = (
     f"VALUES (%s, %s, %s, {', '.join(['%s'] * (len(_FIGURES) + 1))}) ON CONFLICT DO NOTHING"
 )
 
+# Of the account `paper` each trader has a part of its own, as a subaccount would be: it goes by the trader's number.
+# What a live market paid, its account's own stream tells.
+INSERT_SETTLEMENT = """
+INSERT INTO feed_settlement (account, ticker, subaccount, result, yes_cx, yes_cost_ud, no_cx, no_cost_ud, revenue_ud,
+    fee_ud, value_cc, settled_at, told_at)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+ON CONFLICT (account, ticker, subaccount) DO NOTHING
+"""
+
 RAISE_MARK = """
 INSERT INTO traders_journalmark (trader, number) VALUES (%s, %s)
 ON CONFLICT (trader) DO UPDATE SET number = greatest(traders_journalmark.number, excluded.number)
@@ -32,6 +41,7 @@ ON CONFLICT (trader) DO UPDATE SET number = greatest(traders_journalmark.number,
 
 COUNTED = {
     UPSERT_ORDER_NOTED: "orders", INSERT_FILL_NOTED: "fills", INSERT_DECISION: "decisions", INSERT_SAMPLE: "samples",
+    INSERT_SETTLEMENT: "settlements",
 }  # fmt: skip
 
 
@@ -64,6 +74,8 @@ class JournalSink:
         for line in lines:
             statement, row = self._statement(line)
             groups[statement].append(row)
+            if isinstance(line.body, schema.SettledState) and line.mode != LIVE:
+                groups[INSERT_SETTLEMENT].append(_settlement(line, line.body))
             self._fresh[line.trader] = max(line.number, self._fresh.get(line.trader, 0))
         stored: Counter[str] = Counter()
         async with connection.cursor() as cursor:
@@ -110,6 +122,33 @@ class JournalSink:
                 kind = "latched" if body.is_on else "released"
                 latch = Jsonb({**body.figures, "code": body.code, "at_us": body.at_us, "by": body.by})
                 return INSERT_DECISION, (time, line.trader, line.number, kind, body.reason, latch)
+            case schema.OrderIntent() | schema.OrderSent() | schema.OrderAnswer():
+                return INSERT_DECISION, (time, line.trader, line.number, *_about_intent(body))
+            case schema.SettledState():
+                paid = msgspec.structs.asdict(body)
+                reason = paid.pop("reason")
+                return INSERT_DECISION, (time, line.trader, line.number, "settled", reason, Jsonb(paid))
             case schema.RateSample():
                 market = self._markets.numbers[line.ticker]
                 return INSERT_SAMPLE, (time, line.trader, line.mode, market, *msgspec.structs.astuple(body))
+
+
+def _about_intent(body: schema.OrderIntent | schema.OrderSent | schema.OrderAnswer) -> tuple[str, str, Jsonb]:
+    """Return kind, reason and figures of a line about an intent; what it does not say is left out."""
+    figures = {name: value for name, value in msgspec.structs.asdict(body).items() if value not in (None, "")}
+    match body:
+        case schema.OrderIntent():
+            return "intent", f"{body.verb} {body.reason}".rstrip(), Jsonb(figures)
+        case schema.OrderSent():
+            return "sent", "", Jsonb(figures)
+        case schema.OrderAnswer():
+            return "answered", f"{body.outcome} {body.code}".rstrip(), Jsonb(figures)
+
+
+def _settlement(line: schema.JournalEntry, body: schema.SettledState) -> tuple[Any, ...]:
+    """Return the values of INSERT_SETTLEMENT; as the venue has it, the fee is that of all fills and of the payout."""
+    is_yes = body.position_cx >= 0
+    held, cost = abs(body.position_cx), body.cost_ud
+    yes, no = ((held, cost), (0, 0)) if is_yes else ((0, 0), (held, cost))
+    paid = (body.paid_ud, body.fees_ud, body.value_cc, to_time(body.settled_us), to_time(line.time_us))
+    return (line.account, line.ticker, line.trader, body.result, *yes, *no, *paid)

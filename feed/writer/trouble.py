@@ -65,7 +65,7 @@ def explain(exc: BaseException, database: str) -> Trouble | None:
     """
     why = " ".join(str(exc).split()).rstrip(".")
     match exc:
-        case StoreBeganAnew():
+        case StoreBeganAnew() | errors.DeadlockDetected():  # two streams meet in a row: one of them goes again, at once
             return None
         case NothingFits():
             sentence = (

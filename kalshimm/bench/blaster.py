@@ -6,17 +6,21 @@ number and time, joined to chunks and written straight to the socket, so that it
 A full socket makes it wait: nothing is dropped, and nothing gathers here.
 
     python -m kalshimm.bench.blaster --markets 500 --deltas 200000
+    python -m kalshimm.bench.blaster --markets 1 --deltas 8000 --moves-every 200      the market of moves.py
 
 talks JSON lines: first {"ws"} when it serves; then for each line of its input (Play or Drop) one answer. It ends with
-its input.
+its input. What orders of the client's own do to the book (Own) it takes from a datagram socket, and tells at once, with
+their tag, between the deltas of the tape.
 """
 
 from __future__ import annotations
 
 import argparse
+import socket
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,13 +28,14 @@ import msgspec
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import ServerConnection, serve
 
-from kalshimm.bench import frames
-from kalshimm.bench.frames import Tape
+from kalshimm.bench import frames, moves
+from kalshimm.bench.frames import Delta, Tape
 from markets.core.book import OrderBook
 
 CHANNEL_SIDS = {"orderbook_delta": frames.BOOK_SID, "trade": 2, "ticker": 3, "market_lifecycle_v2": 4}
 PATH = "/trade-api/ws/v2"
 CHUNK_FRAMES = 250  # one write of about 64 KiB
+OWN_BYTES_MOST = 1_000
 PING_EVERY_S = 5.0  # the venue's own is 10 s; a client gives up after 15 s of silence
 HEADERS = [b"\x81\x7e" + size.to_bytes(2, "big") for size in range(65_536)]  # of unmasked text frames of 126 bytes on
 
@@ -50,6 +55,15 @@ class Drop(msgspec.Struct, frozen=True, tag="drop"):
     """Cut the connection."""
 
 
+class Own(msgspec.Struct, frozen=True):
+    """An order of the client's own has come to a level of the first market, or gone from it; a signed change."""
+
+    side: int
+    price_cc: int
+    delta_cx: int
+    client_order_id: str
+
+
 class Played(msgspec.Struct, frozen=True):
     """What was sent. The nth delta was due `(n − 1) / rate` after `began_s`, on the machine's monotonic clock."""
 
@@ -65,7 +79,10 @@ class Dropped(msgspec.Struct, frozen=True):
 
 
 class Ready(msgspec.Struct, frozen=True):
+    """Where it serves; `own_port`, on loopback, is where each datagram is one Own."""
+
     ws: str
+    own_port: int = 0
 
 
 class Told(msgspec.Struct):
@@ -78,6 +95,7 @@ class Told(msgspec.Struct):
 
 decode_told = msgspec.json.Decoder(Told).decode
 decode_order = msgspec.json.Decoder(Play | Drop).decode
+decode_own = msgspec.json.Decoder(Own).decode
 
 
 def due(count: int, rate: float, step_s: float) -> Iterator[int]:
@@ -108,6 +126,7 @@ class Line:
         self._markets: dict[int, list[str]] = {}
         self._position = 0
         self._books_at: tuple[int, list[OrderBook]] = (-1, [])
+        self._own: Counter[tuple[int, int]] = Counter()
 
     def cut(self) -> None:
         self._connection.close_socket()
@@ -174,6 +193,8 @@ class Line:
         at, books = self._books_at
         if at != self._position:
             books = self._tape.books_at(self._position)
+            for (side, price_cc), count_cx in self._own.items():
+                books[0].apply(side, price_cc, count_cx)
             self._books_at = (self._position, books)
         return books
 
@@ -199,6 +220,21 @@ class Line:
         return Played(
             first_seq, self._seqs[frames.BOOK_SID], began_s, time.monotonic(), time.process_time() - cpu_s
         )  # fmt: skip
+
+    def tell_own(self, own: Own) -> None:
+        """Tell a change that an order of the client's own has made; not of one that an earlier connection was told."""
+        with self._lock:
+            level = (own.side, own.price_cc)
+            if frames.BOOK_SID not in self._seqs or self._own[level] + own.delta_cx < 0:
+                return
+            self._own[level] += own.delta_cx
+            self._books_at = (-1, [])
+            delta = Delta(0, own.side, own.price_cc, own.delta_cx)
+            body = frames.body(self._tape.markets[0], delta, own.client_order_id)
+            now_us, seq = time.time_ns() // 1_000, self._next(frames.BOOK_SID)
+            self._write(
+                b"".join(_text_frame(one) for one in frames.delta_frames([body], first_seq=seq, time_us=now_us))
+            )
 
     def _chunk(self, count: int) -> bytes:
         """Return the next deltas as WebSocket frames, from the beginning again after the last."""
@@ -235,11 +271,16 @@ class Blaster:
 
     def serve(self) -> None:
         """Answer orders from the input until it ends."""
-        with serve(
-            self._connected, "127.0.0.1", 0, compression=None, ping_interval=PING_EVERY_S, ping_timeout=None
-        ) as server:
+        with (
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own,
+            serve(
+                self._connected, "127.0.0.1", 0, compression=None, ping_interval=PING_EVERY_S, ping_timeout=None
+            ) as server,
+        ):
+            own.bind(("127.0.0.1", 0))
             threading.Thread(target=server.serve_forever, name="accept", daemon=True).start()
-            _say(Ready(f"ws://127.0.0.1:{server.socket.getsockname()[1]}{PATH}"))
+            threading.Thread(target=self._tell_own, args=(own,), name="own orders", daemon=True).start()
+            _say(Ready(f"ws://127.0.0.1:{server.socket.getsockname()[1]}{PATH}", own.getsockname()[1]))
             for line in sys.stdin.buffer:
                 _say(self._obey(decode_order(line)))
             if self._line is not None:
@@ -254,6 +295,12 @@ class Blaster:
         at_s = time.monotonic()
         line.cut()
         return Dropped(at_s)
+
+    def _tell_own(self, own: socket.socket) -> None:
+        while True:
+            change = decode_own(own.recv(OWN_BYTES_MOST))
+            if self._line is not None:
+                self._line.tell_own(change)
 
     def _connected(self, connection: ServerConnection) -> None:
         line = self._line = Line(connection, self._tape, self._bodies)
@@ -282,8 +329,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Play a tape of order book deltas over a WebSocket.")
     parser.add_argument("--markets", type=int, required=True, help="how many books")
     parser.add_argument("--deltas", type=int, required=True, help="how many deltas a lap has")
+    parser.add_argument("--moves-every", type=int, default=0, help="of one market: its best bid moves each so many")
     options = parser.parse_args()
-    Blaster(frames.tape(options.markets, options.deltas)).serve()
+    every = options.moves_every
+    Blaster(moves.tape(options.deltas, every=every) if every else frames.tape(options.markets, options.deltas)).serve()
 
 
 if __name__ == "__main__":

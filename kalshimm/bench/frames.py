@@ -155,14 +155,20 @@ def _size_cx(chance: random.Random) -> int:
 
 def bodies(tape: Tape, count: int | None = None) -> list[bytes]:
     """Return what stands in the frame of each delta, or of the first `count`, between its number and its time."""
-    return [_body(tape.markets[delta.market], delta) for delta in tape.deltas[:count]]
+    return [body(tape.markets[delta.market], delta) for delta in tape.deltas[:count]]
 
 
-def _body(market: Market, delta: Delta) -> bytes:
+def body(market: Market, delta: Delta, client_order_id: str = "") -> bytes:
+    """Return what stands in the frame of one delta, between its number and its time.
+
+    Args:
+        client_order_id: Of the order that made it, where it was one of the client's own account.
+    """
+    tag = f'"client_order_id":"{client_order_id}",' if client_order_id else ""
     return (
         f',"msg":{{"market_ticker":"{market.ticker}","market_id":"{market.market_id}",'
         f'"price_dollars":"{dollars(delta.price_cc)}","delta_fp":"{contracts(delta.delta_cx)}",'
-        f'"side":"{SIDE_WORDS[delta.side]}","ts":"'
+        f'"side":"{SIDE_WORDS[delta.side]}",{tag}"ts":"'
     ).encode()
 
 

@@ -53,7 +53,7 @@ class LatencyBench(Bench):
         """Time both ways at both rates, round by round."""
         rounds: list[Round] = []
         with rig() as own:
-            async with _spinners(own), _socketpair(own) as pair, _trader_way(own) as way:
+            async with spinners(own), _socketpair(own) as pair, _trader_way(own) as way:
                 for number in range(1, effort.rounds + 1):
                     seen: dict[str, float] = {}
                     for rate in RATES:
@@ -92,7 +92,8 @@ class Way:
 
 
 @contextlib.asynccontextmanager
-async def _spinners(own: Rig) -> AsyncIterator[None]:
+async def spinners(own: Rig) -> AsyncIterator[None]:
+    """Keep every processor awake until the end of the block."""
     async with contextlib.AsyncExitStack() as stack:
         for cpu in sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1):
             await stack.enter_async_context(own.python("spinner", *HOPS, "spinner", "--cpu", str(cpu)))

@@ -9,6 +9,7 @@ from kalshimm.bench.gateway import GatewayBench
 from kalshimm.bench.latency import LatencyBench
 from kalshimm.bench.report import Bench
 from kalshimm.bench.sustained import SustainedBench
+from kalshimm.bench.tick_to_order import TickToOrderBench
 from kalshimm.bench.writer import WriterBench
 
 ALL: tuple[Bench, ...] = (
@@ -18,6 +19,7 @@ ALL: tuple[Bench, ...] = (
     GatewayBench(),
     LatencyBench(),
     SustainedBench(),
+    TickToOrderBench(),
     WriterBench(),
 )
 BENCHES = {bench.name: bench for bench in ALL}

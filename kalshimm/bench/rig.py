@@ -37,7 +37,7 @@ OUTPUT_LINE_MAX = 64 << 20
 LEASE_S = 24 * 3600  # longer than any bench: nobody needs to renew it
 NO_DATABASE = "postgresql://nobody@127.0.0.1:1/nothing"  # for workers that must not need one
 Entries = list[tuple[bytes, dict[bytes, bytes]]]  # what Redis answers; its client's types allow much more
-OTHERS_SETTINGS = ("KALSHI", "DATABASE_URL", "REDIS_URL")
+OTHERS_SETTINGS = ("KALSHI", "DATABASE_URL", "REDIS_URL", "CREDENTIALS_DIRECTORY")
 
 
 class Child:
@@ -146,12 +146,13 @@ class Rig:
         return self.python(name, str(BASE_DIR / "manage.py"), *argv, more=more)
 
     @contextlib.asynccontextmanager
-    async def blaster(self, *, markets: int, deltas: int) -> AsyncIterator[BlasterClient]:
-        """Run a blaster with the tape of this size."""
-        argv = ("-m", "kalshimm.bench.blaster", "--markets", str(markets), "--deltas", str(deltas))
+    async def blaster(self, *, markets: int, deltas: int, moves_every: int = 0) -> AsyncIterator[BlasterClient]:
+        """Run a blaster with the tape of this size; with `moves_every` the one market of kalshimm.bench.moves."""
+        size = ("--markets", str(markets), "--deltas", str(deltas), "--moves-every", str(moves_every))
+        argv = ("-m", "kalshimm.bench.blaster", *size)
         async with self.python("blaster", *argv) as process:
             ready = msgspec.json.decode(await process.line(), type=Ready)
-            yield BlasterClient(process, ready.ws)
+            yield BlasterClient(process, ready)
 
     def gateway(self, ws_url: str) -> contextlib.AbstractAsyncContextManager[Child]:
         """Run the real gateway against a venue at `ws_url`."""
@@ -177,8 +178,8 @@ class Rig:
 class BlasterClient:
     """The other end of a blaster's pipes."""
 
-    def __init__(self, process: Child, ws_url: str) -> None:
-        self.process, self.ws_url = process, ws_url
+    def __init__(self, process: Child, ready: Ready) -> None:
+        self.process, self.ws_url, self.own_port = process, ready.ws, ready.own_port
 
     async def play(self, play: Play) -> Played:
         return await self.process.ask(play, Played)

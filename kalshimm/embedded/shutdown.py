@@ -18,7 +18,20 @@ UP_STOPS_WITHIN_S = 20.0
 POLL_S = 0.05
 GRACE_S = 2.0
 # Made by us and by nobody else; a home may be a folder that holds other things too.
-OWN_NAMES = ("secret_key", "run", "log", "valkey", "postgres", "exchange", "traders", "static", "keys", "kill.json")
+OWN_NAMES = (
+    "secret_key",
+    "run",
+    "log",
+    "valkey",
+    "postgres",
+    "exchange",
+    "traders",
+    "static",
+    "keys",
+    "kill.json",
+    "installation",
+    "master_key",
+)
 
 
 def stop(home_folder: Path, stop_traders: StopTraders, say: Callable[[str], None]) -> bool:

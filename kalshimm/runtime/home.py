@@ -1,6 +1,8 @@
 """KALSHIMM_HOME: where everything of one installation lies, and who may read it.
 
 secret_key            Django's, made on first use (0600)
+installation          the number by which order ids name this installation, made on first use
+keys/                 the exchange keys, encrypted (feed.keys); master_key beside it where none is kept elsewhere
 run/                  stores.json (addresses and passwords, 0600), locks, one file a process, spawner.sock
 log/                  one file a process
 valkey/  postgres/    data of the embedded stores (as root PostgreSQL's lies in a system state folder)
@@ -10,6 +12,7 @@ traders/<id>/         start.json, journal, checkpoint.json, log of one trader
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import tempfile
@@ -17,7 +20,9 @@ from pathlib import Path
 
 import msgspec
 
-from kalshimm.errors import HomeNotWritable
+from kalshimm.errors import HomeNotWritable, KalshimmError
+
+INSTALLATION_BITS = 30  # as many as an order id has room for (markets.core.orderids)
 
 
 class StoreAddresses(msgspec.Struct, frozen=True):
@@ -29,6 +34,19 @@ class StoreAddresses(msgspec.Struct, frozen=True):
     database_url: str
     redis_url: str
     lasting: bool = False
+
+
+class ExchangeAddresses(msgspec.Struct, frozen=True):
+    """Where a local exchange answers, from the line that it prints."""
+
+    rest: str
+    ws: str
+
+
+class _RunFile(msgspec.Struct, frozen=True):
+    """What `up` keeps of the exchange's process, as far as it matters here."""
+
+    line: str
 
 
 def locate(base: Path) -> Path:
@@ -53,12 +71,19 @@ def folder(home: Path, *parts: str) -> Path:
     return path
 
 
-def write_private(path: Path, content: bytes) -> None:
-    """Replace `path` in one step with a file only its owner can read."""
+def write_private(path: Path, content: bytes, *, is_durable: bool = False) -> None:
+    """Replace `path` in one step with a file only its owner can read.
+
+    Args:
+        is_durable: Whether it must be on the disk before it takes the place of the old one.
+    """
     try:
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
+            if is_durable:
+                file.flush()
+                os.fsync(file.fileno())
         Path(name).replace(path)
     except OSError as exc:
         raise HomeNotWritable(path, exc.strerror or str(exc)) from exc
@@ -73,6 +98,38 @@ def secret_key(home: Path) -> str:
     return path.read_text().strip()
 
 
+def installation_number(home: Path) -> int:
+    """Return the number of 30 bits by which our order ids name this installation, making it at random on first use.
+
+    Raises:
+        HomeNotWritable: It cannot be made.
+        KalshimmError: The file holds something else.
+    """
+    path = home / "installation"
+    if not path.exists():
+        folder(home)
+        _make_once(path, f"{secrets.randbits(INSTALLATION_BITS)}\n".encode())
+    text = path.read_text().strip()
+    if not text.isdecimal() or int(text) >> INSTALLATION_BITS:
+        raise KalshimmError(
+            f"{path} holds no number below 2**{INSTALLATION_BITS}; put it back from a backup: orders at rest name it."
+        )
+    return int(text)
+
+
+def _make_once(path: Path, content: bytes) -> None:
+    """Write a private file unless another process was first: whoever reads it then reads the same."""
+    made = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    write_private(made, content, is_durable=True)
+    try:
+        with contextlib.suppress(FileExistsError):
+            path.hardlink_to(made)
+    except OSError as exc:
+        raise HomeNotWritable(path, exc.strerror or str(exc)) from exc
+    finally:
+        made.unlink()
+
+
 def running_stores(home: Path) -> StoreAddresses | None:
     """Return the addresses that `up` (or a command that started stores) left, or None."""
     try:
@@ -81,6 +138,15 @@ def running_stores(home: Path) -> StoreAddresses | None:
         return None  # a file cut by a power failure tells no more than none
     except OSError as exc:
         raise HomeNotWritable(home, exc.strerror or str(exc)) from exc
+
+
+def running_exchange(home: Path) -> ExchangeAddresses | None:
+    """Return the addresses of the local exchange that `up` runs in this home, or None."""
+    try:
+        run = msgspec.json.decode((home / "run" / "exchange.process.json").read_bytes(), type=_RunFile)
+        return msgspec.json.decode(run.line, type=ExchangeAddresses)
+    except (OSError, msgspec.DecodeError):
+        return None
 
 
 def stores_file(home: Path) -> Path:

@@ -87,8 +87,16 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
 
     def settled(self, value_ud: int) -> Position:
         """Return the position after settlement: nothing held, the payout less the cost realized."""
+        return self.paid_out(self.payout_ud(value_ud))
+
+    def paid_out(self, paid_ud: int, *, fee_ud: int = 0) -> Position:
+        """Return the position after settlement that paid just this, and charged a fee."""
         return msgspec.structs.replace(
-            self, position_cx=0, cost_ud=0, realized_ud=self.realized_ud + self.payout_ud(value_ud) - self.cost_ud
+            self,
+            position_cx=0,
+            cost_ud=0,
+            realized_ud=self.realized_ud + paid_ud - self.cost_ud,
+            fees_ud=self.fees_ud + fee_ud,
         )
 
 

@@ -43,6 +43,10 @@ class Event(models.Model):
         max_length=64, blank=True, default="", db_default="", help_text="Empty: the fees of its series."
     )
     fee_multiplier_override = models.CharField(max_length=32, blank=True, default="", db_default="")
+    strike_date = models.DateTimeField(null=True, help_text="The moment it is about; empty for a period, or unknown.")
+    milestones = models.JSONField(
+        default=list, db_default=[], help_text="[[microseconds, name], …] of what its outcome hangs on, oldest first."
+    )
     seen_at = models.DateTimeField()
 
     class Meta:
@@ -72,6 +76,12 @@ class Market(models.Model):
     result = models.CharField(max_length=8, blank=True)
     open_time = models.DateTimeField()
     close_time = models.DateTimeField(db_index=True)
+    occurrence_time = models.DateTimeField(null=True, help_text="When what it asks about happens; empty = unknown.")
+    expected_expiration_time = models.DateTimeField(null=True, help_text="When its result is likely to be known.")
+    settlement_value_ud = models.BigIntegerField(
+        null=True, help_text="Worth of one Yes contract, micro-dollars; empty = not determined."
+    )
+    settlement_time = models.DateTimeField(null=True, help_text="When it paid out.")
     exchange_index = models.IntegerField(default=0)
     price_ranges = models.JSONField(help_text="[[start, end, step], …] in centi-cents of the Yes price.")
     fee_waived_until = models.DateTimeField(null=True, help_text="Its fills are free until then.")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db import connections
 from psycopg import sql
 
+from tests.faults.liverig import LiveCase, LiveOptions, LiveRig
 from tests.faults.rig import Case, Options, Rig
 
 FAILED = pytest.StashKey[bool]()
@@ -66,3 +67,48 @@ def case(rig: Rig, request: pytest.FixtureRequest) -> Iterator[Case]:
     yield case
     rig.make_whole()
     assert case.is_judged or request.node.stash.get(FAILED, True), "the row was not judged"
+
+
+@pytest.fixture(scope="module")
+def live_options() -> LiveOptions:
+    """A module overrides it for a live rig of another make."""
+    return LiveOptions()
+
+
+@pytest.fixture(scope="module")
+def live_rig(
+    tmp_path_factory: pytest.TempPathFactory, module_database: str, live_options: LiveOptions
+) -> Iterator[LiveRig]:
+    rig = LiveRig(tmp_path_factory.mktemp("live"), module_database, live_options)
+    yield rig
+    rig.close()
+
+
+@pytest.fixture
+def live_on(live_rig: LiveRig, request: pytest.FixtureRequest) -> Iterator[Callable[..., LiveCase]]:
+    """Begin the row on the module's rig: on the trader at a place of its options; a row without a verdict fails.
+
+    The other traders stop unless they belong to it, too.
+    """
+    cases: list[LiveCase] = []
+
+    def begin(place: int = 0, *, quotes: bool = True, others: bool = False) -> LiveCase:
+        trader = live_rig.traders[place]
+        if not others:
+            live_rig.end_all_but(trader)
+        case = LiveCase(live_rig, trader, quotes=quotes)
+        cases.append(case)
+        return case
+
+    yield begin
+    live_rig.make_whole()
+    if request.node.stash.get(FAILED, True):
+        for case in cases:
+            live_rig.replace(case.trader)
+    assert request.node.stash.get(FAILED, True) or all(case.is_judged for case in cases), "the row was not judged"
+
+
+@pytest.fixture
+def live(live_on: Callable[..., LiveCase]) -> LiveCase:
+    """One row on the module's first trader, which quotes."""
+    return live_on()

@@ -45,6 +45,11 @@ class Worker:
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def exit_code(self) -> int | None:
+        """With what its last life ended; None while it runs, or before it ever did."""
+        return None if self._process is None else self._process.poll()
+
     def start(self) -> None:
         """Start it; what an earlier life wrote stays in the log."""
         assert not self.is_running, f"{self.name} runs already"

@@ -9,32 +9,23 @@ One rig serves a module; a `Case` is one row on it. Every process and store has 
 
 from __future__ import annotations
 
-import json
 import time
-import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import psycopg
-import redis
 
 from feed import schema
 from kalshimm.runtime.heartbeat import beat_key, decode_beat
-from kalshimm.runtime.logs import LogEntry, decode_log
+from tests.faults.base import HEAL_S, OWNER, BaseCase, BaseRig
 from tests.faults.checker import Verdict, judge
-from tests.faults.log import Fault, FaultLog
-from tests.faults.processes import PrivateValkey, Worker
 from tests.faults.tables import GapRow, MalformedRow, Tables, gaps_since
 from tests.faults.tap import Tap
 from tests.faults.truth import Key, Truth
 from tests.faults.watch import Sight, Watch
 
-OWNER = "owner"  # whose key the gateway has; faults name it, so that nobody else is struck
-HEAL_S = 30.0
 SETTLE_S = 30.0
-POLL_S = 0.02
 FRAMES_KEPT = 2_000_000
 SHOWN = 5
 STORED_EARLIER_US = 20_000_000  # enough to know the connection on which a case begins
@@ -59,42 +50,24 @@ class Options(msgspec.Struct, frozen=True):
     tickers: int = 12
 
 
-class Rig:
+class Rig(BaseRig):
     """Everything of one module; `close` ends it whatever state it is in."""
 
     def __init__(self, folder: Path, database_url: str, options: Options) -> None:
-        self.folder, self.database_url, self.options = folder, database_url, options
-        self.log = FaultLog()
+        super().__init__(folder, database_url, _exchange_argv(options))
+        self.options = options
         self.truth = Truth()
         self.strangers: set[Key] = set()  # stored rows of no frame, for which earlier rows are to blame
-        self._taps: list[Tap] = []
-        self._workers: list[Worker] = []
-        self.exchange = self._worker("exchange", self._exchange_argv(), {})
-        self.exchange.start()
-        self.valkey = PrivateValkey(folder / "stores", self.log)
-        line = self.exchange.first_line()
-        assert line, self.exchange.output()
-        self.ready: dict[str, str] = json.loads(line)
-        self.ws = self._tap("ws", self.ready["ws"])
-        self.redis_gateway = self._tap("redis_gateway", self.valkey.url)
-        self.redis_writer = self._tap("redis_writer", self.valkey.url)
-        self.postgres = self._tap("postgres", database_url)
-        self.redis = redis.Redis.from_url(self.valkey.url, socket_timeout=10)
-        self.gateway = self._worker("gateway", ["gateway"], self._settings(self.redis_gateway))
-        self.writer = self._worker("writer", ["writer"], self._settings(self.redis_writer))
+        self.ws = self.tap("ws", self.ready["ws"])
+        self.redis_gateway = self.tap("redis_gateway", self.valkey.url)
+        self.redis_writer = self.tap("redis_writer", self.valkey.url)
+        self.postgres = self.tap("postgres", database_url)
+        self.gateway = self.worker("gateway", ["gateway"], self._settings(self.redis_gateway))
+        self.writer = self.worker("writer", ["writer"], self._settings(self.redis_writer))
         self.gateway.start()
         self.writer.start()
         self.tickers = sorted(self.control("GET", "/state")["markets"])[: options.tickers]
         self.watch = Watch(self.valkey.url, self.tickers)
-
-    def _exchange_argv(self) -> list[str]:
-        options = self.options
-        keep = ["--keep-frames", str(FRAMES_KEPT)]
-        world = ["--scenario", options.scenario]
-        if options.replay:
-            world = ["--replay", *options.replay, "--markets", str(options.markets)]
-        world += ["--speed", str(options.speed), "--seed", "7"]
-        return ["exchange", "--key-dir", str(self.folder / "keys"), *world, *keep, *options.exchange]
 
     def _settings(self, redis_tap: Tap) -> dict[str, str]:
         return {
@@ -109,108 +82,41 @@ class Rig:
             "KALSHI_PRIVATE_KEY_PATH": self.ready["private_key_path"],
         }
 
-    def _worker(self, name: str, argv: list[str], settings: dict[str, str]) -> Worker:
-        worker = Worker(name, argv, settings, folder=self.folder, log=self.log)
-        self._workers.append(worker)
-        return worker
-
-    def _tap(self, name: str, url: str) -> Tap:
-        tap = Tap.before(name, url, self.log)
-        self._taps.append(tap)
-        return tap
-
-    def control(self, method: str, path: str, body: object = None) -> Any:
-        """Ask the exchange's control port."""
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.ready["control"] + path, data=data, method=method)
-        with urllib.request.urlopen(request, timeout=20) as answer:
-            return json.loads(answer.read())
-
     def fetch_truth(self) -> None:
         """Take over what the exchange has sent the gateway since the last time."""
         self.truth.add(self.control("GET", f"/frames?account={OWNER}&after={self.truth.last_number}")["frames"])
 
     def make_whole(self) -> None:
         """Undo whatever a row left behind."""
-        self.control("DELETE", "/faults")
-        for tap in self._taps:
-            tap.pass_all()
-        for worker in (self.gateway, self.writer):
-            if worker.is_running:
-                worker.thaw()
-            else:
-                worker.start()
+        self.heal(self.gateway, self.writer)
 
     def writer_beats(self) -> bool:
         """Whether the writer that runs now has begun its work: one that finds no store at its start ends at once."""
         value: Any = self.redis.get(beat_key("writer", "0"))
         return value is not None and decode_beat(value).pid == self.writer.pid
 
-    def logged(self) -> list[LogEntry]:
-        """Return what stands on the log stream; the writer trims what it has stored."""
-        entries: Any = self.redis.xrange("kmm:log")
-        return [decode_log(fields[schema.FIELD]) for _, fields in entries]
-
     def close(self) -> None:
         try:
             self.watch.close()
         finally:
-            self.redis.close()
-            for worker in self._workers:
-                worker.begin_close()
-            for worker in self._workers:
-                worker.close()
-            for tap in self._taps:
-                tap.close()
-            self.valkey.close()
+            super().close()
 
 
-class Case:
+class Case(BaseCase):
     """One row on a rig: faults are armed, seen applied, and everything since the case began is judged."""
 
     def __init__(self, rig: Rig) -> None:
-        self.rig, self.log = rig, rig.log
-        self.is_judged = False
+        self.rig = rig
         rig.make_whole()
         self.until(rig.writer_beats, "the writer works")
         self.until_valid()
         rig.fetch_truth()
-        rig.log.clear()
+        super().__init__(rig, rig.gateway, rig.writer)
         self._after = rig.truth.last_number
-        self._applied = self._last_applied()
         self._sights = len(rig.watch.sights)
         self._changes = len(rig.watch.changes)
-        self._log_offsets = {w.name: len(w.output()) for w in (rig.gateway, rig.writer)}
-        self.began_us = time.time_ns() // 1_000
-
-    # ---- faults ----------------------------------------------------------------------------------------------------
-
-    def arm(self, *faults: dict[str, Any]) -> None:
-        """Put faults of the exchange's script language on the gateway's own connection."""
-        mine = [fault if fault["do"] in ("lag_reads",) else {"account": OWNER, **fault} for fault in faults]
-        self.rig.control("POST", "/faults", mine)
-
-    def applied(self) -> list[Fault]:
-        """Return what was applied since the case began, by every source's own log."""
-        fresh = self.rig.control("GET", f"/faults/applied?after={self._applied}")["applied"]
-        self.log.note_applied(fresh)
-        self._applied = max([self._applied, *(fault["number"] for fault in fresh)])
-        return self.log.faults
-
-    def until_applied(self, count: int = 1) -> list[Fault]:
-        self.until(lambda: len(self.applied()) >= count, f"{count} faults applied")
-        return self.log.faults
-
-    def _last_applied(self) -> int:
-        return max([0, *(fault["number"] for fault in self.rig.control("GET", "/faults/applied")["applied"])])
 
     # ---- what is seen ------------------------------------------------------------------------------------------------
-
-    def until(self, condition: Callable[[], object], what: str, *, within_s: float = HEAL_S) -> None:
-        give_up = time.monotonic() + within_s
-        while not condition():
-            assert time.monotonic() < give_up, f"not within {within_s:.0f} s: {what}; {self._state()}"
-            time.sleep(POLL_S)
 
     def until_valid(self, within_s: float = HEAL_S) -> None:
         """Wait until every reader trusts its book."""
@@ -224,15 +130,6 @@ class Case:
         """Return the markets whose readers said, since the case began, why they do not trust: with `reason` in it."""
         changes = self.rig.watch.changes[self._changes :]
         return {change.ticker for change in changes if change.why and reason in change.why}
-
-    def output(self, worker: Worker) -> str:
-        """Return what a worker has said since the case began."""
-        return worker.output()[self._log_offsets[worker.name] :]
-
-    def alerts(self) -> list[str]:
-        """Return the alerts that the gateway and the writer have raised since the case began, from their own output."""
-        lines = (self.output(self.rig.gateway) + self.output(self.rig.writer)).splitlines()
-        return [word.removeprefix("alert=") for line in lines for word in line.split() if word.startswith("alert=")]
 
     def until_alert_is_stored(self, alert: str) -> None:
         """Wait until an alert since the case began has come through `kmm:log` into the service log."""
@@ -250,11 +147,6 @@ class Case:
     def sights(self) -> list[Sight]:
         """Return the books that readers called valid since the case began."""
         return self.rig.watch.sights[self._sights :]
-
-    @staticmethod
-    def wait(seconds: float) -> None:
-        """Let a fault last."""
-        time.sleep(max(0.0, seconds))
 
     def gaps(self, reason: str = "") -> list[GapRow]:
         """Return the gap rows stored since the case began whose reason holds `reason`."""
@@ -323,10 +215,17 @@ class Case:
             row = connection.execute(query, (schema.TAPE, generation.decode())).fetchone()
         return row is not None and _order(row[0]) >= last
 
-    def _state(self) -> str:
-        whys = sorted(set(self.rig.watch.why.values()))
+    def state(self) -> str:
         tails = "\n".join(f"{w.name}: {w.output()[-1_500:]}" for w in (self.rig.gateway, self.rig.writer))
-        return f"readers: {whys}\n{tails}"
+        return f"readers: {sorted(set(self.rig.watch.why.values()))}\n{tails}"
+
+
+def _exchange_argv(options: Options) -> list[str]:
+    world = ["--scenario", options.scenario]
+    if options.replay:
+        world = ["--replay", *options.replay, "--markets", str(options.markets)]
+    world += ["--speed", str(options.speed), "--seed", "7"]
+    return [*world, "--keep-frames", str(FRAMES_KEPT), *options.exchange]
 
 
 def _order(entry_id: str) -> tuple[int, int]:

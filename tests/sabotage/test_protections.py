@@ -5,6 +5,7 @@
     store generation   streams.generation: a store that began anew is another store
     watermark          watermark.write: what is stored is known in the transaction that stores it
     dedupe key         FeedView._is_repeated; copying._insert_missing: what comes twice counts once
+    allotments         allotments._locked: one start at a time looks at them; _shared: what others reserved counts
 
 Each named test runs twice here, in this process: with everything intact, and with the one function replaced.
 """
@@ -23,6 +24,7 @@ import redis
 from feed.kalshi.events import Gap
 from feed.kalshi.session import Session, Subscription
 from tests.integration.feed.writerbench import Bench
+from traders.core.limits import Allotment
 
 ROOT = Path(__file__).resolve().parents[2]
 RED = (AssertionError, ValueError, IndexError)  # what a test says when the world is not as it claims
@@ -70,6 +72,14 @@ async def forget_the_watermark(*_arguments: object) -> None:
 
 async def leave_the_batch_out(*_arguments: object) -> int:
     return 0
+
+
+def no_row_is_locked(rows: Any, **_options: object) -> Any:
+    return rows
+
+
+def nobody_else_has_reserved(row: Any, _trader: object) -> Allotment:
+    return Allotment(str(row), row.most_ud, 0)
 
 
 PURE = [
@@ -127,6 +137,24 @@ STORED = [
     ),
 ]
 
+TWO_STARTS = "test_I4_two_starts_at_once_never_both_fit_where_only_one_does"
+RESERVED = [
+    Protection(
+        "row lock of allotments",
+        "django.db.models.query.QuerySet.select_for_update",
+        no_row_is_locked,
+        "tests/integration/traders/test_allotments.py",
+        TWO_STARTS,
+    ),
+    Protection(
+        "what others have reserved",
+        "traders.allotments._shared",
+        nobody_else_has_reserved,
+        "tests/integration/traders/test_allotments.py",
+        TWO_STARTS,
+    ),
+]
+
 
 @pytest.mark.parametrize("is_off", SWITCHED)
 @pytest.mark.parametrize("protection", PURE, ids=lambda p: p.name)
@@ -160,3 +188,18 @@ async def test_a_protection_of_what_is_stored_that_is_off_is_noticed(
         with pytest.raises(RED):
             await named_test(bench, redis_client)
     await bench.client.aclose()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("is_off", SWITCHED)
+@pytest.mark.parametrize("protection", RESERVED, ids=lambda p: p.name)
+def test_a_protection_of_what_is_reserved_that_is_off_is_noticed(
+    protection: Protection, is_off: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named_test = protection.named_test()
+    if not is_off:
+        named_test()
+        return
+    monkeypatch.setattr(protection.target, protection.replacement)
+    with pytest.raises(RED):
+        named_test()

@@ -7,6 +7,8 @@ from typing import Protocol
 from feed.schema import BookEvent, QuoteView
 from markets.core.book import OrderBook
 from markets.core.fees import FeeTerms
+from markets.core.units import Side
+from traders.core.cash import Cash
 from traders.core.commands import Command
 from traders.core.diff import InFlight
 from traders.core.exposure import Unproven
@@ -32,8 +34,31 @@ class Broker(Protocol):
         ...
 
     @property
-    def cash_ud(self) -> int | None:
-        """Cash there is for this market, before what its resting orders hold back; None while it is unknown."""
+    def cash(self) -> Cash:
+        """What there is for this market, before what its own orders hold back."""
+        ...
+
+    def outside(self) -> tuple[Unproven, ...]:
+        """Return what rests in this market of the account's other orders: a person's, or another trader's."""
+        ...
+
+    @property
+    def fenced(self) -> str:
+        """Why this process may never again send a new order; empty when it may."""
+        ...
+
+    @property
+    def stopped(self) -> str:
+        """Why no new order may be sent just now; empty when it may."""
+        ...
+
+    def others(self, book: OrderBook) -> OrderBook:
+        """Return the book without our own orders, which strategies see; the same one where they are not in it."""
+        ...
+
+    @property
+    def uncertain(self) -> frozenset[Side]:
+        """Sides of which nobody knows, for two seconds at most, what of a level is ours."""
         ...
 
     @property
@@ -58,6 +83,10 @@ class Broker(Protocol):
 
     def end(self, reason: str) -> list[OrderEvent]:
         """Cancel everything for good: nobody will ask again, and nothing more will be told."""
+        ...
+
+    def on_book_lost(self) -> None:
+        """Read nothing from the book until it is asked for again, or an event comes."""
         ...
 
     def on_event(self, event: BookEvent, *, book: OrderBook, time_us: int) -> list[OrderEvent]:

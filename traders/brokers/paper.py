@@ -32,6 +32,7 @@ from markets.core.book import OrderBook
 from markets.core.fees import DIRECT_PRECISION_UD, FeeTerms, OrderRounding
 from markets.core.units import DOLLAR_CC, Side, yes_price_cc
 from traders.brokers.base import OrderEvent
+from traders.core.cash import Cash
 from traders.core.commands import CancelOrder, Command, DecreaseOrder, PlaceOrder, RenewOrder, TakeOrder
 from traders.core.diff import InFlight
 from traders.core.exposure import Unproven
@@ -54,8 +55,8 @@ class PaperSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     Attributes:
         latency_us: Exchange time from a decision to the moment when it takes effect.
-        ambiguous_ahead_bps: Share of an unexplained cancel at our price taken to be ahead of us; None is pro rata,
-            the queue ahead ÷ the level. Never more than the level leaves possible.
+        ambiguous_ahead_bps: Share of a cancel at our price taken to be ahead of us, where its size does not tell whose
+            it was; None is pro rata, the queue ahead ÷ the level. Never more than the level leaves possible.
         fees: None while they are unknown: then every fill's fee is.
         cash_ud: What there was before the first fill; None is as much as it takes.
         precision_ud: The account's, for the rounding of fees.
@@ -108,6 +109,22 @@ class PaperBroker:
 
     def on_fees(self, fees: FeeTerms | None) -> None:
         self._money.fees = fees
+
+    @property
+    def cash(self) -> Cash:
+        return Cash(0, self._money.cash_ud)
+
+    fenced = stopped = ""  # nothing stands between a paper order and its exchange
+    uncertain: frozenset[Side] = frozenset()
+
+    def outside(self) -> tuple[Unproven, ...]:
+        return ()
+
+    def others(self, book: OrderBook) -> OrderBook:
+        return book
+
+    def on_book_lost(self) -> None:
+        """Fills come from prints alone, and each is an event."""
 
     # --- what stands --------------------------------------------------------------------------------------------------
 

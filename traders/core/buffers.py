@@ -211,24 +211,24 @@ def _ours(view: MarketView, state: TraderState, wish: Quote, there: Spot, *, lea
         there: Where a new order would rest at the wish's price.
         least_cc: Orders below it count at that price alone.
     """
-    side, price_cc = wish.side, wish.price_cc
-    orders = [
-        order
-        for order in state.resting
-        if order.side is side
-        and (
-            order.price_cc == price_cc
-            or (least_cc <= order.price_cc < price_cc and view.grid.contains(side, order.price_cc))
-        )
-    ]
-    if not orders:
+    first: RestingQuote | None = None
+    for order in state.resting:
+        if order.side is wish.side and (order.price_cc == wish.price_cc or _is_below(view, order, wish, least_cc)):
+            first = order if first is None else max(first, order, key=_nearness)
+    if first is None:
         return None
-    first = orders[0]
-    if len(orders) > 1:
-        first = max(orders, key=lambda one: (one.price_cc, -(one.ahead_cx or 0)))
-    if first.price_cc == price_cc and there.ahead_cx is not None:
+    if first.price_cc == wish.price_cc and there.ahead_cx is not None:
         return _stands(first, there.buffer_cx - there.ahead_cx, there.ahead_cx)
     return resting_spot(view, first)
+
+
+def _is_below(view: MarketView, order: RestingQuote, wish: Quote, least_cc: int) -> bool:
+    return least_cc <= order.price_cc < wish.price_cc and view.grid.contains(order.side, order.price_cc)
+
+
+def _nearness(order: RestingQuote) -> tuple[int, int]:
+    """Return what is larger the nearer an order is to being filled."""
+    return order.price_cc, -(order.ahead_cx or 0)
 
 
 def _choose(

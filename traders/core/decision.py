@@ -12,8 +12,9 @@ from typing import cast
 import msgspec
 
 from markets.core.grid import PriceGrid
+from markets.core.units import Side
 from traders.core.commands import CancelOrder, Command, PlaceOrder, TakeOrder
-from traders.core.diff import DiffTerms, InFlight, diff, rests_as_wanted
+from traders.core.diff import DiffTerms, InFlight, diff, due_us, rests_as_wanted
 from traders.core.exposure import Unproven
 from traders.core.flattening import flattened
 from traders.core.limits import Denied, Limits, RiskState
@@ -22,7 +23,11 @@ from traders.core.pipeline import Strategies
 from traders.core.registry import parse_params
 from traders.core.risk import checked, denied_command, room_cx
 from traders.core.types import Flattening, MarketView, Quote, Quotes, Take, TraderState
+from traders.core.uncertain import unmoved
 from traders.core.why import Why
+
+NO_SIDES: frozenset[Side] = frozenset()
+NEVER_US = 1 << 63
 
 
 class Rules(msgspec.Struct, frozen=True):
@@ -30,6 +35,12 @@ class Rules(msgspec.Struct, frozen=True):
 
     strategies: Strategies
     limits: Limits = Limits()
+
+    def with_lifetime(self, least_s: int) -> Rules:
+        """Return the rules with orders that end by themselves, after `least_s` or what the strategies choose above."""
+        tolerances = self.strategies.tolerances
+        longer = msgspec.structs.replace(tolerances, lifetime_s=max(least_s, tolerances.lifetime_s))
+        return Rules(msgspec.structs.replace(self.strategies, tolerances=longer), self.limits)
 
 
 def parse_limits(raw: object) -> Limits:
@@ -60,13 +71,15 @@ class Decided(msgspec.Struct, frozen=True):
     """What is wanted as far as it is allowed, what was refused, and what to tell the broker.
 
     Attributes:
-        calm: What was seen, if nothing was refused, nothing is to be done, and time alone cannot change that.
+        calm: What was seen, if nothing was refused and nothing is to be done; time alone cannot change that,
+        calm_until_us: until an order comes due for renewal.
     """
 
     wanted: Quotes
     denied: tuple[Denied, ...]
     commands: tuple[Command, ...]
     calm: Seen | None = None
+    calm_until_us: int = NEVER_US
 
 
 def decide(
@@ -77,6 +90,7 @@ def decide(
     *,
     flat_by: str = "",
     in_flight: InFlight | None = None,
+    uncertain: frozenset[Side] = NO_SIDES,
     before: Decided | None = None,
 ) -> Decided:
     """Return the decision on a market that may be quoted.
@@ -84,21 +98,25 @@ def decide(
     Args:
         flat_by: Who wants the trader to be flat, whatever its strategies want; nobody when it is empty.
         in_flight: As of `DiffTerms`.
+        uncertain: Sides of which nobody knows what of the touch is ours.
         before: An earlier decision by these rules. The answer is the same without it; but where limits and diff would
             see just what they saw then, and found nothing to do, they need not look again (0.7 µs instead of 25).
     """
     wanted = flattened(view, state, flat_by) if flat_by else rules.strategies.wanted(view, state)
+    if uncertain:
+        wanted = unmoved(wanted, state.resting, uncertain)
     seen = _seen(view, state, wanted, risk, in_flight)
-    if before is not None and before.calm is not None and _is_same(before.calm, seen):
-        return Decided(wanted, (), (), seen)
+    if before is not None and _is_still_calm(before, seen, view.time_us):
+        return Decided(wanted, (), (), seen, before.calm_until_us)
     allowed = checked(view, state, wanted, rules.limits, risk)
     commands = _commands(view, state, allowed.quotes, rules, risk, in_flight=in_flight)
     passed, refused = _last_look(commands, view, rules.limits, risk, is_at_once=in_flight is None)
     whys = [Why(one.code, "{side} held: " + one.text, one.figures, one.side) for one in refused]
     denied = (*allowed.denied, *refused)
-    is_calm = not (denied or commands or rules.strategies.tolerances.lifetime_s)
     wanted = allowed.quotes.because(*whys) if whys else allowed.quotes
-    return Decided(wanted, denied, passed, seen if is_calm else None)
+    if denied or commands:
+        return Decided(wanted, denied, passed)
+    return Decided(wanted, (), (), seen, _first_due_us(state.resting, rules.strategies.tolerances.lifetime_s))
 
 
 def _seen(view: MarketView, state: TraderState, wanted: Quotes, risk: RiskState, in_flight: InFlight | None) -> Seen:
@@ -115,6 +133,14 @@ def _seen(view: MarketView, state: TraderState, wanted: Quotes, risk: RiskState,
         yes_cc,
         no_cc,
     )
+
+
+def _first_due_us(resting: tuple[RestingQuote, ...], lifetime_s: int) -> int:
+    return min([due_us(order, lifetime_s) for order in resting], default=NEVER_US) if lifetime_s else NEVER_US
+
+
+def _is_still_calm(before: Decided, seen: Seen, now_us: int) -> bool:
+    return before.calm is not None and now_us < before.calm_until_us and _is_same(before.calm, seen)
 
 
 def _is_same(one: Seen, other: Seen) -> bool:

@@ -38,11 +38,15 @@ Sides = frozenset[Side]
 
 
 class InFlight(msgspec.Struct, frozen=True):
-    """Sides with a command of that kind which nobody has answered: at most one of each is on its way."""
+    """Sides with a command of that kind which nobody has answered: at most one of each is on its way.
+
+    `amends` are decreases and renewals; `renewals` those sides where renewals alone have to wait.
+    """
 
     creates: Sides = frozenset()
     cancels: Sides = frozenset()
     amends: Sides = frozenset()
+    renewals: Sides = frozenset()
 
 
 class DiffTerms(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,13 +104,13 @@ def diff(wanted: Quotes, resting: Sequence[RestingQuote], terms: DiffTerms = DEF
 
 
 def rests_as_wanted(wanted: Quotes, resting: Sequence[RestingQuote], terms: DiffTerms) -> bool:
-    """Return whether one order rests for each quote, of its price and about its size, and no other.
+    """Return whether one order rests for each quote, of its price and about its size, and no other, and none is due.
 
     Then `diff` finds no command, whatever room there is. It is what most decisions end with, and this says so in a
     tenth of the time.
     """
     quotes = wanted.quotes
-    if terms.lifetime_s or wanted.take is not None or len(resting) != len(quotes):
+    if wanted.take is not None or len(resting) != len(quotes) or any(_is_due(order, terms) for order in resting):
         return False
     if len(quotes) > 1 and (len(quotes) > 2 or quotes[0].side is quotes[1].side or _meet(*quotes)):
         return False
@@ -267,18 +271,24 @@ def _sent_decreases(plan: _Plan, terms: DiffTerms) -> list[Command]:
 
 def _sent_renewals(plan: _Plan, terms: DiffTerms) -> list[Command]:
     lifetime_us = terms.lifetime_s * SECOND_US
-    due = [order for order in plan.kept if _is_due(order, terms.now_us, lifetime_us)]
+    due = [order for order in plan.kept if _is_due(order, terms)]
     if terms.in_flight:
         due.sort(key=lambda order: order.expires_us or 0)
-        due = [] if plan.least_cx or plan.side in terms.in_flight.amends else due[:1]
+        waits = plan.side in terms.in_flight.amends or plan.side in terms.in_flight.renewals
+        due = [] if plan.least_cx or waits else due[:1]
     return [RenewOrder(order.client_order_id, terms.now_us + lifetime_us) for order in due]
 
 
-def _is_due(order: RestingQuote, now_us: int, lifetime_us: int) -> bool:
-    """Return whether half of an order's lifetime has gone; one without an end is given one, one at its end is gone."""
-    if not lifetime_us:
+def _is_due(order: RestingQuote, terms: DiffTerms) -> bool:
+    """Return whether an order is to be renewed; one at its end is gone."""
+    if not terms.lifetime_s or due_us(order, terms.lifetime_s) > terms.now_us:
         return False
-    return order.expires_us is None or 0 < 2 * (order.expires_us - now_us) < lifetime_us
+    return order.expires_us is None or terms.now_us < order.expires_us
+
+
+def due_us(order: RestingQuote, lifetime_s: int) -> int:
+    """Return when an order comes due for renewal: once half of its lifetime has gone, at once where it has no end."""
+    return 0 if order.expires_us is None else order.expires_us - lifetime_s * SECOND_US // 2 + 1
 
 
 def _sent_places(plan: _Plan, live: Sequence[RestingQuote], terms: DiffTerms) -> list[Command]:

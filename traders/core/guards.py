@@ -80,9 +80,10 @@ def guarded(view: MarketView, state: TraderState, quotes: Quotes, guards: Guards
     del state
     if not quotes.quotes:
         return quotes
-    whys = [
-        why for guard in GUARDS for why in guard(view, guards) if why.side is None or quotes.on(why.side) is not None
-    ]
+    found: list[Why] = []
+    for guard in GUARDS:
+        found += guard(view, guards)
+    whys = [why for why in found if why.side is None or quotes.on(why.side) is not None]
     if not whys:
         return quotes
     held = {why.side for why in whys}

@@ -5,7 +5,9 @@
     inventory.settled(DOLLAR_UD)                                         what settlement leaves: cash only
 
 Position and cash are as the exchange keeps them: opening costs the price of the side that is bought, closing returns
-the rest of the dollar (facts.md section 10).
+the rest of the dollar, and settlement pays what a contract is worth (facts.md section 10). A payout is whole units of
+the account's precision; what it has beyond them goes to the exchange as a rounding fee (section 9), which only values
+finer than a cent can make.
 """
 
 from __future__ import annotations
@@ -13,8 +15,16 @@ from __future__ import annotations
 import msgspec
 
 from markets.core.book import OrderBook
+from markets.core.fees import DIRECT_PRECISION_UD
 from markets.core.settlement import Position
 from markets.core.units import Side
+
+
+class Payout(msgspec.Struct, frozen=True):
+    """What settlement pays for a position, and the fee that it takes off again."""
+
+    paid_ud: int = 0
+    fee_ud: int = 0
 
 
 class Inventory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -59,12 +69,25 @@ class Inventory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             unknown_fees=self.unknown_fees + (fee_ud is None),
         )
 
-    def settled(self, value_ud: int) -> Inventory:
+    def payout(self, value_ud: int, *, precision_ud: int = DIRECT_PRECISION_UD) -> Payout:
+        """Return what settlement at `value_ud` per Yes contract pays for what is held.
+
+        Args:
+            precision_ud: The account's: its balance is a multiple of it.
+        """
+        paid_ud = self.position.payout_ud(value_ud)
+        return Payout(paid_ud, paid_ud % precision_ud)
+
+    def settled(self, value_ud: int, *, precision_ud: int = DIRECT_PRECISION_UD) -> Inventory:
         """Return the inventory after settlement at `value_ud` per Yes contract: nothing held, the payout in cash."""
+        return self.paid_out(self.payout(value_ud, precision_ud=precision_ud))
+
+    def paid_out(self, payout: Payout) -> Inventory:
+        """Return the inventory after settlement that paid just this."""
         return msgspec.structs.replace(
             self,
-            position=self.position.settled(value_ud),
-            cash_ud=self.cash_ud + self.position.payout_ud(value_ud),
+            position=self.position.paid_out(payout.paid_ud, fee_ud=payout.fee_ud),
+            cash_ud=self.cash_ud + payout.paid_ud - payout.fee_ud,
         )
 
     def trading_ud(self, book: OrderBook) -> int | None:

@@ -11,7 +11,9 @@
     EXPOSURE_EXCEEDS_MAX              it may come to cost, or lose, more than it may
     ALLOTMENT_EXCEEDED                with what others use, more than event, account or fleet allow
     CASH_SHORT                        more cash may be needed than lies on the market's shard
-    OWN_CROSS                         it would meet an order of our own
+    OWN_CROSS                         it would meet an order of our own, or another of the account's
+    OUTSIDERS                         somebody else trades the account in this market, and the limits say to wait then
+    SENDING_STOPPED                   no new order may be sent at all just now
     …_UNKNOWN                         what the limit of that name needs is not known
 
 A figure that a limit needs and nobody knows refuses too: unknown is not zero. A limit of 0 allows nothing.
@@ -50,6 +52,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         daily_loss_ud: What a day may lose before the trader is latched.
         drawdown_ud: What the result may fall from its best before the trader is latched.
         breaches_a_minute: Refusals of a strategy gone wild, in any minute, before the trader is latched.
+        waits_for_outsiders: Whether nothing grows while orders rest in the market that the account's owner, or another
+            trader of his, has placed; they count in exposure in any case.
     """
 
     order_cx_most: Count = 1_000
@@ -62,6 +66,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     daily_loss_ud: Loss = 25_000_000
     drawdown_ud: Loss = 25_000_000
     breaches_a_minute: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 20
+    waits_for_outsiders: bool = False
 
     def __post_init__(self) -> None:
         if self.price_cc_least > self.price_cc_most:
@@ -92,6 +97,8 @@ class RiskState(msgspec.Struct, frozen=True, kw_only=True):
         cost_ud: What the open contracts cost, before fees.
         resting: Our orders at rest, oldest first.
         unknown: Orders, and larger states of orders at rest, that an unproven answer may have left behind.
+        outside: Orders of the account in this market that are not the trader's own.
+        stopped: Why no new order may be sent just now, whatever it is for; empty when it may.
         created_in_minute: Orders sent in the last minute, whatever became of them.
         refused_in_minute: Refusals of the last minute, as `new_breaches` counts them.
         result_ud: The day's result.
@@ -107,6 +114,8 @@ class RiskState(msgspec.Struct, frozen=True, kw_only=True):
     cost_ud: int | None = None
     resting: tuple[RestingQuote, ...] = ()
     unknown: tuple[Unproven, ...] = ()
+    outside: tuple[Unproven, ...] = ()
+    stopped: str = ""
     created_in_minute: int | None = None
     refused_in_minute: int = 0
     result_ud: int | None = None
@@ -163,11 +172,13 @@ TEXTS = {
     "POSITION_EXCEEDS_MAX": "the position could come to {worst_cx}, {most_cx} is the most",
     "EXPOSURE_EXCEEDS_MAX": "exposure could come to {exposure_ud}, {most_ud} is the most",
     "ALLOTMENT_EXCEEDED": "exposure could come to {exposure_ud}, and others use {used_ud} of the {most_ud} of {name}",
-    "CASH_SHORT": "{need_ud} of cash could be needed, {cash_ud} lies on shard {exchange_index}",
+    "CASH_SHORT": "{need_ud} of cash could be needed, {cash_ud} is free on shard {exchange_index}",
     "OWN_CROSS": "{yes_price_cc} would meet our own",
+    "OUTSIDERS": "{orders} orders of the account rest here that are not ours",
+    "SENDING_STOPPED": "no new order may be sent: {because}",
 }
 BESIDE_TEXT = ", {aside_ud} of it for the other side"
-MEND_TEXT = "; moving {over_ud} from shard {from_index} would do"
+MEND_TEXT = "; moving {move_ud} from shard {from_index} would do"
 UNKNOWN_TEXT = "a figure that limits growth is unknown: {unknown}"
 
 # What a strategy does that went wild; the other refusals come with a full position, a bad day or an empty account.

@@ -6,6 +6,8 @@ GREW         one was shown to be larger than it was wished
 STRANGE      one has a status that nobody knows
 STRAY        one carries the trader's name, and its records do not know it
 FENCED       nothing new is sent any more
+
+And of others: POSITION_DRIFT (traders.core.drift), OWN_BOOK (ownbook), QUEUE_READING (livequeue).
 """
 
 from __future__ import annotations

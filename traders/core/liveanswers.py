@@ -109,9 +109,10 @@ def _after_cancel(order: LiveOrder, answer: Answered) -> LiveOrder:
         return _canceled(order, answer.reduced_cx)
     if order.is_ended or cancel is None or cancel.number != answer.number:
         return order
-    order = replace(order, cancel_from_us=answer.at_us + cancel_spacing_us(order.cancel_tries))
-    if outcome is Outcome.NOT_SENT:
-        order = replace(order, cancel_tries=order.cancel_tries - 1)
+    spacing_us = cancel_spacing_us(order.cancel_tries)
+    if outcome is Outcome.NOT_SENT:  # nobody refused it: it is due again, and waits with whoever sends
+        order, spacing_us = replace(order, cancel_tries=order.cancel_tries - 1), 0
+    order = replace(order, cancel_from_us=answer.at_us + spacing_us)
     if outcome is Outcome.CLOSED:
         return replace(order.unsure(CLOSED, answer.at_us), cancel=None)
     is_unknown = outcome is Outcome.UNKNOWN
@@ -127,7 +128,7 @@ def _canceled(order: LiveOrder, reduced_cx: int | None) -> LiveOrder:
     """
     if order.end_is_final or order.is_complete:
         return order
-    if reduced_cx is None or reduced_cx > order.most_cx - order.booked_cx:
+    if reduced_cx is None or reduced_cx > order.most_cx - order.known_cx:
         reduced_cx = 0
     reason = order.cancel.reason if order.cancel else "canceled"
     ended = order.ended(OrderStatus.CANCELED, reason, order.most_cx - reduced_cx, is_final=True)

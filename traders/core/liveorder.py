@@ -51,6 +51,7 @@ class LiveOrder(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         number: Of the intent that places it.
+        wished_us: When that was written down: it cannot be older; 0 when unknown.
         exists: Something proves that the venue had it.
         why: Why it is unknown.
         version: Of the newest showing that `total_cx`, `price_cc` and `expires_us` are from.
@@ -85,6 +86,7 @@ class LiveOrder(msgspec.Struct, frozen=True, kw_only=True):
     end: OrderStatus = OrderStatus.CANCELED
     end_reason: str = ""
     end_is_final: bool = False
+    wished_us: int = 0
     cancel: Cancelling | None = None
     cancel_tries: int = 0
     cancel_from_us: int = 0
@@ -103,6 +105,7 @@ class LiveOrder(msgspec.Struct, frozen=True, kw_only=True):
             price_cc=wish.limit_cc if isinstance(wish, Take) else wish.price_cc,
             wished_cx=wish.count_cx,
             total_cx=wish.count_cx,
+            wished_us=intent.written_us,
             is_take=isinstance(wish, Take),
             expires_us=None if isinstance(wish, Take) else wish.expires_us,
         )

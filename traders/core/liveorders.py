@@ -44,6 +44,7 @@ from typing import Self
 import msgspec
 from msgspec.structs import replace
 
+from markets.core.orderids import Owner
 from traders.core import liveviews, livewishes
 from traders.core.commands import CancelOrder, Command, DecreaseOrder, PlaceOrder, RenewOrder, TakeOrder
 from traders.core.diff import InFlight
@@ -56,7 +57,6 @@ from traders.core.livechanges import Cancelling
 from traders.core.liveledger import LiveLedger
 from traders.core.liveorder import LiveOrder, Standing
 from traders.core.liveshelf import Ids
-from traders.core.orderids import Owner
 from traders.core.orders import Fill, Order, RestingQuote
 
 
@@ -138,6 +138,12 @@ class LiveOrders:
         orders = self._ledger.open()
         wanted = [CancelOrder(one.client_order_id, one.cancel.reason) for one in orders if one.cancel]
         return self._cancels(wanted, now_us)
+
+    def hurry_cancels(self, now_us: int) -> None:
+        """Let cancels that are wanted be due at once: what refused them has passed, such as a pause (F2)."""
+        for order in self._ledger.open():
+            if order.cancel and order.cancel_from_us > now_us:
+                self._ledger.put(replace(order, cancel_from_us=now_us), now_us)
 
     def _cancels(self, commands: Iterable[CancelOrder], now_us: int) -> list[Intent]:
         wished = [self._wish_cancel(command, now_us) for command in commands]
@@ -329,10 +335,24 @@ class LiveOrders:
         """Whether something that trades at once is not settled yet."""
         return any(order.is_take for order in self._ledger.open())
 
+    def is_of_this_lease(self, client_order_id: str) -> bool:
+        return self._owner.epoch_of(client_order_id) == self._owner.epoch
+
+    def owns(self, client_order_id: str, order_id: str) -> bool:
+        """Return whether an order is, or was, one of the trader's, by either id."""
+        shelf = self._ledger.shelf
+        is_named = self._owner.epoch_of(client_order_id) is not None
+        return is_named or shelf.find(client_order_id, order_id) is not None or shelf.is_over(client_order_id, order_id)
+
     def order_id(self, client_order_id: str) -> str:
         """Return the venue's id of an order, empty while it is not known."""
         order = self._ledger.get(client_order_id)
         return order.order_id if order else ""
+
+    def wished_us(self, client_order_id: str) -> int:
+        """Return when an order was wished: the venue cannot have it from before then; 0 when unknown."""
+        order = self._ledger.get(client_order_id)
+        return order.wished_us if order else 0
 
     def take(self) -> list[Order | Fill]:
         """Return what is new: each change of an order that is proven, each fill before its order."""

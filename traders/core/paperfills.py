@@ -2,8 +2,7 @@
 
     print through our price     fills us, up to the print's size: whoever stood at our price was met before
     print at our price          uses up the queue ahead first; what is left of it fills us
-    removal at our price        waits for its print; without one it was a cancel, and how much of a cancel was ahead of
-                                us is a guess, bounded by what the level still holds
+    removal at our price        waits for its print; without one it was a cancel, ahead of us or behind
 
 **One print, one volume.** Our orders are met in price-time order, and what one of them takes of a print the next does
 not find.
@@ -16,7 +15,11 @@ part of them, a print at a worse price meets them first, and they are gone once 
 their price.
 
 **Removals and prints** of one trade come on two channels, in either order. They are matched by level and count, oldest
-first, so that each moves an order once; what only one side of an order's arrival has seen moves it not at all.
+first, so that each moves an order once; what only one side of an order's arrival has seen moves it not at all. Trades
+are told in the order in which they happened: what left the book before one that has been told was no trade.
+
+**Cancels** are mostly of whole orders, and whose it was shows in its size (`traders.core.paperlines`). Where it does
+not, how much of it was ahead of us is a guess.
 
 **Without prints** (a tape of the book alone) a removal at the touch stays undecided until the next ticker says by how
 much the volume grew; a removal behind the touch can only be a cancel.
@@ -34,11 +37,10 @@ import msgspec
 
 from markets.core.book import OrderBook
 from markets.core.queue import QueuePlace
-from markets.core.units import DOLLAR_CC, Side
+from markets.core.units import DOLLAR_CC
+from traders.core.paperlines import Level, Lines, part_ahead_bps
 
 PRINT_WAIT_US = 250_000  # a removal may come before the print that explains it, or after it
-
-Level = tuple[Side, int]
 
 
 class Standing(msgspec.Struct):
@@ -115,7 +117,8 @@ class PaperQueue:
     """Our orders among everybody's, and what happened that may have moved them.
 
     Args:
-        ahead_bps: Share of a cancel at our price taken to be ahead of us; None is pro rata, ahead ÷ level.
+        ahead_bps: Share of a cancel at our price taken to be ahead of us, where its size does not tell whose it was;
+            None is pro rata, ahead ÷ level.
         has_prints: Whether the market's trades are told; without them `on_volume` decides.
     """
 
@@ -127,6 +130,7 @@ class PaperQueue:
         self._removals: deque[Removal] = deque()
         self._early: deque[_Early] = deque()
         self._displaced: dict[Level, int] = {}
+        self._lines = Lines()
         self._origin: Origin | None = None
         self._volume_cx: int | None = None
 
@@ -170,7 +174,9 @@ class PaperQueue:
                 order.shown_cx += delta_cx
         if delta_cx < 0:
             self._note_removal(level, -delta_cx, book, time_us)
-        elif self._displaced:
+            return
+        self._lines.came(level, delta_cx, self.next_number())
+        if self._displaced:
             self._forget_overrun(book)
 
     def on_snapshot(self, origin: Origin, *, book: OrderBook) -> None:
@@ -184,6 +190,7 @@ class PaperQueue:
             self._removals.clear()
             self._early.clear()
             self._displaced.clear()
+            self._lines.begin(book, self.next_number())
         for order in self.orders.values():
             shown_cx = book.size_cx(*order.level)
             if shown_cx != order.shown_cx:
@@ -191,7 +198,15 @@ class PaperQueue:
                 self._early = deque(early for early in self._early if early.level != order.level)
                 order.shown_cx = shown_cx
             self._bound(order)
+        self._lines.agree(book, self._waiting(), self.next_number())
         self._forget_overrun(book)
+
+    def _waiting(self) -> dict[Level, int]:
+        """Return what has left each level and is not explained yet."""
+        waiting: dict[Level, int] = {}
+        for removal in self._removals:
+            waiting[removal.level] = waiting.get(removal.level, 0) + removal.count_cx
+        return waiting
 
     def _forget_overrun(self, book: OrderBook) -> None:
         """Let the displaced go whose price the other side has reached: they would have traded with it."""
@@ -214,14 +229,17 @@ class PaperQueue:
     def _note_removal(self, level: Level, count_cx: int, book: OrderBook, time_us: int) -> None:
         level_cx = book.size_cx(*level) + count_cx
         told_cx = self._already_told(level, count_cx) if self._early else 0
-        if told_cx == count_cx:
-            return
-        removal = Removal(self.next_number(), time_us, level, count_cx - told_cx, level_cx - told_cx)
-        side, price_cc = level
-        if self._has_prints or price_cc >= book.best_cc[side]:
-            self._removals.append(removal)
-        else:
-            self._cancel(removal)
+        if told_cx < count_cx:
+            removal = Removal(self.next_number(), time_us, level, count_cx - told_cx, level_cx - told_cx)
+            side, price_cc = level
+            if self._has_prints or price_cc >= book.best_cc[side]:
+                self._removals.append(removal)
+            else:
+                self._cancel(removal)
+        if told_cx:
+            self._lines.traded(level, told_cx)
+            for order in self._at(level):
+                self._bound(order)
 
     def _already_told(self, level: Level, count_cx: int) -> int:
         """Return how much of a removal prints have told before, moving those orders that came in between."""
@@ -253,14 +271,17 @@ class PaperQueue:
         if not removal.count_cx:
             return
         level = removal.level
-        displaced_cx = self.displaced_cx(level)
-        gone_cx = -(-displaced_cx * removal.count_cx // removal.level_cx)
+        level_cx = removal.level_cx + self.displaced_cx(level)
+        gone_cx = -(-self.displaced_cx(level) * removal.count_cx // removal.level_cx)
         self._displace(level, -gone_cx)
+        left = self._lines.left(level, removal.count_cx, before=removal.number)
         for order in self._at(level):
             if order.number < removal.number:
-                order.place = order.place.after_cancel(
-                    removal.count_cx + gone_cx, level_cx=removal.level_cx + displaced_cx, ahead_bps=self._ahead_bps
-                )
+                part_bps = part_ahead_bps(left, order.number, self._ahead_bps)
+                order.place = order.place.after_cancel(removal.count_cx, level_cx=level_cx, ahead_bps=part_bps)
+                if gone_cx:
+                    left_cx = level_cx - removal.count_cx
+                    order.place = order.place.after_cancel(gone_cx, level_cx=left_cx, ahead_bps=self._ahead_bps)
                 self._bound(order)
 
     def _displace(self, level: Level, count_cx: int) -> None:
@@ -281,8 +302,12 @@ class PaperQueue:
         return self._meet(trade)
 
     def _explain(self, level: Level, count_cx: int) -> list[tuple[int, int]]:
+        """Return the removals that a print explains, with what of each: the one of its size, else oldest first."""
         explained: list[tuple[int, int]] = []
-        for removal in self._removals:
+        fitting = next((r for r in self._removals if r.level == level and r.count_cx == count_cx), None)
+        if fitting is not None:
+            self._cancel_before(fitting)
+        for removal in self._removals if fitting is None else (fitting,):
             if removal.level != level or not count_cx:
                 continue
             told_cx = min(removal.count_cx, count_cx)
@@ -290,9 +315,17 @@ class PaperQueue:
             removal.level_cx -= told_cx
             count_cx -= told_cx
             explained.append((removal.number, told_cx))
+            self._lines.traded(level, told_cx)
         if explained:
             self._removals = deque(removal for removal in self._removals if removal.count_cx)
         return explained
+
+    def _cancel_before(self, traded: Removal) -> None:
+        """Count as cancels what left the book before a trade that has just been told: trades are told in order."""
+        before = [removal for removal in self._removals if removal.number < traded.number]
+        for removal in before:
+            self._removals.popleft()
+            self._cancel(removal)
 
     def _meet(self, trade: _Print) -> list[Hit]:
         """Walk a print's volume down the ladder as its taker would have: our orders and others, best price first."""
@@ -359,6 +392,7 @@ class PaperQueue:
         hits = []
         if traded_cx:
             hits = self._meet(_Print(removal.level, traded_cx, removal.time_us, [(removal.number, traded_cx)]))
+            self._lines.traded(removal.level, traded_cx)
             removal.count_cx -= traded_cx
             removal.level_cx -= traded_cx
         self._cancel(removal)

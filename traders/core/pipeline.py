@@ -144,7 +144,11 @@ def _sound(answer: object) -> Quotes:
             raise ValueError(f"it wants nothing or less: {one}")
     if len(quotes) > 1 and (len(quotes) > len(SIDES) or quotes[0].side is quotes[1].side):
         raise ValueError("it wants more than one quote on a side")
-    return answer
+    whys = tuple(answer.whys)
+    for why in whys:  # they are told once the commands have gone, and then it is too late to fail
+        if not isinstance(why, Why):
+            raise ValueError(f"it gives a reason that is none: {why!r}")
+    return answer if whys is answer.whys else msgspec.structs.replace(answer, whys=whys)
 
 
 def _chosen(kind: Kind, choice: Choice) -> Chosen:

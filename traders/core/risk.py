@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import msgspec
 
 from markets.core.settlement import Resting, collateral_ud
-from markets.core.units import DOLLAR_CC, NO, YES, Side, yes_price_cc
+from markets.core.units import DOLLAR_CC, DOLLAR_UD, NO, YES, Side, yes_price_cc
 from traders.core.commands import Command, PlaceOrder, TakeOrder
 from traders.core.exposure import Unproven, side_exposure_ud
 from traders.core.limits import BREACHES, Checked, Denied, Latch, Limits, RiskState
@@ -25,6 +25,7 @@ from traders.core.why import Why
 
 # What closes a position may leave more often than what grows it, and never without end.
 CLOSING_A_MINUTE, CLOSING_TIMES = 60, 3
+CENT_UD = DOLLAR_UD // 100
 
 
 def checked(view: MarketView, state: TraderState, quotes: Quotes, limits: Limits, risk: RiskState) -> Checked:
@@ -65,7 +66,7 @@ def denied_command(command: Command, view: MarketView, limits: Limits, risk: Ris
     else:
         return None
     look = _Look(view, limits, risk, (*risk.resting, *risk.unknown))
-    if not ask.is_take and look.has_own_against(ask):
+    if look.has_outsider_against(ask) or (not ask.is_take and look.has_own_against(ask)):
         return Denied("OWN_CROSS", {"yes_price_cc": yes_price_cc(ask.side, ask.price_cc)}, ask.side)
     return look.barred(ask, command.count_cx) or look.refusal(ask, command.count_cx)
 
@@ -107,12 +108,15 @@ def new_breaches(denied: Sequence[Denied], before: Sequence[Denied]) -> int:
     return sum(one.code in BREACHES and not one.fits_cx and (one.code, one.side) not in known for one in denied)
 
 
-def reserve_ud(limits: Limits) -> int:
+def reserve_ud(limits: Limits, held_ud: int = 0) -> int:
     """Return the exposure that a trader may reach under its own limits: what starting it reserves above it.
 
     At worst it loses a whole position on its way to an equally large one of the other side.
+
+    Args:
+        held_ud: What it holds already cost; it may be more than limits that were lowered since.
     """
-    return min(limits.exposure_ud_most, 2 * limits.position_cx_most * DOLLAR_CC)
+    return max(held_ud, min(limits.exposure_ud_most, 2 * limits.position_cx_most * DOLLAR_CC))
 
 
 def _without_own_cross(quotes: Quotes, risk: RiskState) -> tuple[Quotes, list[Denied]]:
@@ -184,6 +188,10 @@ class _Ask(msgspec.Struct, frozen=True):
     aside_ud: int = 0
 
 
+def _meets(order: Resting, ask: _Ask) -> bool:
+    return order.side is not ask.side and order.price_cc + ask.price_cc >= DOLLAR_CC
+
+
 class _Look:
     """One look at what may still be added to orders that may all fill."""
 
@@ -198,7 +206,7 @@ class _Look:
         for order in others:
             self.others_cx[order.side] += order.remaining_cx
         self.created = risk.created_in_minute
-        self.stop = self._latch() or _loss(limits, risk)  # whatever is asked for
+        self.stop = self._latch() or _loss(limits, risk) or self._outsiders()  # whatever is asked for
 
     def worst_cx(self, side: Side, position_cx: int) -> int:
         """Return the contracts of `side` that are held when all its orders fill."""
@@ -210,7 +218,10 @@ class _Look:
         return 0 if position_cx is None else max(0, -self.worst_cx(side, position_cx))
 
     def has_own_against(self, ask: _Ask) -> bool:
-        return any(one.side is not ask.side and one.price_cc + ask.price_cc >= DOLLAR_CC for one in self.others)
+        return any(_meets(one, ask) for one in self.others)
+
+    def has_outsider_against(self, ask: _Ask) -> bool:
+        return any(_meets(one, ask) for one in self.risk.outside)
 
     def aside_ud(self, quotes: Sequence[Quote]) -> int:
         """Return the cash to set aside for quotes that come later: what they need, at most half of what is free."""
@@ -238,7 +249,7 @@ class _Look:
         """
         barred = self.barred(ask, wished_cx)
         if barred is not None:
-            left_cx = min(ask.standing_cx, wished_cx) if barred.code == "RATE_EXCEEDED" else 0
+            left_cx = min(ask.standing_cx, wished_cx) if barred.code in ("RATE_EXCEEDED", "SENDING_STOPPED") else 0
             return left_cx, msgspec.structs.replace(barred, fits_cx=left_cx)
         fits_cx = wished_cx
         denied: Denied | None = None
@@ -264,6 +275,8 @@ class _Look:
         """Return why not even what closes may be asked for, or None: the venue would not take it, or not so often."""
         if not self.view.grid.contains(ask.side, ask.price_cc):
             return Denied("PRICE_OFF_GRID", {"yes_price_cc": yes_price_cc(ask.side, ask.price_cc)}, ask.side)
+        if self.risk.stopped and count_cx > ask.standing_cx:
+            return Denied("SENDING_STOPPED", {"because": self.risk.stopped}, ask.side)
         most = max(CLOSING_A_MINUTE, CLOSING_TIMES * self.limits.orders_a_minute)
         if count_cx > ask.standing_cx and self.created is not None and self.created >= most:
             return Denied("RATE_EXCEEDED", {"created": self.created, "most": most}, ask.side)
@@ -281,6 +294,11 @@ class _Look:
         if latch is None:
             return None
         return Denied("LATCHED", {"latch": latch.code, "age_us": self.view.time_us - latch.at_us})
+
+    def _outsiders(self) -> Denied | None:
+        if not self.risk.outside or not self.limits.waits_for_outsiders:
+            return None
+        return Denied("OUTSIDERS", {"orders": len(self.risk.outside)})
 
     def _size(self, ask: _Ask, count_cx: int) -> Denied | None:
         limits = self.limits
@@ -314,8 +332,9 @@ class _Look:
         limits, risk = self.limits, self.risk
         if risk.position_cx is None:
             return _unknown("POSITION", "the position")
-        orders = (*self.others, Unproven(ask.side, ask.price_cc, count_cx))
-        could_be_cx = self.worst_cx(ask.side, risk.position_cx) + count_cx
+        orders = (*self.others, *risk.outside, Unproven(ask.side, ask.price_cc, count_cx))
+        outside_cx = sum([order.remaining_cx for order in risk.outside if order.side is ask.side])
+        could_be_cx = self.worst_cx(ask.side, risk.position_cx) + outside_cx + count_cx
         if could_be_cx > limits.position_cx_most:
             figures = {"worst_cx": could_be_cx, "most_cx": limits.position_cx_most}
             return Denied("POSITION_EXCEEDS_MAX", {**figures, "over_cx": could_be_cx - limits.position_cx_most})
@@ -330,14 +349,15 @@ class _Look:
     def _allotments(self, exposed_ud: int) -> Denied | None:
         if self.risk.allotments is None:
             return _unknown("ALLOTMENT", "allotments")
+        tightest: Denied | None = None
         for allotted in self.risk.allotments:
             if allotted.most_ud is None or allotted.used_ud is None:
                 return _unknown("ALLOTMENT", f"the allotment of {allotted.name}")
             over_ud = exposed_ud + allotted.used_ud - allotted.most_ud
-            if over_ud > 0:
+            if over_ud > 0 and (tightest is None or over_ud > tightest.figures["over_ud"]):
                 figures = {"exposure_ud": exposed_ud, "used_ud": allotted.used_ud, "most_ud": allotted.most_ud}
-                return Denied("ALLOTMENT_EXCEEDED", {"name": allotted.name, **figures, "over_ud": over_ud})
-        return None
+                tightest = Denied("ALLOTMENT_EXCEEDED", {"name": allotted.name, **figures, "over_ud": over_ud})
+        return tightest
 
     def _cash(self, need_ud: int, aside_ud: int) -> Denied | None:
         risk = self.risk
@@ -346,6 +366,8 @@ class _Look:
         over_ud = need_ud + aside_ud - risk.cash_ud
         if over_ud <= 0:
             return None
+        # A transfer is told in whole cents.
+        move_ud = -(-over_ud // CENT_UD) * CENT_UD
         richest, most_ud = max(risk.shards.items(), key=lambda shard: (shard[1], -shard[0]), default=(None, 0))
         figures = {
             "need_ud": need_ud,
@@ -353,6 +375,7 @@ class _Look:
             "cash_ud": risk.cash_ud,
             "over_ud": over_ud,
             "exchange_index": risk.exchange_index,
-            "from_index": richest if most_ud >= over_ud else None,
+            "move_ud": move_ud,
+            "from_index": richest if most_ud >= move_ud else None,
         }
         return Denied("CASH_SHORT", figures)

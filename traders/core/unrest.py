@@ -5,15 +5,20 @@
     jump      in a span, the YES mid moved so far
 
 Each is asked whether it was so at any moment of the last `hold_us`, and tells until when it therefore holds. The
-answers follow from the history alone, so a replay comes to the same ones. They are asked at every message, and few of
-those note a print or a touch: what was found out is kept with the history, and only what was noted since is looked at.
+answers follow from the history alone, so a replay comes to the same ones. They are asked at every message: what was
+found out is kept with the history, and followed from there, so that a look costs the same in a busy market.
+
+Prints that tell an earlier time than those noted before them are rare. As long as such a one may matter, each look
+begins anew.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
+from copy import copy
 from itertools import pairwise, takewhile
-from typing import TypeGuard
+from typing import TypeVar
 
 import msgspec
 
@@ -45,71 +50,150 @@ class Jump(msgspec.Struct, frozen=True):
     until_us: int
 
 
-class _Finding(msgspec.Struct, frozen=True):
-    """What the prints up to `newest` came to at a moment."""
-
-    newest: Print
-    now_us: int
-    sweep: Sweep | None = None
+Noted = TypeVar("Noted", Print, Touch)
 
 
-def _is_known(finding: _Finding | None, history: History, now_us: int) -> TypeGuard[_Finding]:
-    """Return whether no print was noted since: what happened meanwhile is that the oldest ones have become too old."""
-    return finding is not None and finding.newest is history.prints[-1] and finding.now_us <= now_us
+def _noted_since(noted: deque[Noted], newest: Noted) -> list[Noted]:
+    """Return what was noted after `newest`, oldest first."""
+    return list(takewhile(lambda one: one is not newest, reversed(noted)))[::-1]
+
+
+def _are_in_order(prints: Sequence[Print]) -> bool:
+    """Return whether prints, oldest first, came in the order of their times."""
+    return all(older.time_us <= newer.time_us for older, newer in pairwise(prints))
+
+
+class _Follower:
+    """Follows the prints of a history from look to look."""
+
+    __slots__ = ("_are_in_order", "_newest", "_now_us", "_oldest")
+
+    def __init__(self) -> None:
+        self._are_in_order, self._now_us = False, 0
+        self._oldest: Print | None = None  # of the history
+        self._newest: Print | None = None
+
+    def _news(self, history: History, since_us: int, now_us: int) -> tuple[list[Print], bool]:
+        """Return the prints that were noted since the last look, oldest first, and whether to begin anew with them.
+
+        Then they are all since `since_us`. So they are where following the last ones does not lead to what these say:
+        time went back, prints were dropped that are young enough to matter, or one tells an earlier time than the one
+        before it.
+        """
+        prints = history.prints
+        has_all = prints[0] is self._oldest or prints[0].time_us < since_us
+        can_follow = has_all and self._are_in_order and self._now_us <= now_us
+        self._now_us = now_us
+        if can_follow and prints[-1] is self._newest:
+            return [], False
+        if can_follow and self._newest is not None:
+            new = _noted_since(prints, self._newest)
+            can_follow = self._are_in_order = _are_in_order((self._newest, *new))
+        if not can_follow:
+            new = list(history.prints_since(since_us))[::-1]
+            self._oldest, self._are_in_order = prints[0], _are_in_order(new)
+        self._newest = prints[-1]
+        return new, not can_follow
 
 
 def flows(history: History, now_us: int, *, span_us: int, least_cx: int, hold_us: int) -> list[Flow]:
     """Return the one-sided flow that holds, at most one a side: the last one of each.
 
-    A print counts for `span_us` from its time on.
+    A print counts for `span_us` from its time on; one that is later than now counts already.
     """
-    if not history.prints or history.prints[-1].time_us < now_us - span_us - hold_us:
+    since_us = now_us - span_us - hold_us
+    if not history.prints or history.prints[-1].time_us < since_us:
         return []
-    key = ("too few for a flow", span_us, least_cx, hold_us)
-    if _is_known(history.findings.get(key), history, now_us):
-        return []
-    prints = list(history.prints_since(now_us - span_us - hold_us))
-    if sum([happened.count_cx for happened in prints]) < least_cx:
-        history.findings[key] = _Finding(history.prints[-1], now_us)  # only a print can make it more
-        return []
-    prints.reverse()
-    found = _last_flows(prints, now_us, span_us, least_cx)
+    key = ("flows", span_us, least_cx, hold_us)
+    followed: _Flows | None = history.findings.get(key)
+    if followed is None:
+        followed = history.findings[key] = _Flows(span_us, least_cx)
+    last = followed.last(history, since_us, now_us)
     return [
-        Flow(side, net_cx, until_us + hold_us)
-        for side, (net_cx, until_us) in found.items()
-        if until_us + hold_us > now_us
+        Flow(flow.side, flow.net_cx, flow.until_us + hold_us)
+        for flow in (last.yes, last.no)
+        if flow is not None and flow.until_us + hold_us > now_us
     ]
 
 
-def _last_flows(prints: list[Print], now_us: int, span_us: int, least_cx: int) -> dict[Side, tuple[int, int]]:
-    """Return each side's last net flow of `least_cx` or more, and when it ended; past now while it lasts.
+class _Net(msgspec.Struct):
+    """Contracts that met YES less those that met NO, since when it is so many, and what flow there was before."""
 
-    Args:
-        prints: Oldest first.
+    least_cx: int
+    net_cx: int = 0
+    at_us: int = 0
+    yes: Flow | None = None  # the last one against each side, as of the moment when it ended
+    no: Flow | None = None
+
+    def change(self, by_cx: int, time_us: int) -> None:
+        """Let it be so many more from then on, or from when it changed last: that may be later, never earlier."""
+        if time_us > self.at_us:
+            if abs(self.net_cx) >= self.least_cx:
+                self._note(time_us)
+            self.at_us = time_us
+        self.net_cx += by_cx
+
+    def _note(self, until_us: int) -> None:
+        if self.net_cx > 0:
+            self.yes = Flow(Side.YES, self.net_cx, until_us)
+        else:
+            self.no = Flow(Side.NO, -self.net_cx, until_us)
+
+
+class _Flows(_Follower):
+    """The net flow of prints.
+
+    Prints are told some time after they happened, and looks come meanwhile. So there are two states: that of the
+    newest print's own time, where the next one is added, and from there that of now, which only sees prints leave.
     """
-    found: dict[Side, tuple[int, int]] = {}
-    net_cx, at_us = 0, 0  # contracts that met YES less those that met NO, and since when it is so many
 
-    def note(until_us: int) -> None:
-        if until_us > at_us and abs(net_cx) >= least_cx:
-            found[Side.YES if net_cx > 0 else Side.NO] = (abs(net_cx), until_us)
+    __slots__ = ("_ahead", "_counting", "_gone", "_least_cx", "_now", "_span_us", "_then")
 
-    leaving = 0
-    for happened in (*prints, None):
-        time_us = now_us if happened is None else min(now_us, happened.time_us)
-        while leaving < len(prints) and prints[leaving].time_us + span_us <= time_us:
-            gone = prints[leaving]
-            note(gone.time_us + span_us)
-            at_us = max(at_us, gone.time_us + span_us)
-            net_cx -= _signed_cx(gone)
-            leaving += 1
-        if happened is None:
-            break
-        note(time_us)
-        at_us = max(at_us, time_us)
-        net_cx += _signed_cx(happened)
-    note(now_us + 1)
-    return found
+    def __init__(self, span_us: int, least_cx: int) -> None:
+        super().__init__()
+        self._span_us, self._least_cx = span_us, least_cx
+        self._begin()
+
+    def _begin(self) -> None:
+        self._then = self._now = _Net(self._least_cx)
+        self._counting: deque[Print] = deque()  # then
+        self._gone = 0  # of them, by now
+        self._ahead: deque[Print] = deque()  # they will count
+
+    def last(self, history: History, since_us: int, now_us: int) -> _Net:
+        """Return what there is now, with the flow that lasts noted as ending past now."""
+        new, is_begin = self._news(history, since_us, now_us)
+        if is_begin:
+            self._begin()
+        self._ahead.extend(new)
+        self._pass(now_us)
+        if not self._ahead and abs(self._now.net_cx) < self._least_cx:
+            return self._now
+        last = copy(self._now)
+        last.change(sum([_signed_cx(happened) for happened in self._ahead]), now_us)
+        last.change(0, now_us + 1)
+        return last
+
+    def _pass(self, now_us: int) -> None:
+        """Let time pass: prints begin to count, and cease to."""
+        if self._ahead and self._ahead[0].time_us <= now_us:
+            while self._ahead and self._ahead[0].time_us <= now_us:
+                self._count(self._ahead.popleft())
+            self._now, self._gone = copy(self._then), 0
+        counting = self._counting
+        while self._gone < len(counting) and counting[self._gone].time_us + self._span_us <= now_us:
+            self._let_go(self._now, counting[self._gone])
+            self._gone += 1
+
+    def _count(self, happened: Print) -> None:
+        counting = self._counting
+        while counting and counting[0].time_us + self._span_us <= happened.time_us:
+            self._let_go(self._then, counting.popleft())
+        self._then.change(_signed_cx(happened), happened.time_us)
+        counting.append(happened)
+
+    def _let_go(self, net: _Net, gone: Print) -> None:
+        net.change(-_signed_cx(gone), gone.time_us + self._span_us)
 
 
 def _signed_cx(happened: Print) -> int:
@@ -128,61 +212,77 @@ def last_sweep(
     """
     if not history.prints or history.prints[-1].time_us < now_us - hold_us:
         return None
-    key = ("last sweep", within_us, least_cx, least_levels, hold_us)
-    finding: _Finding | None = history.findings.get(key)
-    if _is_known(finding, history, now_us):
-        last = finding.sweep
-    else:
-        prints = list(history.prints_since(now_us - hold_us - within_us))
-        last = _last_sweep(prints, within_us, least_cx, least_levels)
-        if _is_in_order(prints):  # else prints that are no longer looked at may hide younger ones
-            history.findings[key] = _Finding(history.prints[-1], now_us, last)
+    since_us = now_us - hold_us - within_us
+    key = ("sweeps", within_us, least_cx, least_levels, hold_us)
+    followed: _Sweeps | None = history.findings.get(key)
+    if followed is None:
+        followed = history.findings[key] = _Sweeps(_SweepTerms(within_us, least_cx, least_levels))
+    last = followed.last(history, since_us, now_us)
     if last is None or last.until_us < now_us - hold_us:
         return None
     return msgspec.structs.replace(last, until_us=last.until_us + hold_us)
 
 
-def _is_in_order(prints: list[Print]) -> bool:
-    """Return whether prints, newest first, came in the order of their times."""
-    return all(newer.time_us >= older.time_us for newer, older in pairwise(prints))
+class _SweepTerms(msgspec.Struct, frozen=True):
+    """What makes a sweep."""
+
+    within_us: int
+    least_cx: int
+    least_levels: int
+
+    def are_met(self, count_cx: int, levels: int) -> bool:
+        is_much, is_deep = count_cx >= self.least_cx > 0, levels >= self.least_levels > 0
+        return is_much or is_deep
 
 
-def _last_sweep(prints: list[Print], within_us: int, least_cx: int, least_levels: int) -> Sweep | None:
+class _Sweeps(_Follower):
+    """The last sweep among prints: new ones are looked at with what is close before them."""
+
+    __slots__ = ("_last", "_terms")
+
+    def __init__(self, terms: _SweepTerms) -> None:
+        super().__init__()
+        self._terms = terms
+        self._last: Sweep | None = None
+
+    def last(self, history: History, since_us: int, now_us: int) -> Sweep | None:
+        """Return the last sweep, as of its own moment."""
+        new, is_begin = self._news(history, since_us, now_us)
+        if is_begin:
+            self._last = _last_sweep(new[::-1], self._terms)
+        elif new:
+            near = list(history.prints_since(new[0].time_us - self._terms.within_us))
+            found = _last_sweep(near, self._terms)
+            if found is not None and found.until_us >= new[0].time_us:  # else it may be half of an older one
+                self._last = found
+        return self._last
+
+
+def _last_sweep(prints: list[Print], terms: _SweepTerms) -> Sweep | None:
     """Return the last sweep among prints, newest first, as of its own moment."""
-    if not _can_be_sweep(prints, least_cx, least_levels):
+    count_cx = sum([happened.count_cx for happened in prints])
+    if not terms.are_met(count_cx, len({happened.yes_price_cc for happened in prints})):
         return None
-    sweeps = (
-        _last_sweep_of(side, [one for one in prints if one.taker_side is side.other], within_us, least_cx, least_levels)
-        for side in Side
-    )
+    sweeps = (_last_sweep_of(side, [one for one in prints if one.taker_side is side.other], terms) for side in Side)
     return max((sweep for sweep in sweeps if sweep is not None), key=lambda sweep: sweep.until_us, default=None)
 
 
-def _last_sweep_of(side: Side, prints: list[Print], within_us: int, least_cx: int, least_levels: int) -> Sweep | None:
+def _last_sweep_of(side: Side, prints: list[Print], terms: _SweepTerms) -> Sweep | None:
     """Return the last sweep among one side's prints, newest first, as of its own moment."""
     count_cx, oldest = 0, 0
     at_price: dict[int, int] = {}
     for newest in prints:
-        while oldest < len(prints) and prints[oldest].time_us >= newest.time_us - within_us:
+        while oldest < len(prints) and prints[oldest].time_us >= newest.time_us - terms.within_us:
             count_cx += prints[oldest].count_cx
             at_price[prints[oldest].yes_price_cc] = at_price.get(prints[oldest].yes_price_cc, 0) + 1
             oldest += 1
-        if _is_sweep(count_cx, len(at_price), least_cx, least_levels):
+        if terms.are_met(count_cx, len(at_price)):
             return Sweep(side, count_cx, len(at_price), newest.time_us)
         count_cx -= newest.count_cx
         at_price[newest.yes_price_cc] -= 1
         if not at_price[newest.yes_price_cc]:
             del at_price[newest.yes_price_cc]
     return None
-
-
-def _can_be_sweep(prints: list[Print], least_cx: int, least_levels: int) -> bool:
-    count_cx = sum([happened.count_cx for happened in prints])
-    return _is_sweep(count_cx, len({happened.yes_price_cc for happened in prints}), least_cx, least_levels)
-
-
-def _is_sweep(count_cx: int, levels: int, least_cx: int, least_levels: int) -> bool:
-    return bool((least_cx and count_cx >= least_cx) or (least_levels and levels >= least_levels))
 
 
 def last_jump(history: History, now_us: int, *, span_us: int, least_cc: int, hold_us: int) -> Jump | None:
@@ -229,8 +329,7 @@ class _Jumps:
     def last(self, touches: deque[Touch]) -> Jump | None:
         """Return the last jump, as of its own moment."""
         if touches[-1] is not self._newest:
-            new = list(takewhile(lambda touch: touch is not self._newest, reversed(touches)))
-            for touch in reversed(new):
+            for touch in _noted_since(touches, self._newest):
                 self._follow(touch)
             self._last = self._jump_to(self._newest) or self._found
         return self._last

@@ -13,8 +13,9 @@ from feed import venue
 from feed.desk import Desk
 from kalshimm.runtime import worker
 from kalshimm.runtime.clock import SystemClock
-from kalshimm.runtime.home import folder
+from kalshimm.runtime.home import folder, installation_number
 from kalshimm.runtime.locks import exclusive
+from markets.core.orderids import is_ours
 
 
 class Command(BaseCommand):
@@ -30,6 +31,7 @@ class Command(BaseCommand):
 
 def _build(adapter: str) -> worker.Run:
     environment, signer = venue.environment(), venue.signer()
+    installation = installation_number(settings.KALSHIMM_HOME)
 
     async def run(stop: asyncio.Event) -> None:
         desk = Desk(
@@ -38,6 +40,7 @@ def _build(adapter: str) -> worker.Run:
             redis_url=settings.REDIS_URL,
             clock=SystemClock(),
             adapter=adapter,
+            is_ours=lambda client_order_id: is_ours(client_order_id, installation),
         )
         await desk.run(stop)
 

@@ -21,7 +21,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.formatter_class = argparse.RawDescriptionHelpFormatter
         parser.epilog = "benches:\n" + "\n".join(
-            f"  {bench.name:<10} {bench.about};\n{'':<13}against {bench.reference}" for bench in BENCHES.values()
+            f"  {bench.name:<13} {bench.about};\n{'':<16}against {bench.reference}" for bench in BENCHES.values()
         )
         parser.add_argument("name", choices=BENCHES, metavar="NAME", help=", ".join(BENCHES))
         parser.add_argument("--rounds", type=_rounds, help="how many rounds (a bench's own default)")

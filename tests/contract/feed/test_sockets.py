@@ -159,6 +159,17 @@ async def test_nobody_listening_is_not_reachable(adapter: str, free_port: int) -
         await socket.connect(adapter, f"ws://127.0.0.1:{free_port}/x", {}, Heard())
 
 
+async def test_B1_a_line_that_is_lost_during_the_handshake_is_no_connection(adapter: str) -> None:
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.transport.abort()
+
+    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(Disconnected):
+            await socket.connect(adapter, f"ws://127.0.0.1:{port}/trade-api/ws/v2", HEADERS, Heard())
+
+
 async def test_B3_a_peer_that_no_longer_reads_is_left_in_time(adapter: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """More waits to be sent than the line takes: a close that waits for all of it waits as long as the system."""
     monkeypatch.setattr("feed.kalshi.socket.CLOSE_TIMEOUT_S", 0.2)

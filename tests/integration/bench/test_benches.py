@@ -44,7 +44,7 @@ def test_books_are_measured_against_typed_decode(manage: Any) -> None:
 def test_decisions_are_measured_beside_typed_decode(manage: Any) -> None:
     report = run(manage, "engine")
     assert (report["floor"], report["aim"], report["judged"]) == (20_000, 60_000, "figure at 2.0 M/s typed decode")
-    assert report["rounds"][0]["more"].keys() == {"quoting_part", "quoting_per_cpu_s"}
+    assert report["rounds"][0]["more"].keys() == {"quoting_part", "quoting_per_cpu_s", "is_recorded"}
 
 
 @pytest.mark.long
@@ -68,6 +68,20 @@ def test_latency_is_measured_against_a_bare_socketpair(manage: Any) -> None:
         for way in ("", "floor_"):
             p50, p90, p99 = (one["more"][f"{way}p{part}_us_at_{rate}"] for part in (50, 90, 99))
             assert 0 < p50 <= p90 <= p99
+
+
+@pytest.mark.long
+def test_orders_are_timed_from_the_move_that_they_answer(manage: Any) -> None:
+    report = run(manage, "tick_to_order", deadline_s=110)
+    assert (report["floor"], report["aim"], report["judged"]) == (3, 2, "ratio")
+    (written,) = report["others"]
+    assert (written["name"], written["floor"], written["aim"]) == ("journal written", 3, 2)
+    (one,) = report["rounds"]
+    for way in ("", "written_", "direct_"):
+        p50, p90, p99 = (one["more"][f"{way}p{part}_us"] for part in (50, 90, 99))
+        assert 0 < p50 <= p90 <= p99
+    assert one["more"]["missed_part"] < 1
+    assert one["more"]["sync_p50_us"] > 0
 
 
 @pytest.mark.long

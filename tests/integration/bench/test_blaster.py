@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket as socketlib
 import sys
 from collections.abc import AsyncIterator, Callable
 
@@ -12,9 +13,11 @@ import msgspec
 from feed.books import Books
 from feed.kalshi import channels, socket
 from feed.kalshi.session import MOST_TICKERS_A_COMMAND, Session
-from kalshimm.bench import frames
-from kalshimm.bench.blaster import Drop, Dropped, Play, Played, Ready
+from feed.schema import BookDelta
+from kalshimm.bench import frames, moves
+from kalshimm.bench.blaster import Drop, Dropped, Own, Play, Played, Ready
 from kalshimm.settings import BASE_DIR
+from markets.core.units import YES
 
 MARKETS, DELTAS = 700, 2_000  # more markets than one command takes
 WITHIN_S = 30.0
@@ -68,8 +71,12 @@ class Client:
 class Server:
     """A blaster process and its pipes."""
 
-    def __init__(self, process: asyncio.subprocess.Process, ws: str) -> None:
-        self.process, self.ws = process, ws
+    def __init__(self, process: asyncio.subprocess.Process, ready: Ready) -> None:
+        self.process, self.ws, self._own_port = process, ready.ws, ready.own_port
+
+    def own(self, own: Own) -> None:
+        with socketlib.socket(socketlib.AF_INET, socketlib.SOCK_DGRAM) as sender:
+            sender.sendto(msgspec.json.encode(own), ("127.0.0.1", self._own_port))
 
     async def ask(self, order: Play | Drop) -> Played | Dropped:
         assert self.process.stdin is not None
@@ -80,9 +87,10 @@ class Server:
 
 
 @contextlib.asynccontextmanager
-async def blaster(*, markets: int = MARKETS, deltas: int = DELTAS) -> AsyncIterator[Server]:
+async def blaster(*, markets: int = MARKETS, deltas: int = DELTAS, moves_every: int = 0) -> AsyncIterator[Server]:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "kalshimm.bench.blaster", "--markets", str(markets), "--deltas", str(deltas)),
+        *("--moves-every", str(moves_every)),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         cwd=BASE_DIR,
@@ -91,7 +99,7 @@ async def blaster(*, markets: int = MARKETS, deltas: int = DELTAS) -> AsyncItera
     assert process.stdout is not None
     try:
         line = await asyncio.wait_for(process.stdout.readline(), WITHIN_S)
-        yield Server(process, msgspec.json.decode(line, type=Ready).ws)
+        yield Server(process, msgspec.json.decode(line, type=Ready))
         process.stdin.close()
         assert await asyncio.wait_for(process.wait(), WITHIN_S) == 0, "it ends by itself when its input does"
     finally:
@@ -129,6 +137,32 @@ async def test_a_market_asked_for_again_gets_its_book_as_it_is_now() -> None:
         await client.until(lambda: client.books.counters["snapshots"] == MARKETS + len(asked))
         assert client.levels(tape.tickers) == [book.levels for book in tape.books_at(700)]
         assert client.books.counters["gaps"] == 0
+
+
+async def test_orders_of_the_client_show_themselves_with_their_tag_and_in_snapshots() -> None:
+    tape = moves.tape(DELTAS, every=100)
+    (ticker,) = tape.tickers
+    price_cc = moves.FIRST_BID_CC + moves.TICK_CC
+    async with blaster(markets=1, moves_every=100) as server, connected(server) as client:
+        client.books.lease(ticker, is_leased=True, now_us=1)
+        await client.subscribe([ticker])
+        client.books.take()
+        for number, delta_cx in enumerate((100, 100, -200, -100), 1):  # the last is of none that it told of
+            server.own(Own(YES, price_cc, delta_cx, "of-ours"))
+            await client.until_deltas(min(number, 3))
+        told = client.books.take().events[ticker]
+        assert [(e.price_cc, e.delta_cx, e.client_order_id) for e in told if isinstance(e, BookDelta)] == [
+            (price_cc, 100, "of-ours"), (price_cc, 100, "of-ours"), (price_cc, -200, "of-ours"),
+        ]  # fmt: skip
+        server.own(Own(YES, price_cc, 300, "of-ours"))
+        await client.until_deltas(4)
+        await server.ask(Play(DELTAS))
+        client.send(client.books.session.get_snapshot(frames.BOOK_SID, [ticker]))
+        await client.until(lambda: client.books.counters["snapshots"] == 2)
+        (book,) = tape.books_at(0)
+        book.apply(YES, price_cc, 300)
+        assert client.levels([ticker]) == [book.levels]
+        assert client.books.counters["gaps"] == client.books.counters["malformed"] == 0
 
 
 async def test_subscriptions_shrink_are_listed_and_end() -> None:

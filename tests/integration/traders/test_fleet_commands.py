@@ -133,11 +133,14 @@ def test_a_command_line_that_names_nobody_or_too_much_is_bad_usage(argv: tuple[s
         run(*argv)
 
 
-def test_starting_live_is_refused_with_the_reason() -> None:
+def test_G2_a_trader_that_was_made_for_dry_run_never_starts_live() -> None:
     a_series("HIGH", events=[1])
     a_trader()
-    with pytest.raises(RefusedChange, match="no live broker"):
+    run("stop", "first")
+    with pytest.raises(RefusedChange, match=r"made for dry-run and stays so.*traders create NAME --live"):
         run("start", "first", "--live")
+    trader = Trader.objects.get()
+    assert (trader.mode, trader.desired) == ("dry-run", "stopped")
 
 
 def test_create_makes_a_trader_and_says_what_is_wrong_otherwise() -> None:

@@ -21,6 +21,7 @@ from traders.processes import living, read_ended, read_running, stop_all, trader
 from traders.start import Start, write_start
 
 HOUR_US = 3_600_000_000
+PEER_MIB = 284
 
 
 def a_start(home: Path, redis_url: str, *, trader: int = 1, closes_in_us: int = HOUR_US, mode: str = "dry-run") -> None:
@@ -216,3 +217,21 @@ def test_a_request_it_does_not_know_is_answered_with_an_error_and_it_goes_on(wor
         client.sendall(b'{"spwan": 1}\n')
         assert b"error" in client.recv(4_096)
     assert spawner.ask(workers.home, spawner.Request(ping=True))["pid"] == process.pid
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_an_idle_paper_trader_takes_an_eighth_of_what_a_peers_modules_take(
+    workers: Workers, redis_url: str, market: HandMadeMarket, watcher: Watcher
+) -> None:
+    """284 MiB are the modules alone of a well-known bot (freqtrade); the aim is a fifteenth of it."""
+    workers.spawner()
+    market.start()
+    pids = []
+    for trader in (1, 2, 3):
+        a_start(workers.home, redis_url, trader=trader)
+        pids.append(spawn(workers.home, trader))
+    for trader in (1, 2, 3):
+        eventually(lambda trader=trader: watcher.is_quoting(trader), "the trader quotes")
+    own_mib = [psutil.Process(pid).memory_full_info().pss / (1 << 20) for pid in pids]
+    print(f"PSS of idle paper traders: {', '.join(f'{mib:.1f}' for mib in own_mib)} MiB; floor 35.5, aim 18.9")
+    assert max(own_mib) < PEER_MIB / 8

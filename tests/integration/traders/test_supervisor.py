@@ -26,7 +26,7 @@ from tests.fixtures.stack import eventually
 from traders import spawner
 from traders.fleet import read_wanted
 from traders.journal import read_records
-from traders.models import Desired, Mode, SeriesRule, StrategySet, Trader
+from traders.models import Allotment, Desired, Mode, SeriesRule, StrategySet, Trader
 from traders.processes import living, trader_folder
 from traders.services import create_trader, steer, strategy_named
 from traders.start import read_start
@@ -219,17 +219,13 @@ def test_a_trader_that_cannot_stay_up_fails_and_a_person_can_start_it_again(flee
 
 def test_what_cannot_start_fails_with_the_reason(fleet: Workers) -> None:
     a_market()
-    live, broken, odd = a_trader("live"), a_trader("broken"), a_trader("odd")
-    Trader.objects.filter(pk=live.pk).update(mode=Mode.LIVE)
+    broken, odd = a_trader("broken"), a_trader("odd")
     strategy = StrategySet.objects.create(name="bad", placement_params={"bid_cx": -5})
     Trader.objects.filter(pk=broken.pk).update(strategy=strategy)
     Trader.objects.filter(pk=odd.pk).update(strategy=StrategySet.objects.create(name="odd", placement_params=[1]))
-    eventually(has_state(live, "failed"), "the live trader is refused")
     eventually(has_state(broken, "failed"), "the parameters are refused")
     eventually(has_state(odd, "failed"), "so are parameters that are no object")
-    live.refresh_from_db()
     broken.refresh_from_db()
-    assert "no live broker" in live.state_reason
     assert "bid_cx" in broken.state_reason
 
 
@@ -302,6 +298,28 @@ async def test_a_start_stands_in_the_row_before_the_fork(
     await client.aclose()
     await sync_to_async(connections.close_all)()
     assert states == ["starting"]
+
+
+async def test_a_trader_for_which_nothing_is_left_of_an_allotment_is_not_forked(
+    home: Path, redis_url: str, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[spawner.Request] = []
+
+    def ask(_home: Path, request: spawner.Request) -> dict[str, int | str]:
+        asked.append(request)
+        return {"pid": os.getpid(), "answered": 1, "spawned": 0}
+
+    monkeypatch.setattr(spawner, "ask", ask)
+    await sync_to_async(a_market)()
+    trader = await sync_to_async(a_trader)()
+    await Allotment.objects.acreate(scope="fleet", mode=Mode.DRY_RUN, most_ud=1_000_000)
+    client = streams.connect(redis_url)
+    await Supervisor(home, redis_url, client=client, clock=SystemClock()).step()
+    await client.aclose()
+    await trader.arefresh_from_db()
+    await sync_to_async(connections.close_all)()
+    assert (trader.state, "of the $1.00 allotted to the fleet" in trader.state_reason) == ("stopped", True)
+    assert all(request.spawn is None for request in asked)
 
 
 def test_a_changed_strategy_is_taken_up_by_a_running_trader(fleet: Workers, watcher: Watcher) -> None:

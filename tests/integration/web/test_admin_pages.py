@@ -10,7 +10,7 @@ from tests.fixtures import fleet
 from traders.models import StrategySet, Trader
 
 pytestmark = pytest.mark.django_db
-CONFIGURATION = {"traders.strategyset", "traders.seriesrule", "traders.trader"}
+CONFIGURATION = {"traders.strategyset", "traders.seriesrule", "traders.trader", "traders.allotment"}
 OWN_APPS = {"traders", "markets", "feed", "ops"}
 
 
@@ -104,3 +104,17 @@ def test_going_live_is_not_a_field_of_the_admin(browser: Client) -> None:
     )
     trader.refresh_from_db()
     assert trader.mode == "dry-run"
+
+
+@pytest.mark.parametrize(("before", "wanted", "after"), [
+    ("stopped", "running", "stopped"), ("stopped", "paused", "stopped"), ("running", "stopped", "stopped"),
+    ("paused", "running", "running"),
+])  # fmt: skip
+def test_G2_the_admin_starts_no_live_trader(browser: Client, before: str, wanted: str, after: str) -> None:
+    trader = fleet.seed()[0]
+    Trader.objects.filter(pk=trader.pk).update(mode="live", desired=before)
+    body = {"name": trader.name, "market_ticker": trader.market_ticker, "strategy": trader.strategy_id}
+    answer = browser.post(reverse("admin:traders_trader_change", args=[trader.pk]), {**body, "desired": wanted})
+    trader.refresh_from_db()
+    assert trader.desired == after
+    assert ("traders start --live" in answer.content.decode()) is (after != wanted)

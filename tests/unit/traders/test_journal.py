@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import asyncio
+import errno
 import logging
+import resource
 from pathlib import Path
 
 import msgspec
@@ -8,6 +11,7 @@ import pytest
 
 from feed.schema import VERSION, Decision, FillState, JournalBody, JournalEntry, LatchChange, OrderState
 from markets.core.units import Side
+from traders import journal as journal_module
 from traders.core.inventory import Inventory
 from traders.core.limits import Latch
 from traders.journal import CHECKPOINT_VERSION, COMPACT_BYTES, Checkpoint, Journal, load_checkpoint, read_records
@@ -136,3 +140,52 @@ def test_the_database_counts_only_where_it_is_ahead_of_the_files() -> None:
     behind, ahead = Checkpoint(10, held(7)), Checkpoint(11, held(7))
     assert files.or_newer(behind) == files
     assert files.or_newer(ahead) == Checkpoint(11, held(7), control_id="5-0")
+
+
+def test_E3_a_record_that_does_not_fit_on_the_disk_leaves_no_half(tmp_path: Path) -> None:
+    journal = a_journal(tmp_path, 3)
+    size = (tmp_path / "journal").stat().st_size
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, hard))
+    try:
+        with pytest.raises(OSError, match=r"bytes were written|File too large"):
+            journal.append(an_entry(4))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    assert (tmp_path / "journal").stat().st_size == size
+    journal.append(an_entry(4))
+    assert [entry.number for entry in read_records((tmp_path / "journal").read_bytes())[0]] == [1, 2, 3, 4]
+
+
+async def test_whoever_waits_for_the_disk_meanwhile_shares_one_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(journal_module, "_to_disk", synced.append)
+    journal = a_journal(tmp_path, 3)
+
+    await asyncio.gather(*(journal.synced() for _ in range(5)))
+    assert len(synced) == 1
+    await journal.synced()
+    assert len(synced) == 1
+
+    journal.append(an_entry(4))
+    await journal.synced()
+    assert len(synced) == 2
+
+
+async def test_E3_a_disk_that_fails_is_told_to_everybody_who_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(_descriptor: int) -> None:
+        raise OSError(errno.EIO, "it is gone")
+
+    monkeypatch.setattr(journal_module, "_to_disk", failing)
+    journal = a_journal(tmp_path, 1)
+
+    told = await asyncio.gather(*(journal.synced() for _ in range(3)), return_exceptions=True)
+
+    assert [type(one) for one in told] == [OSError] * 3
+    monkeypatch.setattr(journal_module, "_to_disk", lambda _descriptor: None)
+    await journal.synced()

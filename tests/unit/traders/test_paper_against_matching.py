@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feed.schema import BookDelta, BookTrade
+from feed.schema import BookDelta, BookSnapshot, BookTrade
 from markets.core.book import OrderBook
 from markets.core.matching import LevelChange, MatchingBook, Outcome, RestingOrder
 from markets.core.units import DOLLAR_CC, Side
@@ -28,6 +28,7 @@ FLOOR_CC = 100
 PRICES_CC = (3_800, 3_900, 4_000, 4_100)
 CHANNELS = ("book first", "prints first", "in turn")
 BLIND = "book alone"
+SIZES = 64  # more than there are orders in a test
 
 counts = st.integers(1, 300)
 gaps_us = st.sampled_from([1_000, 100_000, PRINT_WAIT_US + 1])
@@ -80,6 +81,15 @@ class TwoMarkets:
         order_id = f"taker-{next(self.numbers)}"
         self.both(lambda: RestingOrder(order_id, THEM + "2", self.side.other, DOLLAR_CC - FLOOR_CC, count_cx))
 
+    def own_size(self, size_cx: int) -> int:
+        """Return a size that no other order has, nor what takers in multiples of SIZES leave of one."""
+        return size_cx * SIZES + len(self.theirs)
+
+    def snapshot(self) -> None:
+        """Let paper begin with the whole book, as it does on every stream."""
+        yes, no = (list(levels.items()) for levels in self.book.levels)
+        self.hear(BookSnapshot(1, 1, 1, 1, self.time_us, yes, no))
+
     def both(self, an_order, *, post_only: bool = False) -> None:
         outcome = self.truth.place(an_order(), post_only=post_only, rest=post_only)
         for match in outcome.matches:
@@ -131,7 +141,7 @@ class TwoMarkets:
         trade_id = f"trade-{next(self.numbers)}"
         self.hear(BookTrade(trade_id, self.time_us, match.yes_price_cc, match.count_cx, int(self.side.other)))
 
-    def hear(self, event: BookDelta | BookTrade) -> None:
+    def hear(self, event: BookDelta | BookSnapshot | BookTrade) -> None:
         self.count(self.broker.on_event(event, book=self.book, time_us=self.time_us))
 
     def count(self, events: list[OrderEvent]) -> None:
@@ -276,3 +286,34 @@ def test_cancels_that_are_all_ahead_of_us_leave_the_true_fills(
     channels: str, before: list[int], count_cx: int, steps: list
 ) -> None:
     run_one(TwoMarkets(Side.YES, channels, ahead_bps=10_000), before, count_cx, steps, cancels_behind=False)
+
+
+@given(
+    channels=st.sampled_from(["book first", "in turn"]),
+    before=st.lists(counts, max_size=4),
+    count_cx=counts,
+    steps=st.lists(st.tuples(st.one_of(makes, takes, gone), gaps_us), max_size=30),
+)
+@settings(max_examples=200)
+def test_until_we_trade_it_knows_our_true_place_if_no_two_orders_are_of_one_size(
+    channels: str, before: list[int], count_cx: int, steps: list
+) -> None:
+    markets = TwoMarkets(Side.YES, channels)
+    markets.snapshot()
+    for size_cx in before:
+        markets.make(4_000, markets.own_size(size_cx))
+    ours = markets.place(4_000, count_cx)
+    for (kind, which, size_cx), gap_us in steps:
+        markets.wait(gap_us)
+        if kind == "make":
+            markets.make(which, markets.own_size(size_cx))
+        elif kind == "take":
+            markets.take(size_cx * SIZES)  # what is left of an order keeps a size of its own
+        elif len(markets.theirs) > 1:
+            markets.gone(markets.theirs[1:][which % len(markets.theirs[1:])])
+        assert markets.paper_cx == markets.true_cx
+        if markets.true_cx[ours]:
+            return  # those whom we displaced may go without anybody seeing it
+    markets.wait(PRINT_WAIT_US)
+    markets.make(FLOOR_CC, SIZES)  # whatever waits for its print has waited long enough
+    markets.check()

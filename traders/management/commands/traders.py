@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import getpass
-import os
 from argparse import ArgumentParser, ArgumentTypeError
 from pathlib import Path
 from typing import Any
@@ -9,11 +7,15 @@ from typing import Any
 import msgspec
 from django.conf import settings
 from django.core.management.base import BaseCommand
+from django.db.models import Q
 
 from kalshimm.errors import EXIT_USAGE, KalshimmError
+from kalshimm.ops.services import command_line_actor
 from markets.core.units import DOLLAR_CC, parse_price
 from markets.models import Market
-from traders.models import Desired, Trader
+from traders import grants
+from traders.models import Desired, Mode, Order, Trader
+from traders.queries import why_of
 from traders.services import (
     DEMO_STRATEGY,
     VERBS,
@@ -49,16 +51,22 @@ class Command(BaseCommand):
         show_logs = self._verb(verbs, "logs", "the last lines a trader wrote")
         show_logs.add_argument("trader", help="number or name")
         show_logs.add_argument("-n", "--lines", type=_line_count, default=LOG_LINES)
-        create = self._verb(verbs, "create", "make a dry-run trader")
+        why = self._verb(verbs, "why", "the decision that an order was sent on")
+        why.add_argument("order", help="its client order id, or the exchange's")
+        create = self._verb(verbs, "create", "make a trader, for dry-run unless --live is given")
         create.add_argument("name")
         create.add_argument("--market", required=True, help="ticker of its market")
         create.add_argument("--strategy", default=DEMO_STRATEGY, help="name of a strategy set")
         create.add_argument("--stopped", action="store_true", help="do not start it yet")
+        create.add_argument(
+            "--live", action="store_true", help="make it for real orders; it stands still until `grants create` and "
+            "`start --live`"
+        )  # fmt: skip
         for verb in VERBS:
             change = self._verb(verbs, verb, HELP.get(verb, f"{verb} traders"))
             self._choice(change)
             if verb == "start":
-                change.add_argument("--live", action="store_true", help="trade with real money")
+                change.add_argument("--live", action="store_true", help="let live traders, named one by one, trade")
         self._choice(self._verb(verbs, "release", "let traders quote again whose limits latched"))
 
         fair = self._verb(verbs, "fair", "tell traders a Yes price from outside, for a placement that goes by one")
@@ -103,39 +111,72 @@ class Command(BaseCommand):
         for line in lines:
             self.stdout.write(line)
 
+    def _why(self, options: dict[str, Any]) -> None:
+        order = Order.objects.filter(Q(client_order_id=options["order"]) | Q(order_id=options["order"])).first()
+        if order is None:
+            raise RefusedChange(f"There is no order {options['order']}.")
+        decision = why_of(order)
+        if decision is None:
+            raise RefusedChange(f"No decision of ours is on record for order {options['order']}.")
+        told = {"at": decision.time.isoformat(), "trader": decision.trader, "reason": decision.reason}
+        if options["as_json"]:
+            self._json({"why": told | {"figures": decision.figures}})
+            return
+        for name, value in told.items():
+            self.stdout.write(f"{name:<14} {value}")
+        for line in decision.figures.get("why", ()):
+            figures = ", ".join(f"{name} {value}" for name, value in line.items() if name != "code")
+            self.stdout.write(f"{line['code']:<24} {figures}")
+
     def _create(self, options: dict[str, Any]) -> None:
         trader = create_trader(
             name=options["name"],
             market_ticker=options["market"],
             strategy=strategy_named(options["strategy"]),
-            actor=actor(),
+            actor=command_line_actor(),
             desired=Desired.STOPPED if options["stopped"] else Desired.RUNNING,
+            mode=Mode.LIVE if options["live"] else Mode.DRY_RUN,
         )
         self._tell(rows([trader]), options)
 
     def _change(self, verb: str, options: dict[str, Any]) -> None:
-        if options.get("live"):
-            raise RefusedChange(
-                "Live trading is refused: this version has no live broker. Leave --live away for dry-run."
-            )
-        chosen = choose(options)
-        if verb == "start" and not options["traders"]:
-            chosen, closed = without_closed(chosen)
-            for trader in closed:
-                self.stderr.write(f"skipped {trader.name}: its market {trader.market_ticker} has closed")
-        steer(chosen, verb, actor=actor())
+        if verb == "start":
+            chosen = self._start(options)
+        else:
+            chosen = choose(options)
+            steer(chosen, verb, actor=command_line_actor())
         self._tell(rows(chosen), options)
+
+    def _start(self, options: dict[str, Any]) -> list[Trader]:
+        if options["live"]:
+            if not options["traders"]:
+                raise BadUsage("Who trades live is named one by one; --event and --all do not go with --live.")
+            return grants.start_live(choose(options), actor=command_line_actor())
+        chosen = choose(options)
+        if not options["traders"]:
+            chosen = self._without_barred(chosen)
+        return grants.start(chosen, actor=command_line_actor())
+
+    def _without_barred(self, traders: list[Trader]) -> list[Trader]:
+        """Leave out whom a start of many does not mean, and say so."""
+        chosen, closed = without_closed(traders)
+        for trader in closed:
+            self.stderr.write(f"skipped {trader.name}: its market {trader.market_ticker} has closed")
+        chosen, barred = grants.without_unpermitted(chosen)
+        for trader, lacks in barred:
+            self.stderr.write(f"skipped {trader.name}: it is live. Missing: {grants.told(lacks)}")
+        return chosen
 
     def _release(self, options: dict[str, Any]) -> None:
         chosen = choose(options)
-        released = release(chosen, actor=actor())
+        released = release(chosen, actor=command_line_actor())
         if not released:
             raise RefusedChange("None of these traders is latched; see the states in `traders list`.")
         self._tell(rows(released), options)
 
     def _fair(self, options: dict[str, Any]) -> None:
         chosen = choose(options)
-        tell_fair_value(chosen, options["price"], source=options["source"], actor=actor())
+        tell_fair_value(chosen, options["price"], source=options["source"], actor=command_line_actor())
         self._tell(rows(chosen), options)
 
     def _tell(self, table: list[dict[str, Any]], options: dict[str, Any]) -> None:
@@ -151,14 +192,6 @@ class Command(BaseCommand):
 
     def _json(self, document: dict[str, Any]) -> None:
         self.stdout.write(msgspec.json.encode(document).decode())
-
-
-def actor() -> str:
-    """Return who is at the command line, for the audit log."""
-    try:
-        return f"cli:{getpass.getuser()}"
-    except (KeyError, OSError):  # a uid without a name
-        return f"cli:{os.getuid()}"
 
 
 def find(word: str) -> Trader:

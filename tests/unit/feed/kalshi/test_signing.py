@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,19 @@ def test_a_file_without_a_key_is_refused_without_showing_it(tmp_path: Path) -> N
 def test_a_signer_shows_only_its_id(tmp_path: Path) -> None:
     path = save(Ed25519PrivateKey.generate(), tmp_path / "key.pem", serialization.PrivateFormat.PKCS8)
     assert repr(Signer.from_file("local", "id", path)) == "Signer(local, id)"
+
+
+def test_a_key_is_taken_from_text_as_from_a_file(tmp_path: Path) -> None:
+    path = save(Ed25519PrivateKey.generate(), tmp_path / "key.pem", serialization.PrivateFormat.PKCS8)
+    signer = Signer.from_pem("local", "id", path.read_bytes())
+    assert signer.headers("GET", URL, wall_ms=1) == Signer.from_file("local", "id", path).headers("GET", URL, wall_ms=1)
+    with pytest.raises(BadKey, match=r"^The vault holds no"):
+        Signer.from_pem("local", "id", b"nonsense", source="The vault")
+
+
+def test_a_fingerprint_tells_keys_apart_and_is_that_of_the_public_half(tmp_path: Path) -> None:
+    key = Ed25519PrivateKey.generate()
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    public = key.public_key().public_bytes(serialization.Encoding.DER, form)
+    assert Signer("local", "id", key).fingerprint() == hashlib.sha256(public).hexdigest()
+    assert Signer("local", "id", Ed25519PrivateKey.generate()).fingerprint() != Signer("local", "id", key).fingerprint()

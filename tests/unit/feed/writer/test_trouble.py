@@ -50,3 +50,8 @@ def test_D7_what_no_table_takes_is_an_entrys_fault_and_no_stores(exc: Exception)
 @pytest.mark.parametrize("exc", [errors.UndefinedTable(), errors.UndefinedColumn(), AssertionError()])
 def test_a_schema_of_another_version_or_a_bug_is_neither(exc: Exception) -> None:
     assert not isinstance(exc, (*STORES, *ENTRIES))
+
+
+def test_two_streams_that_meet_in_a_row_are_no_trouble() -> None:
+    """The journal and the account both write orders; whoever is broken off goes again."""
+    assert explain(errors.DeadlockDetected("deadlock detected"), "the database") is None

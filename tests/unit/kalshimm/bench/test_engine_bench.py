@@ -18,7 +18,7 @@ from markets.core.book import OrderBook
 
 def a_material(events: int = 600) -> engine.Material:
     told, facts = engine.generated(events)
-    return engine.Material(engine.moments(told), facts, [])
+    return engine.Material(engine.moments(told), facts, [], is_recorded=False)
 
 
 def test_a_generated_market_ends_with_the_book_that_it_began_with() -> None:
@@ -41,6 +41,7 @@ def test_without_the_recording_it_says_what_is_played_instead(tmp_path: Path, mo
     monkeypatch.setattr(engine, "REFERENCE_FRAMES", 100)
     said: list[str] = []
     material = engine.prepare(tmp_path, said.append)
+    assert not material.is_recorded
     assert len(material.moments) == 101
     assert len(material.frames) == 100
     (line,) = said
@@ -63,7 +64,7 @@ def test_the_feed_is_told_as_often_as_the_gateway_tells_it() -> None:
     moments = a_material(100).moments
     told_us = [moment.now.wall_us for moment in moments if moment.feed is not None]
     assert told_us[0] == moments[0].now.wall_us
-    assert {after - before for before, after in itertools.pairwise(told_us)} == {256_000}
+    assert {after - before for before, after in itertools.pairwise(told_us)} == {300_000}
 
 
 def test_the_trader_quotes_and_begins_anew_with_each_lap() -> None:
@@ -87,6 +88,14 @@ def test_a_trader_whose_book_is_another_is_no_trader() -> None:
     material.moments[5].events[0] = msgspec.structs.replace(delta, delta_cx=delta.delta_cx + 1)
     with pytest.raises(KalshimmError, match="another book"):
         desk.check()
+
+
+def test_the_generated_market_lets_a_trader_quote_long_enough_to_count() -> None:
+    desk = engine.Desk(a_material(engine.GENERATED_EVENTS // 3))
+    was_quoting = []
+    while desk.play(engine.TURN_DECISIONS) == engine.TURN_DECISIONS:
+        was_quoting.append(desk.is_quoting)
+    assert was_quoting.count(True) > 2 * engine.QUOTING_PART_LEAST * len(was_quoting)
 
 
 @pytest.mark.parametrize(("part", "is_void"), [(0.24, True), (0.25, False)])

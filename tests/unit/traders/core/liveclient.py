@@ -14,12 +14,12 @@ import msgspec
 import pytest
 
 from feed.schema import AccountFill, AccountOrder
+from markets.core.orderids import Owner
 from markets.core.units import Side
 from tests.unit.traders.core.livevenue import PERSON, TICKER, Message, Venue
 from traders.core.commands import Command
 from traders.core.intents import Answered, Booked, Intent, Outcome, Place, Record, Sent, Take, Told
 from traders.core.liveorders import Kept, LiveOrders
-from traders.core.orderids import Owner
 from traders.core.orders import Fill, OrderStatus
 from traders.core.settling import MARGIN_US
 

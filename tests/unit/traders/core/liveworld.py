@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 
 from feed.schema import AccountFill, AccountGroup, AccountOrder
+from markets.core.orderids import Owner
 from markets.core.units import Side, yes_price_cc
 from traders.core.commands import CancelOrder, Command, DecreaseOrder, PlaceOrder, RenewOrder, TakeOrder
 from traders.core.intents import Answered, Held, Intent, Outcome, Record, Sent
 from traders.core.liveorders import LiveOrders
-from traders.core.orderids import Owner
 from traders.core.orders import Fill, Order
 
 TICKER, GROUP = "KXA-1", "group-1"

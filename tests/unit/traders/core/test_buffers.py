@@ -294,18 +294,27 @@ def test_without_a_floor_a_quote_that_must_qualify_is_dropped_like_any_other() -
     assert kept(a_view(OTHERS), needed_cx=90_000, must_qualify=True)[1].code == "buffer_missing"
 
 
+def test_of_several_orders_the_one_that_is_reached_first_counts() -> None:
+    behind, first = resting(6_000, 20_000), resting(6_200, 25_000)
+    for orders in ((behind, first), (first, behind)):
+        price_cc, why = kept(a_view(OTHERS), *orders, needed_cx=30_000)
+        assert (price_cc, why.code, why.figures["buffer_cx"]) == (6_200, "buffer_kept", 25_000)
+
+
 # Looking at few spots
 
 
 def kept_by_looking(
-    view: MarketView, order: RestingQuote | None, needed_cx: int, keeping: Keeping, *, must_qualify: bool
+    view: MarketView, orders: list[RestingQuote], needed_cx: int, keeping: Keeping, *, must_qualify: bool
 ) -> tuple[int | None, str]:
     """Return where WISH ends and why, with a look at every spot within reach: the oracle."""
     floor_cc = qualifying_floor_cc(view, WISH.side, WISH) if must_qualify else None
     found = spots(view, WISH, keeping.steps_most)
     open_to = [spot for spot in found if spot.price_cc >= (floor_cc or 0)] or found[:1]
     wish_cc, least_cc = open_to[0].price_cc, min(floor_cc or 0, open_to[0].price_cc)
-    ours = resting_spot(view, order) if order is not None and least_cc <= order.price_cc <= wish_cc else None
+    places = [o for o in orders if least_cc <= o.price_cc <= wish_cc and view.grid.contains(o.side, o.price_cc)]
+    places.sort(key=lambda order: (-order.price_cc, order.ahead_cx or 0))
+    ours = resting_spot(view, places[0]) if places else None
     enough = [spot for spot in open_to if spot.buffer_cx >= needed_cx]
     if ours is not None:
         closer = [spot for spot in open_to if spot.price_cc > ours.price_cc]
@@ -326,17 +335,19 @@ def kept_by_looking(
     st.dictionaries(
         st.integers(55, 63).map(lambda n: n * 100), st.integers(1, 40).map(lambda n: n * 1_000), max_size=8
     ),
-    st.one_of(
-        st.none(), st.builds(resting, st.integers(56, 63).map(lambda n: n * 100), st.none() | st.integers(0, 40_000))
+    st.lists(
+        st.builds(
+            resting, st.integers(56, 63).map(lambda n: n * 100) | st.just(6_150), st.none() | st.integers(0, 40_000)
+        ),
+        max_size=3,
     ),
     st.integers(0, 60_000),
     st.builds(Keeping, hysteresis_bps=st.sampled_from([0, 1_000, 2_500]), steps_most=st.integers(0, 6)),
     st.booleans(),
 )
 def test_a_quote_ends_where_a_look_at_every_spot_within_reach_puts_it(
-    levels: Levels, order: RestingQuote | None, needed_cx: int, keeping: Keeping, must_qualify: bool
+    levels: Levels, orders: list[RestingQuote], needed_cx: int, keeping: Keeping, must_qualify: bool
 ) -> None:
     view = a_view(levels, programs=(a_program(50_000),))
-    orders = () if order is None else (order,)
     price_cc, why = kept(view, *orders, needed_cx=needed_cx, keeping=keeping, must_qualify=must_qualify)
-    assert (price_cc, why.code) == kept_by_looking(view, order, needed_cx, keeping, must_qualify=must_qualify)
+    assert (price_cc, why.code) == kept_by_looking(view, orders, needed_cx, keeping, must_qualify=must_qualify)

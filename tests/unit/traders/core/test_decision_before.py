@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from markets.core.grid import CENT_GRID, PriceGrid, PriceRange
 from markets.core.units import DOLLAR_CC, Side
 from tests.fixtures.views import NOW_US, a_book
-from traders.core import decision
+from traders.core import decision, registry
 from traders.core.commands import CancelOrder, DecreaseOrder, PlaceOrder, RenewOrder, TakeOrder
 from traders.core.decision import Decided, Rules, decide
 from traders.core.diff import InFlight
@@ -22,7 +22,9 @@ from traders.core.orders import RestingQuote
 from traders.core.pipeline import Choice, Chosen, StrategyChoices, Tolerances
 from traders.core.registry import Kind, Strategy
 from traders.core.types import Flattening, MarketView, Quote, Quotes, Take, TraderState
+from traders.core.why import Why
 
+registry.load()  # rules are made before any test
 YES, NO = Side.YES, Side.NO
 CENTS_OF_THREE = PriceGrid([PriceRange(0, DOLLAR_CC, 300)])
 QUIET = RiskState(
@@ -167,6 +169,50 @@ def test_whatever_else_is_wanted_after_a_calm_decision_is_done(
     assert [type(command) for command in situation.decided(rules(then), before).commands] == kinds
 
 
+def test_what_waited_for_an_answer_is_sent_once_that_has_come() -> None:
+    waiting = a_situation(in_flight=InFlight(creates=frozenset({YES, NO})))
+    before = waiting.decided()
+    assert before.calm is not None
+    after = a_situation(in_flight=InFlight()).decided(before=before)
+    assert [type(command) for command in after.commands] == [PlaceOrder, PlaceOrder]
+
+
+def test_an_order_within_the_tolerance_goes_once_a_quote_has_to_qualify() -> None:
+    situation = a_situation(resting=(rests(YES, 3_900), BOTH[1]))
+    before = situation.decided(rules(Quotes((BID, ASK)), price_steps=1))
+    assert before.calm is not None
+    after = situation.decided(rules(Quotes((BID, ASK), must_qualify=True), price_steps=1), before)
+    assert [type(command) for command in after.commands] == [PlaceOrder, CancelOrder]
+
+
+def test_the_reasons_are_those_of_now() -> None:
+    situation = a_situation(resting=BOTH)
+    before = situation.decided(rules(Quotes((BID, ASK), (Why("once", "once"),))))
+    assert before.calm is not None
+    after = situation.decided(rules(Quotes((BID, ASK), (Why("now", "now"),))), before)
+    assert [why.code for why in after.wanted.whys] == ["now"]
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        Quotes((BID, ASK), None),  # type: ignore[arg-type]  # what a plug-in may do
+        Quotes((BID, ASK), ("in words",)),  # type: ignore[arg-type]
+        Quotes((Quote(0, 4_000, 100),)),  # type: ignore[arg-type]
+        Quotes((BID,), take=Take(YES, 4_200, 0)),
+    ],
+)
+def test_a_strategy_that_talks_nonsense_wants_nothing(wanted: Quotes) -> None:
+    decided = a_situation().decided(rules(wanted))
+    assert (decided.wanted.quotes, decided.wanted.take, decided.commands) == ((), None, ())
+    assert [why.code for why in decided.wanted.whys] == ["strategy_failed"]
+
+
+def test_reasons_that_can_be_read_once_are_there_for_everybody() -> None:
+    whys: Any = iter([Why("once", "once")])
+    assert a_situation().decided(rules(Quotes((BID, ASK), whys))).wanted.whys == (Why("once", "once"),)
+
+
 def test_a_refusal_is_told_each_time() -> None:
     situation = a_situation(latch=Latch("DAILY_LOSS", NOW_US - 1))
     before = situation.decided()
@@ -180,13 +226,57 @@ def test_what_rests_and_what_the_limits_count_may_differ() -> None:
     assert [type(command) for command in gone.decided(before=before).commands] == [PlaceOrder, PlaceOrder]
 
 
-def test_orders_with_a_lifetime_are_renewed_in_time_after_a_calm_decision() -> None:
+def until(orders: tuple[RestingQuote, ...], *expires_us: int | None) -> tuple[RestingQuote, ...]:
+    ends = (None if one is None else NOW_US + one for one in expires_us)
+    return tuple(msgspec.structs.replace(order, expires_us=end_us) for order, end_us in zip(orders, ends, strict=True))
+
+
+# Moments that matter where orders live for 60 seconds, or for one; the clock may be set back.
+MOMENTS_US = [
+    at_us + by_us for at_us in (0, 500_000, 1_000_000, 30_000_000, 60_000_000, 90_000_000) for by_us in (-1, 0, 1)
+]
+moments = st.sampled_from(MOMENTS_US)
+waits = st.sampled_from([None, None, InFlight(), InFlight(amends=frozenset({YES})), InFlight(renewals=frozenset({NO}))])
+
+
+@settings(max_examples=300)
+@given(
+    st.sampled_from([0, 1, 60, 60]),
+    st.tuples(st.none() | moments, moments),
+    st.lists(st.tuples(moments, waits, changes), min_size=2, max_size=6),
+)
+def test_no_decision_on_orders_that_end_depends_on_the_one_before(
+    lifetime_s: int,
+    ends_us: tuple[int | None, int],
+    told: list[tuple[int, InFlight | None, dict[str, Any]]],
+) -> None:
+    by, resting, before = rules(Quotes((BID, ASK)), lifetime_s=lifetime_s), until(BOTH, *ends_us), None
+    for after_us, in_flight, change in told:
+        situation = a_situation(**{"resting": resting, "in_flight": in_flight, **change, "after_us": after_us})
+        before, alone = situation.decided(by, before), situation.decided(by)
+        assert (before.wanted, before.denied, before.commands) == (alone.wanted, alone.denied, alone.commands)
+
+
+@pytest.mark.parametrize(("second_s", "due_s"), [(80, 30), (45, 15)])
+def test_orders_with_a_lifetime_are_looked_at_again_when_the_first_comes_due(
+    second_s: int, due_s: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     by = rules(Quotes((BID, ASK)), lifetime_s=60)
-    resting = tuple(msgspec.structs.replace(order, expires_us=NOW_US + 60_000_000) for order in BOTH)
+    resting = until(BOTH, 60_000_000, second_s * 1_000_000)
     before = a_situation(resting=resting).decided(by)
-    assert before.commands == ()
-    after = a_situation(resting=resting, after_us=40_000_000).decided(by, before)
-    assert [type(command) for command in after.commands] == [RenewOrder, RenewOrder]
+    with monkeypatch.context() as patched:
+        patched.setattr(decision, "checked", None)
+        for after_us in (5, due_s * 1_000_000):
+            before = a_situation(resting=resting, after_us=after_us).decided(by, before)
+            assert before.commands == ()
+    after = a_situation(resting=resting, after_us=due_s * 1_000_000 + 1).decided(by, before)
+    assert [type(command) for command in after.commands] == [RenewOrder]
+
+
+def test_where_all_orders_live_on_the_diff_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    by, resting = rules(Quotes((BID, ASK)), lifetime_s=60), until(BOTH, 60_000_000, 60_000_000)
+    monkeypatch.setattr(decision, "diff", None)
+    assert a_situation(resting=resting).decided(by).commands == ()
 
 
 def test_limits_and_diff_do_not_look_twice_at_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from markets.core.grid import CENT_GRID
 from markets.core.units import DOLLAR_CC, Side
 from traders.core.commands import CancelOrder, Command, DecreaseOrder, PlaceOrder, RenewOrder, TakeOrder
-from traders.core.diff import DiffTerms, InFlight, diff, rests_as_wanted
+from traders.core.diff import DiffTerms, InFlight, diff, due_us, rests_as_wanted
 from traders.core.exposure import Unproven
 from traders.core.orders import RestingQuote
 from traders.core.types import Flattening, Quote, Quotes, Take
@@ -441,13 +441,20 @@ def assert_wanted(wanted: Quotes, terms: DiffTerms, orders: Sequence[RestingQuot
                 assert away_cc >= 0 or not wanted.must_qualify
 
 
+ends = st.none() | st.sampled_from([0, 1, 59 * SECOND_US, 60 * SECOND_US, 120 * SECOND_US]).map(lambda us: NOW + us)
+
+
 @st.composite
 def almost_as_wanted(draw: st.DrawFn) -> tuple[Quotes, tuple[RestingQuote, ...]]:
     """A wish, and an order for each of its quotes that may differ a little; now and then one more, or a twin quote."""
     wanted = draw(wishes())
     resting = [
         RestingQuote(
-            f"r{n}", one.side, one.price_cc + draw(st.sampled_from([0, 0, 0, 100])), max(1, one.count_cx + by_cx)
+            f"r{n}",
+            one.side,
+            one.price_cc + draw(st.sampled_from([0, 0, 0, 100])),
+            max(1, one.count_cx + by_cx),
+            expires_us=draw(ends),
         )
         for n, one in enumerate(wanted.quotes)
         for by_cx in [draw(st.integers(-40, 10))]
@@ -475,7 +482,17 @@ def test_one_order_a_quote_of_its_price_and_about_its_size_rests_as_wanted() -> 
     assert not rests_as_wanted(wish(bid(count_cx=101), ask()), orders, terms)
     assert not rests_as_wanted(wish(bid(count_cx=89), ask()), orders, terms)
     assert not rests_as_wanted(wish(bid(3_900), ask()), orders, terms)
-    assert not rests_as_wanted(wish(bid(), ask()), orders, msgspec.structs.replace(terms, lifetime_s=1))
+
+
+def test_orders_rest_as_wanted_until_one_of_them_is_due() -> None:
+    terms = DiffTerms(now_us=NOW, lifetime_s=120)
+    ends = rests("b", expires_us=NOW + 90 * SECOND_US), rests("a", 5_800, side=NO, expires_us=NOW + 60 * SECOND_US)
+    assert rests_as_wanted(wish(bid(), ask()), ends, terms)
+    assert due_us(ends[1], 120) == NOW + 1
+    assert not rests_as_wanted(wish(bid(), ask()), ends, msgspec.structs.replace(terms, now_us=NOW + 1))
+    endless = rests("a", 5_800, side=NO)
+    assert not rests_as_wanted(wish(bid(), ask()), (ends[0], endless), terms)
+    assert due_us(endless, 120) <= NOW
 
 
 @settings(max_examples=200)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from markets.core.orderids import Owner
 from tests.unit.traders.core.liveworld import NO, NOW_US, OWNER, YES, LiveWorld
 from traders.core.commands import CancelOrder, DecreaseOrder, PlaceOrder
 from traders.core.exposure import Unproven
 from traders.core.intents import Intent, Outcome
-from traders.core.orderids import Owner
 from traders.core.orders import OrderStatus
 
 
@@ -156,7 +156,7 @@ def test_a_whole_list_has_what_it_leaves_out_looked_at_and_drops_outsiders() -> 
     one, two = world.placed("V1"), world.placed("V2", side=NO)
     world.shows("person", "V9")
     three = world.later(1).placed("V3")
-    shown = [world.shown(two, "V2", side=NO)]
+    shown = [world.shown(two, "V2", side=NO, time_us=NOW_US)]
     world.live.on_whole(shown, told_us=world.now_us, now_us=world.now_us)
     assert world.live.external() == ()
     assert world.resting() == {one: 10, two: 10, three: 10}

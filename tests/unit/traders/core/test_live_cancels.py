@@ -55,6 +55,17 @@ def test_C9_a_cancel_that_took_off_more_than_we_know_of_leaves_it_to_a_look() ->
     assert world.told() == [("fill", 2, 2), ("canceled", 2, 0)]
 
 
+def test_C9_what_is_shown_to_be_filled_cannot_have_been_taken_off() -> None:
+    world = LiveWorld()
+    one = world.placed()
+    intent = world.sent_cancel(one)
+    world.shows(one, filled_cx=5, remaining_cx=5)  # and the fills are not told yet
+    world.answer(
+        intent, Outcome.ACCEPTED, reduced_cx=6
+    )  # a person had enlarged it, and the rest of that may have filled
+    assert (world.resting_cx(), world.unproven_cx()) == (0, 10)
+
+
 def test_C10_a_full_fill_during_the_cancel_is_found_and_the_cancel_is_not_repeated() -> None:
     world = LiveWorld()
     one = world.placed()
@@ -127,15 +138,36 @@ def test_C13_a_cancel_without_proof_is_looked_at_and_overdue() -> None:
     assert world.later(58).live.overdue(world.now_us) == (one,)
 
 
-def test_C6_a_cancel_that_was_held_back_is_sent_as_soon_as_it_can_be() -> None:
+def test_C6_a_cancel_that_was_not_sent_is_due_at_once_as_nobody_has_refused_it() -> None:
     world = LiveWorld()
     one = world.placed()
     world.answer(world.sent_cancel(one), Outcome.NOT_SENT, "rate limit")
     assert world.resting() == {one: 10}
-    assert world.held(CancelOrder(one, "again")) == "SPACED"
-    for _ in range(5):  # nothing was refused, so it does not get rarer
-        (intent,) = world.later(1).live.due_cancels(world.now_us)
+    for _ in range(5):
+        (intent,) = world.live.due_cancels(world.now_us)
+        assert world.live.due_cancels(world.now_us) == []
         world.answer(intent, Outcome.NOT_SENT, "rate limit")
+    (intent,) = world.live.due_cancels(world.now_us)
+    world.lost(world.send(intent))
+    assert world.later(0.9).live.due_cancels(world.now_us) == []
+    assert len(world.later(0.1).live.due_cancels(world.now_us)) == 1, "it has become no rarer"
+
+
+def test_F2_cancels_that_were_refused_are_due_at_once_when_what_refused_them_has_passed() -> None:
+    world = LiveWorld()
+    one = world.placed()
+    for _ in range(4):
+        (intent,) = world.live.due_cancels(world.now_us) or [world.live.wish(CancelOrder(one, "stop"), world.now_us)]
+        world.answer(world.send(intent), Outcome.DECLINED, "exchange_is_paused")
+        world.later(8)
+    world.answer(world.send(world.live.due_cancels(world.now_us)[0]), Outcome.DECLINED, "exchange_is_paused")
+    assert world.later(5).live.due_cancels(world.now_us) == []
+    world.live.hurry_cancels(world.now_us)
+    (intent,) = world.live.due_cancels(world.now_us)
+    world.live.hurry_cancels(world.now_us)
+    assert world.live.due_cancels(world.now_us) == [], "one is on its way"
+    world.answer(world.send(intent), Outcome.ACCEPTED, reduced_cx=10)
+    assert world.resting() == {}
 
 
 def test_F2_a_cancel_that_the_pause_refuses_is_kept_ready_and_nothing_is_in_doubt() -> None:

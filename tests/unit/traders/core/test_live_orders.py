@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from markets.core.orderids import decode
 from tests.unit.traders.core.liveworld import NO, NOW_US, OWNER, SECOND_US, TICKER, YES, LiveWorld
 from traders.core.commands import PlaceOrder, TakeOrder
 from traders.core.exposure import Unproven
 from traders.core.intents import Answered, Outcome, Sent
 from traders.core.liveorders import LiveOrders
-from traders.core.orderids import decode
 from traders.core.orders import OrderStatus
 
 # Wished and sent

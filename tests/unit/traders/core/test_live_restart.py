@@ -5,12 +5,12 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from markets.core.orderids import Owner
 from tests.unit.traders.core.liveworld import GROUP, NO, NOW_US, OWNER, SECOND_US, TICKER, YES, LiveWorld
 from traders.core.commands import CancelOrder, PlaceOrder
 from traders.core.exposure import Unproven
 from traders.core.intents import Booked, Outcome, Sent, Told
 from traders.core.liveorders import Kept, LiveOrders
-from traders.core.orderids import Owner
 from traders.core.orders import OrderStatus
 
 LATER_OWNER = Owner(OWNER.installation, OWNER.trader, 2)
@@ -120,6 +120,23 @@ def test_what_came_back_before_the_crash_is_there_after_it() -> None:
     for _ in range(3):
         world.later(5).look(intent.client_order_id)
     assert world.unproven_cx() == 10
+
+
+def test_what_was_told_as_over_and_came_back_can_be_shown_to_rest_again() -> None:
+    before = LiveWorld()
+    one = before.placed()
+    over = Told(one, "V1", 0, OrderStatus.CANCELED, "gone")
+    world = before.restarted(over, Told(one, "V1", 0, OrderStatus.RESTING))
+    world.later(3).look(one, world.shown(one, time_us=NOW_US))
+    assert world.resting() == {one: 10}
+
+
+def test_what_was_told_to_rest_is_no_larger_than_it_was_made() -> None:
+    before = LiveWorld()
+    one = before.placed()
+    before.answer(before.sent_decrease(one, 4), Outcome.ACCEPTED, remaining_cx=4, engine_us=NOW_US)
+    world = before.restarted(Told(one, "V1", 0, OrderStatus.RESTING))
+    assert world.unproven_cx() == 4
 
 
 def test_a_cancel_that_was_wanted_is_wanted_still() -> None:

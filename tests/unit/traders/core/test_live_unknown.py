@@ -221,3 +221,12 @@ def test_what_changes_in_the_very_millisecond_of_a_look_is_not_in_it() -> None:
     world.later(1.0003).look(one, world.shown(one, time_us=NOW_US))
     world.shows(one, remaining_cx=4, time_us=NOW_US + SECOND_US)
     assert world.resting() == {one: 4}
+
+
+def test_it_is_known_when_an_order_was_wished_also_after_a_restart() -> None:
+    world = LiveWorld()
+    intent = world.sent_place()
+    world.lost(intent)
+    assert world.later(30).live.wished_us(intent.client_order_id) == intent.written_us
+    assert world.restarted().live.wished_us(intent.client_order_id) == intent.written_us
+    assert world.live.wished_us("nobody's") == 0

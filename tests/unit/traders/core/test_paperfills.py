@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,6 +25,10 @@ class Level:
     def join(self, at_us: int, *, level: tuple[Side, int] = LEVEL, count_cx: int = 100) -> None:
         level_cx, better_cx = self.book.size_cx(*level), self.book.better_cx(*level)
         self.queue.join("ours", level, count_cx, level_cx=level_cx, better_cx=better_cx, time_us=at_us)
+
+    def adds(self, count_cx: int, at_us: int) -> None:
+        self.book.apply(*LEVEL, count_cx)
+        self.queue.on_delta(LEVEL, count_cx, book=self.book, time_us=at_us)
 
     def removes(self, count_cx: int, at_us: int) -> None:
         self.book.apply(*LEVEL, -count_cx)
@@ -109,12 +114,53 @@ def test_a_print_explains_the_oldest_removal_and_what_is_left_of_it_is_a_cancel(
 def test_a_cancel_pro_rata_goes_by_the_level_without_what_traded() -> None:
     level = Level(ahead_bps=None)
     level.join(1_000)
-    level.book.apply(*LEVEL, 300)
-    level.queue.on_delta(LEVEL, 300, book=level.book, time_us=1_050)
+    level.adds(300, at_us=1_050)
     level.removes(200, at_us=1_100)  # 100 of it traded: 200 ahead and 300 behind are left for the cancel of 100
     level.prints(100, at_us=1_100)
     level.queue.settle(1_100 + PRINT_WAIT_US)
     assert level.ahead_cx == 200 - 100 * 200 // 500
+
+
+@pytest.mark.parametrize(("pulled_cx", "ahead_cx"), [(120, 370), (70, 420), (50, 490), (200, 290)])
+def test_a_cancel_of_a_known_order_was_ahead_of_us_if_that_one_was(pulled_cx: int, ahead_cx: int) -> None:
+    level = Level(ahead_bps=None)
+    level.queue.on_snapshot((1, 1, 1), book=level.book)
+    level.adds(120, at_us=1_000)
+    level.adds(70, at_us=1_000)
+    level.join(1_000)
+    level.adds(50, at_us=1_001)
+    level.removes(pulled_cx, at_us=1_002)  # of nobody's size: of those 300 who stood there first
+    level.queue.settle(1_002 + PRINT_WAIT_US)
+    assert level.ahead_cx == ahead_cx
+
+
+def test_what_left_before_a_trade_that_is_told_was_no_trade() -> None:
+    level = Level(ahead_bps=10_000)
+    level.join(1_000)
+    level.removes(250, at_us=1_100)
+    level.removes(50, at_us=1_200)
+    assert level.prints(50, at_us=1_200) == []
+    assert level.ahead_cx == 0, "nobody has to wait for the print of the 250 any more"
+    assert level.prints(10, at_us=1_201) == [10]
+
+
+def test_of_several_removals_a_print_explains_the_one_of_its_size() -> None:
+    level = Level(ahead_bps=0)
+    level.join(1_000)
+    level.adds(500, at_us=1_001)
+    level.removes(70, at_us=1_100)
+    level.removes(40, at_us=1_100)
+    level.prints(40, at_us=1_100)
+    assert level.ahead_cx == 260, "the 70 were canceled behind us"
+
+
+def test_a_print_that_we_came_in_the_middle_of_leaves_no_more_ahead_than_the_book_shows() -> None:
+    level = Level()
+    level.removes(1, at_us=1_000)
+    level.join(1_000, count_cx=1)
+    level.prints(2, at_us=1_001)
+    level.removes(1, at_us=1_001)
+    assert level.ahead_cx == 298
 
 
 @given(
@@ -138,8 +184,7 @@ def test_no_more_is_ahead_than_the_level_shows_or_waits_or_was_displaced(
         level.queue.settle(now_us)
         waiting = [(at_us, gone_cx) for at_us, gone_cx in waiting if now_us - at_us < PRINT_WAIT_US]
         if kind == "adds":
-            level.book.apply(*LEVEL, count_cx)
-            level.queue.on_delta(LEVEL, count_cx, book=level.book, time_us=now_us)
+            level.adds(count_cx, now_us)
         elif kind == "removes" and (gone_cx := min(count_cx, level.book.size_cx(*LEVEL))):
             level.removes(gone_cx, now_us)
             waiting.append((now_us, gone_cx))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from traders.core.orderids import BITS, OrderId, Owner, decode, encode, is_ours
+from markets.core.orderids import BITS, OrderId, Owner, decode, encode, is_ours
 
 IDS = st.builds(OrderId, **{name: st.integers(0, (1 << bits) - 1) for name, bits in BITS.items()})
 

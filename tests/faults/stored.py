@@ -1,0 +1,54 @@
+"""What the database knows of one account: orders, fills and positions."""
+
+from __future__ import annotations
+
+import msgspec
+import psycopg
+
+ORDERS = """
+SELECT order_id, client_order_id, ticker, status, filled_cx, remaining_cx, is_external FROM traders_order
+WHERE account = %s AND order_id <> ''
+"""
+FILLS = """
+SELECT order_id, trade_id, ticker, CASE WHEN side = 0 THEN count_cx ELSE -count_cx END FROM traders_fill
+WHERE account = %s
+"""
+POSITIONS = "SELECT ticker, position_cx FROM feed_position WHERE account = %s AND subaccount = 0"
+
+CASH = "SELECT exchange_index, balance_ud FROM feed_accountbalance WHERE account = %s"
+
+SETTLEMENTS = "SELECT ticker, result, revenue_ud FROM feed_settlement WHERE account = %s AND subaccount = 0"
+
+
+class StoredOrder(msgspec.Struct, frozen=True):
+    order_id: str
+    client_order_id: str
+    ticker: str
+    status: str
+    filled_cx: int
+    remaining_cx: int
+    is_external: bool
+
+
+class Stored:
+    """One look at the database."""
+
+    def __init__(self, database_url: str, account: str) -> None:
+        with psycopg.connect(database_url) as connection:
+            rows = connection.execute(ORDERS, (account,)).fetchall()
+            self.orders = {row[0]: StoredOrder(*row) for row in rows}
+            fills = connection.execute(FILLS, (account,)).fetchall()
+            self.fills = {(order_id, trade_id): (ticker, net_cx) for order_id, trade_id, ticker, net_cx in fills}
+            self.positions = dict(connection.execute(POSITIONS, (account,)).fetchall())
+            rows = connection.execute(SETTLEMENTS, (account,)).fetchall()
+            self.settlements = {ticker: (result, revenue_ud) for ticker, result, revenue_ud in rows}
+            self.cash_ud = dict(connection.execute(CASH, (account,)).fetchall())
+
+    @property
+    def external(self) -> set[str]:
+        """The orders that are listed as not ours."""
+        return {order.order_id for order in self.orders.values() if order.is_external}
+
+    def filled_position_cx(self, ticker: str) -> int:
+        """Return what all fills of a market come to."""
+        return sum(net_cx for found, net_cx in self.fills.values() if found == ticker)

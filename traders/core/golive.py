@@ -1,0 +1,166 @@
+"""Whether a trader may trade live: four things, and without any one of them it may not.
+
+    mode          it was made as a live trader; one made for dry-run never becomes one
+    start flag    KALSHIMM_LIVE=1 where the supervisor runs, and `traders start --live`, which the grant keeps
+    credential    a key that is known to be allowed to trade, in the vault, for its environment and account
+    grant         a person's permission for this trader, on this account, under just these limits, not ended
+
+    facts = LiveFacts(…)
+    missing(facts)     () or what is missing, each named
+    holding(facts)     the grant that holds, if one does
+
+The local exchange is no exception. What is not known counts as missing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+from markets.formatting import duration
+from traders.core.limits import Limits
+
+LIVE = "live"
+MODE, INSTALLATION, START, CREDENTIAL, GRANT = "mode", "installation_flag", "start_flag", "credential", "grant"
+
+
+class Missing(msgspec.Struct, frozen=True):
+    """One thing that a live start lacks: a stable code, and what to do about it."""
+
+    code: str
+    text: str
+
+
+class Permission(msgspec.Struct, frozen=True, kw_only=True):
+    """A grant as it was given.
+
+    Attributes:
+        limits_digest: Of the limits that were confirmed.
+        expires_us: From then on it is over.
+        is_started: Whether it has the start flag.
+    """
+
+    id: int
+    trader: int
+    environment: str
+    account: str
+    limits_digest: str
+    expires_us: int
+    is_started: bool = False
+    is_revoked: bool = False
+
+
+class Credential(msgspec.Struct, frozen=True):
+    """A key of the vault; `may_trade` is None before it was tested."""
+
+    name: str
+    environment: str
+    account: str
+    may_trade: bool | None
+
+
+class LiveFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that decides whether one trader may trade live.
+
+    Attributes:
+        name: For the texts.
+        mode: As the trader was made.
+        environment: Of this installation,
+        account: and as whom its live traders trade.
+        limits_digest: Of the trader's limits as they are now; None where they cannot be read.
+        is_allowed_here: Whether KALSHIMM_LIVE is set.
+        vault_problem: Why the keys cannot be known; "" when they are.
+        permissions: Grants, newest first.
+    """
+
+    trader: int
+    name: str
+    mode: str
+    environment: str
+    account: str
+    limits_digest: str | None
+    is_allowed_here: bool
+    credentials: tuple[Credential, ...]
+    permissions: tuple[Permission, ...]
+    now_us: int
+    vault_problem: str = ""
+
+
+def limits_digest(limits: Limits) -> str:
+    """Return what tells limits apart: all of them count, so that another default voids a grant as well."""
+    return hashlib.sha256(msgspec.json.encode(limits, order="sorted")).hexdigest()
+
+
+def missing(facts: LiveFacts) -> tuple[Missing, ...]:
+    """Return what is missing before the trader may trade live; nothing when it may."""
+    held = holding(facts)
+    found = (_mode(facts), _installation(facts), _start(facts, held), _credential(facts), _grant(facts, held))
+    return tuple([one for one in found if one is not None])
+
+
+def holding(facts: LiveFacts) -> Permission | None:
+    """Return the grant that holds: one with the start flag before others, then the one that lasts longest."""
+    held = [one for one in facts.permissions if _why_not(one, facts) is None]
+    return max(held, key=lambda one: (one.is_started, one.expires_us), default=None)
+
+
+def _mode(facts: LiveFacts) -> Missing | None:
+    if facts.mode == LIVE:
+        return None
+    return Missing(
+        MODE, f"it was made for {facts.mode} and stays so; make another trader: `traders create NAME --live --market …`"
+    )
+
+
+def _installation(facts: LiveFacts) -> Missing | None:
+    if facts.is_allowed_here:
+        return None
+    return Missing(INSTALLATION, "KALSHIMM_LIVE=1 is not set, neither in the environment nor in .env")
+
+
+def _start(facts: LiveFacts, held: Permission | None) -> Missing | None:
+    if held is not None and held.is_started:
+        return None
+    return Missing(START, f"nobody has started it under a grant that holds: `traders start --live {facts.name}`")
+
+
+def _credential(facts: LiveFacts) -> Missing | None:
+    if facts.vault_problem:
+        return Missing(CREDENTIAL, facts.vault_problem.rstrip("."))
+    ours = [one for one in facts.credentials if (one.environment, one.account) == (facts.environment, facts.account)]
+    if any(one.may_trade for one in ours):
+        return None
+    whose = f"of account {facts.account} in {facts.environment}"
+    untested = next((one for one in ours if one.may_trade is None), None)
+    if untested is not None:
+        return Missing(CREDENTIAL, f"whether key {untested.name} may trade is not known: `keys test {untested.name}`")
+    if ours:
+        names = ", ".join(one.name for one in ours)
+        return Missing(CREDENTIAL, f"no key {whose} may trade ({names} may not): add one that may with `keys add`")
+    return Missing(CREDENTIAL, f"the vault has no key {whose}: `keys add`, then `keys test`")
+
+
+def _grant(facts: LiveFacts, held: Permission | None) -> Missing | None:
+    if held is not None:
+        return None
+    why = _why_not(facts.permissions[0], facts) if facts.permissions else "there is none"
+    return Missing(GRANT, f"{why}: `grants create {facts.name}`")
+
+
+def _why_not(one: Permission, facts: LiveFacts) -> str | None:
+    """Return why a grant does not hold, or None."""
+    if one.trader != facts.trader:
+        return "the grant is another trader's"
+    if one.is_revoked:
+        return "the grant was revoked"
+    if one.expires_us <= facts.now_us:
+        return f"the grant expired {duration((facts.now_us - one.expires_us) // 1_000_000)} ago"
+    if (one.environment, one.account) != (facts.environment, facts.account):
+        there, here = f"account {one.account} in {one.environment}", f"{facts.account} in {facts.environment}"
+        return f"the grant is for {there}, here it would be {here}"
+    if facts.limits_digest is None:
+        return "the trader's limits cannot be read, and a grant is for limits"
+    if one.limits_digest != facts.limits_digest:
+        return "the limits are not those that were confirmed"
+    return None

@@ -1,0 +1,323 @@
+"""Permission to trade live: given by a person, started by a person, ended by a person or by its time.
+
+    keys add, keys test → traders create --live → grants create → traders start --live → supervisor with KALSHIMM_LIVE=1
+
+Each step is one of the four things of `traders.core.golive`; whoever starts a live process asks `permission` first, and
+again whenever it starts one anew. Nothing here starts a process: a trader is told to run, and the supervisor decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+
+import msgspec
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from feed.keys import Vault, VaultError
+from kalshimm.ops.services import audit
+from markets.models import Market
+from markets.models.catalog import microseconds
+from traders.core.decision import parse_limits
+from traders.core.golive import START, Credential, LiveFacts, Missing, Permission, holding, limits_digest, missing
+from traders.core.limits import Limits
+from traders.core.registry import ParamsError
+from traders.core.risk import reserve_ud
+from traders.models import Grant, Mode, Trader
+from traders.services import RefusedChange, steer
+
+LASTS = timedelta(hours=24)
+LASTS_MOST = timedelta(days=7)
+
+
+class Offer(msgspec.Struct, frozen=True):
+    """What a grant would permit, as it must be shown to the person who gives it.
+
+    Attributes:
+        digest: Of the limits; hand it back to `create_grant`, and only what was shown is granted.
+        worst_loss_ud: What the trader may lose at most.
+    """
+
+    environment: str
+    account: str
+    market: str
+    title: str
+    limits: Limits
+    digest: str
+    worst_loss_ud: int
+
+
+def live_account() -> tuple[str, str]:
+    """Return on which environment and as which account the live traders of this installation trade."""
+    return settings.KALSHI_ENV, settings.KALSHI_ENV  # the desk names its one account so
+
+
+def offer(trader: Trader) -> Offer:
+    """Return what a grant for a trader would permit.
+
+    Raises:
+        RefusedChange: It is a dry-run trader, its market is not known, or its limits cannot be read.
+    """
+    if trader.mode != Mode.LIVE:
+        raise RefusedChange(
+            f"Trader {trader.name} was made for dry-run and stays so; make another one with `traders create --live`."
+        )
+    market = Market.objects.select_related("event").filter(pk=trader.market_ticker).first()
+    if market is None:
+        raise RefusedChange(f"The catalogue has no market {trader.market_ticker}; see `refresh_catalog`.")
+    try:
+        limits = parse_limits(trader.limits)
+    except ParamsError as exc:
+        raise RefusedChange(f"The limits of trader {trader.name} cannot be read ({exc}); set them anew.") from exc
+    environment, account = live_account()
+    title = " · ".join(part for part in (market.event.title, market.yes_sub_title) if part)
+    return Offer(environment, account, market.pk, title, limits, limits_digest(limits), reserve_ud(limits))
+
+
+@transaction.atomic
+def create_grant(
+    trader: Trader,
+    *,
+    actor: str,
+    confirm_name: str,
+    expires_in: timedelta = LASTS,
+    shown_digest: str | None = None,
+) -> Grant:
+    """Permit a trader to trade live, on this installation's account and under its limits as they are.
+
+    Args:
+        confirm_name: The trader's name as the person typed it.
+        expires_in: At most a week.
+        shown_digest: Of the limits that the person was shown; None where nobody was shown any.
+
+    Raises:
+        RefusedChange: The name is another, the time does not fit, the limits changed meanwhile, or as `offer` says.
+    """
+    trader = Trader.objects.select_for_update().get(pk=trader.pk)
+    offered = offer(trader)
+    if confirm_name != trader.name:
+        raise RefusedChange(f"The name that was typed is {confirm_name!r}, not {trader.name!r}; nothing is granted.")
+    if not timedelta(0) < expires_in <= LASTS_MOST:
+        raise RefusedChange(f"A grant lasts at most {LASTS_MOST.days} days, and longer than nothing.")
+    if shown_digest not in (None, offered.digest):
+        raise RefusedChange(f"The limits of trader {trader.name} were changed meanwhile; look at them again.")
+    grant = Grant.objects.create(
+        trader=trader,
+        environment=offered.environment,
+        account=offered.account,
+        limits=msgspec.to_builtins(offered.limits),
+        limits_digest=offered.digest,
+        worst_loss_ud=offered.worst_loss_ud,
+        granted_by=actor,
+        expires_at=timezone.now() + expires_in,
+    )
+    audit(
+        actor,
+        "grant.created",
+        trader.name,
+        grant=grant.pk,
+        environment=grant.environment,
+        account=grant.account,
+        market=trader.market_ticker,
+        limits=grant.limits,
+        worst_loss_ud=grant.worst_loss_ud,
+        expires_at=grant.expires_at.isoformat(),
+    )
+    return grant
+
+
+@transaction.atomic
+def revoke(grant: Grant, *, actor: str) -> bool:
+    """End a grant; return whether that is a change. What runs under it, the supervisor stops."""
+    now = timezone.now()
+    if not Grant.objects.filter(pk=grant.pk, revoked_at=None).update(revoked_at=now, revoked_by=actor):
+        return False
+    grant.refresh_from_db()
+    audit(actor, "grant.revoked", grant.trader.name, grant=grant.pk)
+    return True
+
+
+def permission(trader_id: int) -> tuple[Grant | None, tuple[Missing, ...]]:
+    """Return the grant under which a trader may trade live, and what is missing before it may.
+
+    It may only when nothing is missing; then the grant is there, started, and its `expires_at` is the end. The key is
+    that of `feed.keys.trading_key` for the grant's environment and account.
+    """
+    trader = Trader.objects.filter(pk=trader_id).first()
+    if trader is None:
+        return None, (Missing("trader", "there is no such trader"),)
+    return _permission(trader)
+
+
+@transaction.atomic
+def start_live(traders: Iterable[Trader], *, actor: str) -> list[Trader]:
+    """Give live traders the start flag and let them run: all of them, or none; return them.
+
+    Raises:
+        RefusedChange: Of any of them something is missing; each thing is named, and nothing has changed.
+    """
+    chosen = _locked(traders)
+    _refuse([(trader, _but_start(_permission(trader)[1])) for trader in chosen])
+    for trader in chosen:
+        _set_start_flag(trader, actor)
+    steer(chosen, "start", actor=actor, may_go_live=True)
+    return chosen
+
+
+@transaction.atomic
+def start(traders: Iterable[Trader], *, actor: str) -> list[Trader]:
+    """Let traders run, live ones only if a person has started them under the grant they have; return them.
+
+    Raises:
+        RefusedChange: Of a live one something is missing; nothing has changed.
+    """
+    chosen = _locked(traders)
+    _refuse([(trader, _permission(trader)[1]) for trader in chosen if trader.mode == Mode.LIVE])
+    steer(chosen, "start", actor=actor, may_go_live=True)
+    return chosen
+
+
+@transaction.atomic
+def start_flag(trader: Trader, *, actor: str) -> Grant:
+    """Set the start flag of the grant that a trader has, if it is not set; return the grant.
+
+    Raises:
+        RefusedChange: Something else is missing; each thing is named.
+    """
+    _refuse([(trader, _but_start(_permission(trader)[1]))])
+    return _set_start_flag(trader, actor)
+
+
+def without_unpermitted(traders: Iterable[Trader]) -> tuple[list[Trader], list[tuple[Trader, tuple[Missing, ...]]]]:
+    """Return the traders that a plain start may start, and the live ones that it may not, with what is missing."""
+    fine: list[Trader] = []
+    barred: list[tuple[Trader, tuple[Missing, ...]]] = []
+    for trader in traders:
+        lacks = _permission(trader)[1] if trader.mode == Mode.LIVE else ()
+        if lacks:
+            barred.append((trader, lacks))
+        else:
+            fine.append(trader)
+    return fine, barred
+
+
+def state_of(grant: Grant) -> str:
+    """Return `revoked`, `expired`, `started` or `waiting`, which is for its start; `void` when it holds no more."""
+    if grant.revoked_at is not None:
+        return "revoked"
+    if grant.expires_at <= timezone.now():
+        return "expired"
+    facts, _ = _facts(grant.trader, only=grant)
+    if holding(facts) is None:
+        return "void"
+    return "started" if grant.started_at is not None else "waiting"
+
+
+def told(lacks: Iterable[Missing]) -> str:
+    """Return in words what is missing, each with its code."""
+    return "; ".join(f"[{one.code}] {one.text}" for one in lacks)
+
+
+def _permission(trader: Trader) -> tuple[Grant | None, tuple[Missing, ...]]:
+    facts, grants = _facts(trader)
+    held = holding(facts)
+    return (None if held is None else grants[held.id]), missing(facts)
+
+
+def _facts(trader: Trader, *, only: Grant | None = None) -> tuple[LiveFacts, dict[int, Grant]]:
+    """Return what decides about a trader, read now, and its grants by number."""
+    environment, account = live_account()
+    credentials, vault_problem = _credentials()
+    grants = [only] if only else list(Grant.objects.filter(trader=trader).order_by("-created_at", "-id"))
+    facts = LiveFacts(
+        trader=trader.pk,
+        name=trader.name,
+        mode=trader.mode,
+        environment=environment,
+        account=account,
+        limits_digest=_digest(trader),
+        is_allowed_here=settings.KALSHIMM_LIVE,
+        credentials=credentials,
+        vault_problem=vault_problem,
+        permissions=tuple(map(_as_permission, grants)),
+        now_us=microseconds(timezone.now()),
+    )
+    return facts, {grant.pk: grant for grant in grants}
+
+
+def _set_start_flag(trader: Trader, actor: str) -> Grant:
+    """Set it on the grant that lasts longest: whoever starts once more under a newer grant means that one."""
+    facts, grants = _facts(trader)
+    held = holding(msgspec.structs.replace(facts, permissions=tuple(map(_unstarted, facts.permissions))))
+    ended = RefusedChange(f"The grant of trader {trader.name} was ended meanwhile; see `grants list`.")
+    if held is None:
+        raise ended
+    grant = grants[held.id]
+    if grant.started_at is not None:
+        return grant
+    if not Grant.objects.filter(pk=grant.pk, started_at=None, revoked_at=None).update(started_at=timezone.now()):
+        raise ended
+    grant.refresh_from_db()
+    audit(actor, "grant.started", trader.name, grant=grant.pk, expires_at=grant.expires_at.isoformat())
+    return grant
+
+
+def _digest(trader: Trader) -> str | None:
+    try:
+        return limits_digest(parse_limits(trader.limits))
+    except ParamsError:
+        return None
+
+
+def _credentials() -> tuple[tuple[Credential, ...], str]:
+    """Return the keys that lie in the vault, and why they cannot be known if so.
+
+    None is opened here: that is for whoever trades with it.
+    """
+    vault = Vault(settings.KALSHIMM_HOME)
+    try:
+        there = [entry for entry in vault.entries() if vault.is_there(entry)]
+    except VaultError as exc:
+        return (), str(exc)
+    return tuple(Credential(entry.name, entry.environment, entry.account, entry.may_trade) for entry in there), ""
+
+
+def _as_permission(grant: Grant) -> Permission:
+    return Permission(
+        id=grant.pk,
+        trader=grant.trader_id,
+        environment=grant.environment,
+        account=grant.account,
+        limits_digest=grant.limits_digest,
+        expires_us=microseconds(grant.expires_at),
+        is_started=grant.started_at is not None,
+        is_revoked=grant.revoked_at is not None,
+    )
+
+
+def _unstarted(one: Permission) -> Permission:
+    return msgspec.structs.replace(one, is_started=False)
+
+
+def _but_start(lacks: tuple[Missing, ...]) -> tuple[Missing, ...]:
+    return tuple(one for one in lacks if one.code != START)
+
+
+def _locked(traders: Iterable[Trader]) -> list[Trader]:
+    """Return the traders as they are now, kept so until the transaction ends, in a fixed order."""
+    numbers = [trader.pk for trader in traders]
+    rows = Trader.objects.select_for_update(of=("self",)).select_related("strategy")
+    return list(rows.filter(pk__in=numbers).order_by("pk"))
+
+
+def _refuse(checked: Iterable[tuple[Trader, tuple[Missing, ...]]]) -> None:
+    """Refuse a start if anything is missing of any trader.
+
+    Raises:
+        RefusedChange: It names each trader and each missing thing.
+    """
+    lacking = [f"Trader {trader.name} does not go live. Missing: {told(lacks)}." for trader, lacks in checked if lacks]
+    if lacking:
+        raise RefusedChange(" ".join(lacking))
