@@ -36,7 +36,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from feed.kalshi.signing import Signer
 from feed.kalshi.wire.kinds import Secret
 from kalshimm.errors import KalshimmError
-from kalshimm.runtime.home import folder, write_private
+from kalshimm.runtime.home import folder, make_once, write_private
 from kalshimm.runtime.locks import FileLock
 
 VARIABLE = "KALSHIMM_MASTER_KEY"
@@ -257,7 +257,7 @@ class Vault:
         found = self._master()
         if found is None and may_make:
             made = base64.b64encode(secrets.token_bytes(MASTER_BYTES)) + b"\n"
-            write_private(self._home / MASTER_FILE, made, is_durable=True)
+            make_once(self._home / MASTER_FILE, made)  # another first key may be on its way beside this one
             found = self._master()
         if found is None:
             raise NoMasterKey(

@@ -86,10 +86,17 @@ class TraderAdmin(AuditedAdmin):
         return (*self.readonly_fields, "market_ticker") if obj else self.readonly_fields
 
     def get_deleted_objects(self, objs: Any, request: Any) -> Any:
-        """Refuse to delete what runs: without its row nobody could pause it."""
+        """Refuse to delete what runs or may have orders at the exchange: nobody could pause it, or pull them."""
         deleted, counts, needed, protected = super().get_deleted_objects(objs, request)
         running = [f"trader {obj} runs as process {obj.pid}; stop it first" for obj in objs if obj.pid is not None]
-        return deleted, counts, needed, [*protected, *running]
+        leased = [
+            f"orders of trader {obj} may rest at the exchange under group {obj.group_id}; stop it and wait until they "
+            "are pulled"
+            for obj in objs
+            if obj.pid is None and obj.group_id
+        ]
+        needed.discard(Grant._meta.verbose_name)  # they go with their trader; the audit log keeps who gave them
+        return deleted, counts, needed, [*protected, *running, *leased]
 
     def get_fieldsets(self, request: Any, obj: Any = None) -> Any:
         wanted = (None, {"fields": TraderForm.Meta.fields})

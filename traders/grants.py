@@ -37,7 +37,8 @@ class Offer(msgspec.Struct, frozen=True):
 
     Attributes:
         digest: Of the limits; hand it back to `create_grant`, and only what was shown is granted.
-        worst_loss_ud: What the trader may lose at most.
+        worst_loss_ud: The most that it may have at stake at once. What it lost on other days, or earlier on the same
+            one, comes on top: as much as its daily loss and drawdown allow.
     """
 
     environment: str

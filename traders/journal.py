@@ -60,7 +60,9 @@ OLD_CHECKPOINT = {"action": "old_checkpoint"}
 class Checkpoint(msgspec.Struct, frozen=True):
     """What a trader is after journal line `number`; `open_orders` still rested then.
 
-    `live` is what it knew of live orders, `outside_cx` what of the account's position in its market was not its own.
+    `live` is what it knew of live orders, `outside_cx` what of the account's position in its market was not its own,
+    `outside_fills` the newest fills that are in that; `drifted_under` the grant under which its position was found not
+    to be what fills explain, 0 when it is.
     """
 
     number: int = 0
@@ -70,6 +72,8 @@ class Checkpoint(msgspec.Struct, frozen=True):
     risk: RiskMemory = RiskMemory()
     live: Kept = Kept()
     outside_cx: int | None = None
+    outside_fills: tuple[tuple[str, str], ...] = ()
+    drifted_under: int = 0
     version: int = CHECKPOINT_VERSION
 
     def after(self, entry: JournalEntry) -> Checkpoint:
@@ -95,6 +99,14 @@ class Checkpoint(msgspec.Struct, frozen=True):
         for entry in entries:
             kept = kept.after(entry)
         return kept
+
+    def outside_under(self, grant: int) -> int | None:
+        """Return `outside_cx` as a start under a grant has to take it.
+
+        Where positions were found to differ, nothing ever makes them agree again by itself. A person who was told so
+        and starts the trader under another grant takes them as they are: it is learnt anew.
+        """
+        return self.outside_cx if self.drifted_under in (0, grant) else None
 
     def or_newer(self, stored: Checkpoint) -> Checkpoint:
         """Return what the database knows where it is ahead of the files: they were restored, or lost in a power cut."""

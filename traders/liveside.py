@@ -136,7 +136,8 @@ class LiveSide:
             exchange_index=live.exchange_index,
             subaccount=live.subaccount or 0,
             position_cx=state.inventory.position_cx,
-            outside_cx=state.outside_cx,
+            outside_cx=state.outside_under(live.grant),
+            outside_fills=state.outside_fills,
         )
         self._venue = venue = Venue(line.rest, live, start.ticker, line.now_us)
         synced = hooks.synced if live.journal_sync == "always" else _at_once
@@ -187,8 +188,14 @@ class LiveSide:
 
     def kept(self, checkpoint: Checkpoint) -> Checkpoint:
         """Return a checkpoint with what is known of live orders; every line of it has been written."""
-        kept, outside_cx = self.broker.live.kept(), self.broker.outside_cx
-        return msgspec.structs.replace(checkpoint, live=kept, outside_cx=outside_cx)
+        broker = self.broker
+        return msgspec.structs.replace(
+            checkpoint,
+            live=broker.live.kept(),
+            outside_cx=broker.outside_cx,
+            outside_fills=broker.outside_fills,
+            drifted_under=self._line.live.grant if broker.has_drifted else 0,
+        )
 
     def unsettled(self) -> tuple[str, ...]:
         return self.broker.live.unsettled()

@@ -71,6 +71,7 @@ class LiveStarts:
         self._home, self._client, self._clock = home, client, clock
         self._errands = Errands(clock)
         self._ready: dict[int, LiveStart] = {}
+        self._pulled: dict[int, str] = {}  # groups that were triggered, even if that is not noted yet
         self._closed: dict[int, str] = {}  # groups that are closed, though rows read before still name them
         self._refused: dict[int, tuple[str, float]] = {}  # why nothing could be reserved, and when to ask again
         self._said: dict[int, tuple[tuple[str, ...], str]] = {}
@@ -113,7 +114,8 @@ class LiveStarts:
             return ""
         if its.epoch < row.epoch:
             return f"lease {row.epoch} has begun, and its own is {its.epoch}"
-        if its.group_id != row.group_id or not self.is_open(wanted):
+        is_pulled = self._pulled.get(wanted.id) == its.group_id  # a process that has woken up since is fenced for good
+        if its.group_id != row.group_id or is_pulled or not self.is_open(wanted):
             return "its order group was triggered"
         return "" if its.grant == row.grant else "a person has started it under another grant"
 
@@ -217,6 +219,7 @@ class LiveStarts:
         lease = self._lease(wanted, wanted.live.epoch, wanted.live.group_id)
         async with await self._exchange(lease.environment, lease.account) as rest:
             pulled = await pull(rest, lease, clock=self._clock)
+        self._pulled[wanted.id] = wanted.live.group_id
         await in_thread(leases.close, lease, pulled, reason)
         self._ready.pop(wanted.id, None)
         self._closed[wanted.id] = wanted.live.group_id

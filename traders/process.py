@@ -172,15 +172,18 @@ class TraderProcess:
             ]
             asked = asyncio.ensure_future(stop.wait())
             closed = asyncio.ensure_future(self._closed.wait())
-            await asyncio.wait([asked, closed, *running], return_when=asyncio.FIRST_COMPLETED)
-            reason = CLOSED if self._closed.is_set() else "asked to stop"
-            if self._live is not None:
-                self._live.drain(reason)
-            self._write(self.engine.drain(reason))
-            if self._live is not None:
-                reason += await self._live.drained(DRAIN_S)
-                self._live.end()
-            self._is_over = True
+            try:
+                await asyncio.wait([asked, closed, *running], return_when=asyncio.FIRST_COMPLETED)
+                reason = CLOSED if self._closed.is_set() else "asked to stop"
+                if self._live is not None:
+                    self._live.drain(reason)
+                self._write(self.engine.drain(reason))
+                if self._live is not None:
+                    reason += await self._live.drained(DRAIN_S)
+            finally:  # also when a task has failed: none may go on beating for those that have ended
+                self._is_over = True
+                if self._live is not None:
+                    self._live.end()
             for task in (asked, closed, *running):
                 task.cancel()
         return reason

@@ -39,7 +39,7 @@ from django.conf import settings
 from django.db import Error as DatabaseFault
 
 from feed.schema import TraderView, decode_trader_view
-from kalshimm.errors import KalshimmError, NotReachable
+from kalshimm.errors import HomeNotWritable, KalshimmError, NotReachable
 from kalshimm.runtime import logs, streams, worker
 from kalshimm.runtime.backoff import delay_s
 from kalshimm.runtime.clock import Clock, SystemClock
@@ -346,6 +346,10 @@ class Supervisor:
         except allotments.ReservationRefused as exc:
             known.start_at_s = self._clock.monotonic() + REFUSED_AGAIN_S
             await self._write(wanted, known, "stopped", str(exc), None)
+        except HomeNotWritable as exc:  # a full disk (E3) must not end who pulls the orders of those it has killed
+            logger.error("trader %s: %s", wanted.name, exc, extra={"action": "start_unwritten", "alert": "HOME_FULL"})
+            known.start_at_s = self._clock.monotonic() + REFUSED_AGAIN_S
+            await self._write(wanted, known, "starting", str(exc), None)
         except (NotReachable, DatabaseFault, Trader.DoesNotExist) as exc:  # the last: it was deleted a moment ago
             await self._write(wanted, known, "starting", str(exc), None)
 

@@ -231,8 +231,8 @@ def _now_text() -> str:
 async def serve(own_port: int) -> None:
     """Answer until the input ends."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
+
     blaster = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    blaster.connect(("127.0.0.1", own_port))
 
     def tell(own: Own) -> None:
         loop.call_soon(blaster.send, msgspec.json.encode(own))  # after the answer
@@ -246,9 +246,11 @@ async def serve(own_port: int) -> None:
         loop.call_soon_threadsafe(stop.set)
 
     async with server:
+        blaster.connect(("127.0.0.1", own_port))
         _say(Serving(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}{REST_PATH}"))
         threading.Thread(target=talk, name="talk", daemon=True).start()
         await stop.wait()
+    blaster.close()
 
 
 def _say(line: msgspec.Struct) -> None:

@@ -89,6 +89,23 @@ def write_private(path: Path, content: bytes, *, is_durable: bool = False) -> No
         raise HomeNotWritable(path, exc.strerror or str(exc)) from exc
 
 
+def make_once(path: Path, content: bytes) -> None:
+    """Write a private file unless another process was first: whoever reads it then reads the same.
+
+    Raises:
+        HomeNotWritable: It cannot be written.
+    """
+    made = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    write_private(made, content, is_durable=True)
+    try:
+        with contextlib.suppress(FileExistsError):
+            path.hardlink_to(made)
+    except OSError as exc:
+        raise HomeNotWritable(path, exc.strerror or str(exc)) from exc
+    finally:
+        made.unlink()
+
+
 def secret_key(home: Path) -> str:
     """Return this installation's secret key, making it on first use."""
     path = home / "secret_key"
@@ -108,26 +125,13 @@ def installation_number(home: Path) -> int:
     path = home / "installation"
     if not path.exists():
         folder(home)
-        _make_once(path, f"{secrets.randbits(INSTALLATION_BITS)}\n".encode())
+        make_once(path, f"{secrets.randbits(INSTALLATION_BITS)}\n".encode())
     text = path.read_text().strip()
     if not text.isdecimal() or int(text) >> INSTALLATION_BITS:
         raise KalshimmError(
             f"{path} holds no number below 2**{INSTALLATION_BITS}; put it back from a backup: orders at rest name it."
         )
     return int(text)
-
-
-def _make_once(path: Path, content: bytes) -> None:
-    """Write a private file unless another process was first: whoever reads it then reads the same."""
-    made = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    write_private(made, content, is_durable=True)
-    try:
-        with contextlib.suppress(FileExistsError):
-            path.hardlink_to(made)
-    except OSError as exc:
-        raise HomeNotWritable(path, exc.strerror or str(exc)) from exc
-    finally:
-        made.unlink()
 
 
 def running_stores(home: Path) -> StoreAddresses | None:

@@ -18,7 +18,7 @@ from traders.core.paperlines import Arrival, Lines
 SEEDS = (1, 2)
 SECONDS = 200
 
-pytestmark = pytest.mark.timeout(300)  # half a minute alone on a core
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]  # half a minute alone on a core
 
 
 class FirstInLine(PaperQueue):

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from feed.kalshi.signing import Signer
+from tests.faults.truth import count_cx
 
 WITHIN_S = 20.0
 
@@ -47,6 +48,11 @@ class OwnersHand:
         assert reply.status < 300, f"{method} {path}: {reply}"
         return reply.body
 
+    def public(self, path: str) -> Any:
+        """Return what anybody may read: without a signature it costs the account nothing."""
+        with urllib.request.urlopen(f"{self._rest}{path}", timeout=WITHIN_S) as answer:
+            return json.loads(answer.read())
+
     # ---- order groups: the fence of a lease --------------------------------------------------------------------------
 
     def new_group(self, limit_cx: int, *, shard: int = 0) -> str:
@@ -58,6 +64,11 @@ class OwnersHand:
         path = f"/portfolio/order_groups/{group_id}"
         self.must("PUT", f"{path}/trigger", {}, exchange_index=shard)
         assert self.must("GET", path)["orders"] == [], "nothing rests in a triggered group"
+
+    def ahead_cx(self, order_id: str) -> int | None:
+        """Return what matches before an order at its price; None when it does not rest."""
+        reply = self.ask("GET", f"/portfolio/orders/{order_id}/queue_position")
+        return count_cx(reply.body["queue_position_fp"]) if reply.status == 200 else None
 
 
 def _decoded(content: bytes) -> Any:

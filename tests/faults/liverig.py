@@ -55,7 +55,7 @@ SETTLE_S = 15.0  # invariants 2 and 3 allow 10 s after a fault's end
 SHOWN = 6
 REUSED_WITHIN_S = 3.0
 LOOKS = 6  # of a trader's loop, a quarter of a second each
-PIECES = 300
+PIECES = 50  # that near to an order its queue is taken piece by piece
 DEEP_POCKETS = "1000000"
 
 
@@ -184,9 +184,9 @@ class LiveRig(BaseRig):
 
     def facts(self, ticker: str) -> MarketFacts:
         """Return a market as it is now, as the catalogue would tell a trader."""
-        market = self.owner.must("GET", f"/markets/{ticker}")["market"]
-        event = self.owner.must("GET", f"/events/{market['event_ticker']}")["event"]
-        series = self.owner.must("GET", f"/series/{event['series_ticker']}")["series"]
+        market = self.owner.public(f"/markets/{ticker}")["market"]
+        event = self.owner.public(f"/events/{market['event_ticker']}")["event"]
+        series = self.owner.public(f"/series/{event['series_ticker']}")["series"]
         return facts_of(market, series)
 
     def fetch(self) -> Ledger:
@@ -394,11 +394,14 @@ class LiveCase(BaseCase):
         record = self.trader.record.read()
         return record.sent[record.creates()[client_order_id].body.number].at_us
 
+    def unknown(self, *verbs: str) -> list[Any]:
+        """Return the intents since the case began, of these verbs, that were answered as unknown."""
+        asked = [(one.body, self.answer(one.body.number)) for one in self.intents(*verbs)]
+        return [intent for intent, answer in asked if answer is not None and answer.outcome == "unknown"]
+
     def unknown_creates(self) -> list[str]:
-        """Return the client order ids of the creates since the case began that were answered as unknown."""
-        places = self.intents("place", "take")
-        answers = [(one.body.client_order_id, self.answer(one.body.number)) for one in places]
-        return [name for name, answer in answers if answer is not None and answer.outcome == "unknown"]
+        """Return the client order ids of those that place an order."""
+        return [intent.client_order_id for intent in self.unknown("place", "take")]
 
     def known_cash_ud(self) -> int:
         """Return the cash on the markets' shard as the account's stream has told it, and the writer stored it."""
@@ -416,7 +419,7 @@ class LiveCase(BaseCase):
 
     def levels(self, side: int) -> list[tuple[int, int]]:
         """Return the book of a side, (price on its own ladder, size) as the exchange shows it to anybody."""
-        book = self.rig.owner.must("GET", f"/markets/{self.trader.ticker}/orderbook")["orderbook_fp"]
+        book = self.rig.owner.public(f"/markets/{self.trader.ticker}/orderbook")["orderbook_fp"]
         return [(price_cc(price), count_cx_of(count)) for price, count in book[LADDERS[side]]]
 
     def position_cx(self) -> int:
@@ -483,16 +486,17 @@ class LiveCase(BaseCase):
     def hit(self, order: OrderAt, count_cx: int) -> list[FillAt]:
         """Have an outsider trade with an order of the trader's, and return its fills; none when it ended meanwhile.
 
-        What stands at better prices is taken at once, the queue before it in pieces of `count_cx`: no more of it fills.
+        Most of what matches before it is taken at once, the last of that and the order itself in pieces of `count_cx`:
+        others pull their orders meanwhile, and no more of it shall fill.
         """
-        better_cx = sum(size_cx for level_cc, size_cx in self.levels(order.side) if level_cc > order.price_cc)
-        for piece_cx in (better_cx, *(count_cx,) * PIECES):
-            found = self._fills_of(order)
-            if found or self.rig.fetch().orders[order.order_id][-1].is_over:
-                return found
-            if piece_cx:
+        while (ahead_cx := self.rig.owner.ahead_cx(order.order_id)) is not None:
+            better_cx = sum(size_cx for level_cc, size_cx in self.levels(order.side) if level_cc > order.price_cc)
+            far_cx = better_cx + ahead_cx - PIECES * count_cx
+            for piece_cx in (max(far_cx, count_cx), *(count_cx,) * PIECES):
                 self._take(order, piece_cx)
-        raise AssertionError(f"{PIECES} pieces of {count_cx} did not come to {order}")
+                if found := self._fills_of(order):
+                    return found
+        return self._fills_of(order)
 
     def _fills_of(self, order: OrderAt) -> list[FillAt]:
         """Return the fills that an order has had since it was looked at."""

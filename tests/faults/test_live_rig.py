@@ -43,7 +43,7 @@ def case(live_rig: LiveRig, stand_in: StandIn) -> LiveCase:
 
 
 def best_cc(rig: LiveRig, ticker: str, side: int) -> int:
-    book = rig.owner.must("GET", f"/markets/{ticker}/orderbook")["orderbook_fp"]
+    book = rig.owner.public(f"/markets/{ticker}/orderbook")["orderbook_fp"]
     return max(price_cc(price) for price, _ in book[("yes_dollars", "no_dollars")[side]])
 
 

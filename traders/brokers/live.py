@@ -12,7 +12,7 @@ on to the sender. Only a start file with a grant in it gives a trader one (trade
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from msgspec.structs import replace
 
@@ -56,6 +56,8 @@ BY_OWNER = (
     "canceled"  # the venue gives no reason for a cancel by the account's owner (facts.md section 8), and we asked none
 )
 FILLS_KEPT = 10_000
+FILLS_KEPT_OVER_RESTART = 500  # the stream tells those of half a minute again
+PERSONS_MATTER = "a start under another grant takes it as it is"
 EVERY_SIDE = frozenset(SIDES)
 
 
@@ -67,6 +69,7 @@ class LiveBroker:
         exchange_index: The market's shard: its cash.
         position_cx: What the trader holds, for the comparison with the account.
         outside_cx: What of the account's position was not ours when that was last known.
+        outside_fills: Order and trade ids of fills that are in that: they may be told again.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class LiveBroker:
         subaccount: int,
         position_cx: int,
         outside_cx: int | None = None,
+        outside_fills: Iterable[tuple[str, str]] = (),
     ) -> None:
         self.live = live
         # The sender's word, once there is one: on new orders, on decreases, on renewals.
@@ -95,7 +99,7 @@ class LiveBroker:
         self._queue = LiveQueue(self._is_ours)
         self._alerts: list[Alert] = []
         self._intents: list[Intent] = []
-        self._outside_fills: dict[tuple[str, str], None] = {}
+        self._outside_fills: dict[tuple[str, str], None] = dict.fromkeys(outside_fills)
         self._elsewhere: dict[str, AccountOrder] = {}
         self._positions: dict[str, int] = {}
         self._balances: list[tuple[int, int]] | None = None
@@ -250,7 +254,8 @@ class LiveBroker:
         """Take in entries of the account's stream, in order."""
         for entry in entries:
             if entry.is_whole or self._told_us is not None:  # before a whole one nobody knows what is missing
-                self._told_us = self._now_us()
+                # By its own time: what is read first may be old, and its desk long gone.
+                self._told_us = max(self._told_us or 0, min(entry.time_us, self._now_us()))
             if entry.is_whole:
                 self._on_whole(entry)
             for update in entry.updates:
@@ -270,7 +275,8 @@ class LiveBroker:
         self._elsewhere, self._positions = {}, {}
         here = [order for order in orders if order.ticker == self._ticker]
         self.live.on_whole(here, told_us=entry.time_us, now_us=self._now_us())
-        if not any(isinstance(one, AccountPosition) and one.ticker == self._ticker for one in entry.updates):
+        held = {(one.ticker, one.subaccount) for one in entry.updates if isinstance(one, AccountPosition)}
+        if (self._ticker, self._subaccount) not in held:
             self._drift = self._drift.on_position(0, is_agreed=True)  # a whole entry leaves out what is flat
 
     def _on_update(self, update: AccountUpdate) -> None:
@@ -332,7 +338,7 @@ class LiveBroker:
         self._drift = self._drift.looked(self._position_cx, is_settled=is_settled, now_us=now_us)
         if self._drift.is_news(now_us):
             self._drift = self._drift.told()
-            self._alerts.append(Alert("POSITION_DRIFT", self._drift.why(self._position_cx)))
+            self._alerts.append(Alert("POSITION_DRIFT", f"{self._drift.why(self._position_cx)}; {PERSONS_MATTER}"))
             self.live.suspect(now_us)
 
     # --- what is shown ------------------------------------------------------------------------------------------------
@@ -341,6 +347,16 @@ class LiveBroker:
     def outside_cx(self) -> int | None:
         """What of the account's position is not ours, to be kept over a restart."""
         return self._drift.outside_cx
+
+    @property
+    def outside_fills(self) -> tuple[tuple[str, str], ...]:
+        """The newest fills in that, to be kept with it."""
+        return tuple(self._outside_fills)[-FILLS_KEPT_OVER_RESTART:]
+
+    @property
+    def has_drifted(self) -> bool:
+        """Whether the account's position is not what fills explain, and somebody was told."""
+        return self._drift.is_told
 
     def quote_views(self, book: OrderBook) -> list[QuoteView]:
         return [

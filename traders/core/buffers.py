@@ -97,11 +97,12 @@ def spots(view: MarketView, quote: Quote, steps_most: int) -> list[Spot]:
 
 def first_spot(view: MarketView, quote: Quote) -> Spot | None:
     """Return the first of `spots`, which is mostly the only one that somebody needs; None where there is none."""
-    price_cc = view.grid.at_or_below(quote.side, quote.price_cc)
+    side, book = quote.side, view.book
+    price_cc = view.grid.at_or_below(side, quote.price_cc)
     if price_cc is None:
         return None
-    ahead_cx = view.book.size_cx(quote.side, price_cc)
-    return Spot(price_cc, view.book.better_cx(quote.side, price_cc) + ahead_cx, ahead_cx)
+    ahead_cx = book.levels[side].get(price_cc, 0)
+    return Spot(price_cc, book.better_cx(side, price_cc) + ahead_cx, ahead_cx)
 
 
 def resting_spot(view: MarketView, order: RestingQuote) -> Spot:
@@ -165,7 +166,7 @@ def _keep(
         found = spots(view, quote, keeping.steps_most)
         # The placement's own price stays open, whatever it earns there: that was its choice.
         open_to = tuple([spot for spot in found if spot.price_cc >= (floor_cc or 0)]) or open_to
-    wish = _at(quote, first.price_cc)  # on the grid
+    wish = quote if first.price_cc == quote.price_cc else _at(quote, first.price_cc)
     ours = _ours(view, state, wish, first, least_cc=floor_cc or 0)
     return _kept(_Case(view.grid, wish, open_to, ours, need, keeping.hysteresis_bps, floor_cc is not None))
 
@@ -212,8 +213,9 @@ def _ours(view: MarketView, state: TraderState, wish: Quote, there: Spot, *, lea
         least_cc: Orders below it count at that price alone.
     """
     first: RestingQuote | None = None
+    side, price_cc = wish.side, wish.price_cc
     for order in state.resting:
-        if order.side is wish.side and (order.price_cc == wish.price_cc or _is_below(view, order, wish, least_cc)):
+        if order.side is side and (order.price_cc == price_cc or _is_below(view, order, wish, least_cc)):
             first = order if first is None else max(first, order, key=_nearness)
     if first is None:
         return None

@@ -83,7 +83,7 @@ def guarded(view: MarketView, state: TraderState, quotes: Quotes, guards: Guards
     found: list[Why] = []
     for guard in GUARDS:
         found += guard(view, guards)
-    whys = [why for why in found if why.side is None or quotes.on(why.side) is not None]
+    whys = found and [why for why in found if why.side is None or quotes.on(why.side) is not None]
     if not whys:
         return quotes
     held = {why.side for why in whys}

@@ -35,6 +35,7 @@ from traders.core.settling import MARGIN_US, SLOW_SPACING_US, Doubt, Misses
 NEVER_PLACED = "never placed"
 CAME_BACK = "it was held for never placed"
 RESTARTED = "restart"
+SUSPECT = "suspect"
 STRANGE = "status "
 
 
@@ -250,6 +251,16 @@ class LiveOrder(msgspec.Struct, frozen=True, kw_only=True):
             return self.ended(OrderStatus.FILLED, "", self.known_cx)
         return self
 
+    def suspected(self, now_us: int) -> LiveOrder:
+        """Return it with a reason to be looked at although it seems to rest.
+
+        One that is renewed again and again is not one that lasts: late reads never catch up with the newest.
+        """
+        doubt = self.doubt
+        if doubt is not None and doubt.why == SUSPECT:
+            doubt = replace(doubt, since_us=now_us)
+        return replace(self, suspect_us=now_us, doubt=doubt)
+
     # How it ends
 
     def _ended_by_venue(self, seen: Seen) -> LiveOrder:
@@ -326,7 +337,7 @@ class LiveOrder(msgspec.Struct, frozen=True, kw_only=True):
             return "cancel not proven"
         if self.filled_cx > self.booked_cx:
             return "fills missing"
-        return "suspect" if self.suspect_us else ""
+        return SUSPECT if self.suspect_us else ""
 
     @property
     def is_unsettled(self) -> bool:

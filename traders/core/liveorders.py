@@ -258,7 +258,7 @@ class LiveOrders:
 
     def _suspect(self, order: LiveOrder, now_us: int) -> None:
         if order.standing is Standing.RESTING:
-            self._ledger.put(replace(order, suspect_us=now_us), now_us)
+            self._ledger.put(order.suspected(now_us), now_us)
 
     def fence(self, reason: str) -> None:
         """Let nothing new be sent any more; cancels go on."""

@@ -44,7 +44,13 @@ def test_books_are_measured_against_typed_decode(manage: Any) -> None:
 def test_decisions_are_measured_beside_typed_decode(manage: Any) -> None:
     report = run(manage, "engine")
     assert (report["floor"], report["aim"], report["judged"]) == (20_000, 60_000, "figure at 2.0 M/s typed decode")
-    assert report["rounds"][0]["more"].keys() == {"quoting_part", "quoting_per_cpu_s", "is_recorded"}
+    assert [one["name"] for one in report["others"]] == ["where both quotes rest", "with lifetimes", "with trades"]
+    assert {one["floor"] for one in report["others"]} == {20_000}
+    more = report["rounds"][0]["more"]
+    assert more.keys() == {
+        *("quoting_part", "quoting_per_cpu_s", "is_recorded"),
+        *("lifetimes_quoting_part", "lifetimes_per_cpu_s", "trades_quoting_part", "trades_per_cpu_s"),
+    }
 
 
 @pytest.mark.long

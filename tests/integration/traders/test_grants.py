@@ -427,9 +427,10 @@ def test_G3_two_who_start_at_once_start_once(installation: Any) -> None:
 
 def test_the_command_restates_everything_before_it_grants() -> None:
     trader = a_trader()
-    Trader.objects.filter(pk=trader.pk).update(limits={"exposure_ud_most": 40_000_000})
+    Trader.objects.filter(pk=trader.pk).update(limits={"exposure_ud_most": 40_000_000, "drawdown_ud": 15_000_000})
     text = run("grants", "create", "mine", "--confirm", "mine", "--hours", "3")
-    for word in ("demo", MARKET, "Highest temperature · 45° to 46°", "join-best", "$40.00, before fees", "until"):
+    worst = "$40.00 at stake at once, besides up to $15.00 lost before on each day; fees come on top"
+    for word in ("demo", MARKET, "Highest temperature · 45° to 46°", "join-best", worst, "until"):
         assert word in text
     for name in Limits.__struct_fields__:
         assert name in text

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import redis
+from django.db import OperationalError
 from django.utils import timezone
 from livefleet import LiveFleet, a_live_trader, go_live
 from liveground import TICKER
@@ -25,7 +26,7 @@ from kalshimm.runtime import streams
 from kalshimm.runtime.clock import SystemClock
 from kalshimm.runtime.heartbeat import BEAT_TTL_S
 from tests.fixtures.stack import eventually
-from traders import grants, spawner, takeover
+from traders import grants, leases, spawner, takeover
 from traders.core.pipeline import Choice, StrategyChoices
 from traders.fleet import LiveWanted, Wanted
 from traders.livestarts import LiveStarts
@@ -216,6 +217,7 @@ def gone(fleet: LiveFleet, *order_ids: str) -> dict[str, int]:
     return {order_id: found[order_id] for order_id in order_ids}
 
 
+@pytest.mark.long
 def test_A6_one_that_cannot_stay_up_is_pulled_and_stays_failed(at_work: LiveFleet) -> None:
     trader = a_running(at_work)
     for epoch in (1, 2, 3, 4):
@@ -325,6 +327,7 @@ def a_live_trader_in_words(*, expires_us: int) -> Wanted:
     )
 
 
+@pytest.mark.long
 def test_A9_a_frozen_supervisor_does_not_take_its_own_silence_for_its_traders(
     fleet: LiveFleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -351,6 +354,7 @@ def test_A9_a_frozen_supervisor_does_not_take_its_own_silence_for_its_traders(
     assert (row(trader).group_id, len(fleet.starts(trader))) == (fleet.starts(trader)[0].group_id, 1)
 
 
+@pytest.mark.long
 def test_A4_a_frozen_trader_is_pulled_and_starts_anew_once_it_wakes(at_work: LiveFleet) -> None:
     trader = a_running(at_work)
     (first,) = at_work.starts(trader)
@@ -366,6 +370,32 @@ def test_A4_a_frozen_trader_is_pulled_and_starts_anew_once_it_wakes(at_work: Liv
     eventually(at_work.runs(trader, epoch=2), "it starts anew")
     eventually(says(trader, "quoting"), "and runs")
     assert row(trader).restarts == 0, "nothing crashed"
+
+
+@pytest.mark.long
+def test_A4_D9_a_frozen_trader_whose_pull_could_not_be_noted_starts_anew_too(
+    at_work: LiveFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its group is triggered, so that it would never quote again; and nobody pulls one that is heard again."""
+    noted, is_down = leases.close, threading.Event()
+    is_down.set()
+
+    def close(*args: Any) -> None:
+        if is_down.is_set():
+            raise OperationalError("the database is away")
+        noted(*args)
+
+    monkeypatch.setattr(leases, "close", close)
+    trader = a_running(at_work)
+    (first,) = at_work.starts(trader)
+    os.kill(first.pid, signal.SIGSTOP)
+    try:
+        eventually(lambda: at_work.groups() == {first.group_id: True}, "it is pulled out-of-band", within_s=20.0)
+        eventually(lambda: "the database is away" in row(trader).state_reason, "and that is not noted", within_s=20.0)
+    finally:
+        os.kill(first.pid, signal.SIGCONT)
+    eventually(at_work.runs(trader, epoch=2), "it starts anew", within_s=20.0)
+    is_down.clear()
 
 
 # Nothing rests unwatched

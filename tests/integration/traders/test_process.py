@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 import redis
 import redis.asyncio as redis_async
 from traderworld import HandMadeMarket, Watcher
@@ -69,6 +70,23 @@ class LosesCancels(redis_async.Redis):
             return None
 
 
+class HangsUntilCanceled(redis_async.Redis):
+    """A client that from some moment on answers nothing, and takes each cancel for an answer."""
+
+    is_silent = False
+    has_asked = False
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        if not self.is_silent:
+            return await super().execute_command(*args, **options)
+        self.has_asked = True
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            self.is_silent = False
+        return None
+
+
 class Running:
     """A trader inside the test's own event loop."""
 
@@ -105,6 +123,22 @@ async def test_it_ends_even_when_the_redis_client_swallows_the_cancel(
     running = Running(a_start(redis_url), home, LosesCancels.from_url(redis_url))
     await running.until(lambda: watcher.is_quoting(1))
     assert await running.end() == "asked to stop"
+
+
+async def test_when_a_task_fails_it_ends_whole_even_when_the_redis_client_swallows_the_cancel(
+    home: Path, redis_url: str, market: HandMadeMarket, watcher: Watcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would beat on, with nobody left to decide, and its quotes would rest."""
+    market.start()
+    client = HangsUntilCanceled.from_url(redis_url)
+    running = Running(a_start(redis_url), home, client)
+    await running.until(lambda: watcher.is_quoting(1))
+    client.is_silent = True
+    await running.until(lambda: client.has_asked)
+    monkeypatch.setattr(running.process.engine, "is_closed", lambda _now: 1 // 0)
+    with pytest.raises(ExceptionGroup):
+        await running.ended()
+    await client.aclose()
 
 
 async def test_commands_are_done_or_refused_with_the_reason(

@@ -377,6 +377,24 @@ def test_a_result_without_its_value_is_said_and_holds_up_no_other(
     assert world.settle() == ["paper-1"]
 
 
+@pytest.mark.parametrize("content", [b"{", b'{"version": 99}'])
+def test_a_checkpoint_that_is_none_is_said_and_holds_up_no_other(
+    world: World, caplog: pytest.LogCaptureFixture, content: bytes
+) -> None:
+    broken = a_trader("paper-1")
+    world.left_behind(broken, lines(HELD["long yes"]))
+    path = trader_folder(world.home, broken.pk) / "checkpoint.json"
+    path.write_bytes(content)
+    a_trader("paper-2")
+    pays("yes")
+    with caplog.at_level(logging.WARNING):
+        assert world.settle() == ["paper-2"]
+    assert "trader paper-1 is not settled" in caplog.text
+    assert path.read_bytes() == content, "it is left for a person to look at"
+    path.unlink()
+    assert world.settle() == ["paper-1"]
+
+
 # What crashes leave
 
 

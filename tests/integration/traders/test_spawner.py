@@ -155,14 +155,14 @@ def test_a_second_process_of_one_trader_refuses_and_touches_nothing(
     assert read_ended(trader_folder(workers.home, 1)) is None
 
 
-def test_a_live_trader_is_refused_because_there_is_no_live_broker(workers: Workers, redis_url: str) -> None:
+def test_G2_a_live_trader_whose_start_file_gives_it_no_lease_is_refused(workers: Workers, redis_url: str) -> None:
     a_start(workers.home, redis_url, mode="live")
     process = workers.start("trader", "1")
     assert process.wait(30) == 1
     ended = read_ended(trader_folder(workers.home, 1))
     assert ended is not None
     assert (ended.state, ended.code) == ("failed", 1)
-    assert "no live broker" in ended.reason
+    assert "is set to live, and its start file says otherwise" in ended.reason
 
 
 def test_when_the_spawner_answers_the_trader_can_be_found(

@@ -15,6 +15,7 @@ from django.db import connections
 from traderworld import HandMadeMarket, Watcher, Workers
 
 from feed.schema import BookDelta, FillState, JournalEntry, LatchChange, OrderState, StateChange
+from kalshimm.errors import HomeNotWritable
 from kalshimm.ops.models import AuditRow
 from kalshimm.runtime import streams
 from kalshimm.runtime.clock import SystemClock
@@ -298,6 +299,30 @@ async def test_a_start_stands_in_the_row_before_the_fork(
     await client.aclose()
     await sync_to_async(connections.close_all)()
     assert states == ["starting"]
+
+
+async def test_E3_a_start_that_cannot_be_written_down_does_not_end_the_supervisor(
+    home: Path, redis_url: str, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else nobody would be left to pull what others have resting."""
+
+    def full(path: Path, _start: object) -> None:
+        raise HomeNotWritable(path, "No space left on device")
+
+    def ask(_home: Path, request: spawner.Request) -> dict[str, int | str]:
+        assert request.spawn is None
+        return {"pid": os.getpid(), "answered": 1, "spawned": 0}
+
+    monkeypatch.setattr(spawner, "ask", ask)
+    monkeypatch.setattr("traders.supervisor.write_start", full)
+    await sync_to_async(a_market)()
+    trader = await sync_to_async(a_trader)()
+    client = streams.connect(redis_url)
+    await Supervisor(home, redis_url, client=client, clock=SystemClock()).step()
+    await client.aclose()
+    await trader.arefresh_from_db()
+    await sync_to_async(connections.close_all)()
+    assert (trader.state, "No space left on device" in trader.state_reason) == ("starting", True)
 
 
 async def test_a_trader_for_which_nothing_is_left_of_an_allotment_is_not_forked(

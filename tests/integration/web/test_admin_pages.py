@@ -4,10 +4,11 @@ import pytest
 from django.contrib import admin
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from kalshimm.ops.models import AuditRow
 from tests.fixtures import fleet
-from traders.models import StrategySet, Trader
+from traders.models import Grant, StrategySet, Trader
 
 pytestmark = pytest.mark.django_db
 CONFIGURATION = {"traders.strategyset", "traders.seriesrule", "traders.trader", "traders.allotment"}
@@ -72,6 +73,27 @@ def test_a_running_trader_cannot_be_deleted(browser: Client) -> None:
     many = {"action": "delete_selected", "_selected_action": [trader.pk], "post": "yes"}
     assert "stop it first" in browser.post(reverse("admin:traders_trader_changelist"), many).text
     assert Trader.objects.filter(pk=trader.pk).exists()
+
+
+def test_a_live_trader_whose_orders_may_rest_cannot_be_deleted(browser: Client) -> None:
+    trader = fleet.seed()[0]
+    Trader.objects.filter(pk=trader.pk).update(mode="live", desired="stopped", group_id="group-1")
+    one = reverse("admin:traders_trader_delete", args=[trader.pk])
+    assert "may rest at the exchange under group group-1" in browser.post(one, {"post": "yes"}).text
+    assert Trader.objects.filter(pk=trader.pk).exists()
+    Trader.objects.filter(pk=trader.pk).update(group_id="")
+    browser.post(one, {"post": "yes"})
+    assert not Trader.objects.filter(pk=trader.pk).exists()
+
+
+def test_a_live_trader_that_was_granted_can_be_deleted_and_its_grants_go_with_it(browser: Client) -> None:
+    trader = fleet.seed()[0]
+    Trader.objects.filter(pk=trader.pk).update(mode="live", desired="stopped")
+    told = {"environment": "local", "account": "local", "limits": {}, "limits_digest": "", "granted_by": "somebody"}
+    Grant.objects.create(trader=trader, worst_loss_ud=0, expires_at=timezone.now(), **told)
+    answer = browser.post(reverse("admin:traders_trader_delete", args=[trader.pk]), {"post": "yes"})
+    assert answer.status_code == 302
+    assert (Trader.objects.filter(pk=trader.pk).exists(), Grant.objects.exists()) == (False, False)
 
 
 def test_a_trader_keeps_its_market(browser: Client) -> None:

@@ -198,6 +198,23 @@ def test_the_first_key_makes_a_master_key_that_lies_beside(tmp_path: Path) -> No
     assert Vault(tmp_path).master_lies_beside() == tmp_path / "master_key"
 
 
+def test_a_master_key_that_another_made_at_the_same_moment_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look, made_by_another = Vault._master, a_master()
+
+    def look_just_before_it(vault: Vault) -> object:
+        found = look(vault)
+        if found is None:
+            (tmp_path / "master_key").write_text(made_by_another)
+        return found
+
+    monkeypatch.setattr(Vault, "_master", look_just_before_it)
+    kept(tmp_path)
+    assert (tmp_path / "master_key").read_text() == made_by_another
+    assert open_key(tmp_path, "hot").key_id == "id-of-hot"
+
+
 @pytest.mark.parametrize("form", ["base64", "hex"])
 def test_a_master_key_comes_from_the_file_that_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str

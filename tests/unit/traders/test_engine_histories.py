@@ -240,6 +240,7 @@ def test_whatever_happens_to_orders_the_ledger_holds(seed: int) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(400)
 @settings(max_examples=2_000, deadline=None, suppress_health_check=EVERYTHING)
 @given(SEEDS)
 def test_whatever_happens_to_orders_the_ledger_holds_for_longer(seed: int) -> None:

@@ -189,3 +189,11 @@ async def test_E3_a_disk_that_fails_is_told_to_everybody_who_waits(
     assert [type(one) for one in told] == [OSError] * 3
     monkeypatch.setattr(journal_module, "_to_disk", lambda _descriptor: None)
     await journal.synced()
+
+
+def test_a_position_that_fills_do_not_explain_is_taken_as_it_is_only_under_another_grant() -> None:
+    drifted = Checkpoint(outside_cx=500, drifted_under=7)
+
+    assert drifted.outside_under(7) == 500  # a crash is nobody's permission
+    assert drifted.outside_under(8) is None
+    assert Checkpoint(outside_cx=500).outside_under(8) == 500

@@ -115,6 +115,8 @@ def row(grant: Grant) -> dict[str, Any]:
 
 def _restate(trader: Trader, offered: Offer, lasts: timedelta, out: OutputWrapper) -> None:
     """Write out everything that is about to be permitted."""
+    a_day_ud = min(offered.limits.daily_loss_ud, offered.limits.drawdown_ud)
+    at_stake, a_day = dollars(offered.worst_loss_ud), dollars(a_day_ud)
     lines = {
         "trader": trader.name,
         "environment": offered.environment,
@@ -122,7 +124,7 @@ def _restate(trader: Trader, offered: Offer, lasts: timedelta, out: OutputWrappe
         "market": f"{offered.market}  {offered.title}".rstrip(),
         "strategy": str(trader.strategy),
         **{name: _figure(name, value) for name, value in msgspec.structs.asdict(offered.limits).items()},
-        "worst loss": f"{dollars(offered.worst_loss_ud)}, before fees",
+        "worst loss": f"{at_stake} at stake at once, besides up to {a_day} lost before on each day; fees come on top",
         "until": f"{timezone.now() + lasts:%Y-%m-%d %H:%M} UTC",
     }
     for name, value in lines.items():

@@ -109,7 +109,7 @@ async def test_C1_C2_C4_C5_C6_C9_C10_C11_C12_C13_C16_after_whatever_happened_the
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("seed", range(100, 160))
+@pytest.mark.parametrize("seed", range(100, 120))
 async def test_C1_C2_C4_C5_C6_C9_C10_C11_C12_C13_C16_many_more_histories(key_dir: Path, seed: int) -> None:
     await history(key_dir, seed)
 

@@ -8,12 +8,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from feed.schema import BookDelta, BookSnapshot
+from feed.schema import BookDelta, BookSnapshot, BookTrade
 from kalshimm.bench import engine
 from kalshimm.bench.engine import EngineBench
 from kalshimm.bench.report import Effort, Round
 from kalshimm.errors import KalshimmError
 from markets.core.book import OrderBook
+from markets.core.units import Side, yes_price_cc
+from traders.core.guards import Guards
 
 
 def a_material(events: int = 600) -> engine.Material:
@@ -98,10 +100,50 @@ def test_the_generated_market_lets_a_trader_quote_long_enough_to_count() -> None
     assert was_quoting.count(True) > 2 * engine.QUOTING_PART_LEAST * len(was_quoting)
 
 
+@pytest.mark.parametrize("way", ["", "lifetimes_", "trades_"])
 @pytest.mark.parametrize(("part", "is_void"), [(0.24, True), (0.25, False)])
-def test_a_trader_that_hardly_quotes_measures_nothing(part: float, is_void: bool) -> None:
-    rounds = [Round(1.0, 1.0, {"quoting_part": part})]
+def test_a_trader_that_hardly_quotes_measures_nothing(way: str, part: float, is_void: bool) -> None:
+    parts = {"quoting_part": 1.0, "lifetimes_quoting_part": 1.0, "trades_quoting_part": 1.0}
+    rounds = [Round(1.0, 1.0, parts | {f"{way}quoting_part": part})]
     assert bool(EngineBench().void(rounds)) is is_void
+
+
+def test_trades_come_as_often_as_said_and_meet_the_touch_of_each_side_in_turn() -> None:
+    material = a_material(200)
+    book, makers, met_us = OrderBook(), [], []
+    for moment in engine.with_trades(material).moments:
+        (event,) = moment.events
+        if isinstance(event, BookTrade):
+            maker = Side(event.taker_side).other
+            assert yes_price_cc(maker, event.yes_price_cc) == book.best_cc[maker]
+            assert event.time_us == moment.now.wall_us
+            makers.append(maker)
+            met_us.append(event.time_us)
+        elif isinstance(event, BookSnapshot):
+            book.replace(event.yes, event.no)
+        elif isinstance(event, BookDelta):
+            book.apply(event.side, event.price_cc, event.delta_cx)
+    assert makers[:4] == [Side.YES, Side.NO, Side.YES, Side.NO]
+    assert {after - before for before, after in itertools.pairwise(met_us)} == {engine.TRADE_EVERY_US}
+    assert len(met_us) == 200 * engine.GENERATED_STEP_US // engine.TRADE_EVERY_US - 1
+    told = [moment for moment in engine.with_trades(material).moments if not isinstance(moment.events[0], BookTrade)]
+    assert told == material.moments
+
+
+def test_trades_are_as_many_as_flow_is_looked_for_from_and_of_neither_side_more() -> None:
+    guards = Guards()
+    span_us, held_us = guards.flow_s * 1_000_000, (guards.flow_s + guards.hold_s) * 1_000_000
+    assert held_us // engine.TRADE_EVERY_US * engine.TRADE_CX >= guards.flow_cx
+    assert span_us // engine.TRADE_EVERY_US * engine.TRADE_CX < guards.flow_cx
+
+
+def test_orders_with_a_lifetime_are_renewed_before_half_of_it_has_gone() -> None:
+    material = a_material(4_000)
+    desk = engine.Desk(material, lifetime_s=120)
+    desk.play(4_000)  # four minutes
+    half_us = material.moments[3_999].now.wall_us + 60_000_000
+    assert desk.is_quoting
+    assert all(half_us <= (order.expires_us or 0) <= half_us + 60_000_000 for order in desk._broker.resting())
 
 
 async def test_a_round_counts_decisions_and_decoded_frames(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -113,3 +155,6 @@ async def test_a_round_counts_decisions_and_decoded_frames(monkeypatch: pytest.M
     assert one.against > 0
     assert 0 < one.more["quoting_part"] <= 1
     assert one.more["quoting_per_cpu_s"] > 0
+    for way in ("lifetimes", "trades"):
+        assert 0 < one.more[f"{way}_quoting_part"] <= 1
+        assert one.more[f"{way}_per_cpu_s"] > 0

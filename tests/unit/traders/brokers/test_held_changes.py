@@ -13,7 +13,7 @@ from feed.kalshi.errors import HeldBack, NeverSent, RateLimited
 from feed.schema import VERSION, AccountBalance, AccountEntry, AccountHealth
 from markets.core.book import OrderBook
 from markets.core.units import Side
-from tests.unit.traders.brokers.sendingworld import GOOD_CLOCK, HOUR_US, SendingWorld, sending
+from tests.unit.traders.brokers.sendingworld import GOOD_CLOCK, HOUR_US, SECOND_US, SendingWorld, sending
 from traders.brokers.live import LiveBroker
 from traders.core.commands import PlaceOrder
 from traders.core.diff import DiffTerms, diff
@@ -40,7 +40,8 @@ class Deciding:
         self.broker.why_not_decreasing = lambda: world.sender.why_no_change(is_renewal=False)
         self.broker.why_not_renewing = lambda: world.sender.why_no_change(is_renewal=True)
         known = [AccountBalance(90_000_000, [(0, 90_000_000)]), AccountHealth("live", "", 1, None)]
-        self.broker.on_account([AccountEntry(VERSION, "local", 0, True, known)])  # of a time before the order
+        before_us = world.now_us - SECOND_US  # the order
+        self.broker.on_account([AccountEntry(VERSION, "local", before_us, True, known)])
         world.sender._changed = self.decide
 
     def decide(self) -> None:

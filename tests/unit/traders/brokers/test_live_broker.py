@@ -37,7 +37,13 @@ PLACE = PlaceOrder(Side.YES, 4_000, 300)
 class Ground(LiveWorld):
     """A broker with a desk that tells what the test says."""
 
-    def __init__(self, *, outside_cx: int | None = None, position_cx: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        outside_cx: int | None = None,
+        outside_fills: tuple[tuple[str, str], ...] = (),
+        position_cx: int = 0,
+    ) -> None:
         super().__init__()
         self.broker = LiveBroker(
             self.live,
@@ -47,6 +53,7 @@ class Ground(LiveWorld):
             subaccount=0,
             position_cx=position_cx,
             outside_cx=outside_cx,
+            outside_fills=outside_fills,
         )
 
     def tells(self, *updates: AccountUpdate, is_whole: bool = False) -> None:
@@ -212,6 +219,39 @@ def test_somebody_elses_fills_explain_the_account_once() -> None:
     ground.holds(-200)
 
     assert ground.broker.outside_cx == -200
+
+
+def test_C18_somebody_elses_fills_are_not_counted_again_after_a_restart() -> None:
+    before = Ground(outside_cx=0).begins()
+    theirs = before.a_fill(200, "", "p1", order_id="P1", is_external=True, side=int(Side.NO))
+    before.tells(theirs)
+
+    after = Ground(outside_cx=before.broker.outside_cx, outside_fills=before.broker.outside_fills)
+    after.begins(AccountPosition(TICKER, 0, -200, None, None, None, True))
+    after.tells(theirs)  # the stream is read from its newest whole entry on
+    after.later(LASTING_US / 1_000_000)
+    after.tells(HEALTHY)
+
+    assert (after.broker.outside_cx, after.broker.stopped) == (-200, "")
+
+
+def test_a_whole_entry_that_holds_another_subaccounts_position_says_that_ours_is_flat() -> None:
+    ground = Ground(outside_cx=0).begins(AccountPosition(TICKER, 0, 0, None, None, None, True))
+    ground.holds(300)
+    ground.begins(AccountPosition(TICKER, 7, 300, None, None, None, True))
+    ground.later(LASTING_US / 1_000_000)
+    ground.tells(HEALTHY)
+
+    assert ground.broker.stopped == ""
+
+
+def test_what_an_old_entry_tells_does_not_make_its_desk_a_living_one() -> None:
+    ground = Ground()
+    told = [HEALTHY, BALANCE]
+    ground.broker.on_account([AccountEntry(VERSION, "local", ground.now_us - DESK_SILENT_US, True, told)])
+
+    assert ground.broker.stopped == "the account desk is silent"
+    assert ground.begins().broker.stopped == ""
 
 
 def test_a_fill_of_an_earlier_lease_is_not_somebody_elses() -> None:

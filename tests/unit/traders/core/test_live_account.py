@@ -175,6 +175,20 @@ def test_a_look_older_than_the_suspicion_does_not_lay_it_to_rest() -> None:
     assert world.live.unsettled() == ()
 
 
+def test_B16_C4_suspicions_that_late_reads_never_catch_up_with_are_no_doubt_that_lasts() -> None:
+    world = LiveWorld()
+    one = world.placed("V1")
+    for _ in range(20):
+        world.live.suspect(world.now_us)  # the desk found a change that its channel did not tell
+        world.later(5).look(one, world.shown(one, time_us=NOW_US), lag_s=10)
+        assert world.live.overdue(world.now_us) == ()
+    assert world.live.fenced == ""
+    world.later(12).look(one, world.shown(one, time_us=NOW_US))
+    assert world.live.unsettled() == ()
+    world.live.suspect(world.now_us)
+    assert world.later(60).live.overdue(world.now_us) == (one,)
+
+
 def test_a_refused_create_that_shows_itself_rests() -> None:
     world = LiveWorld()
     intent = world.sent_place()

@@ -133,7 +133,7 @@ def test_a_sweep_that_is_followed_is_the_one_that_the_whole_history_shows(
 ) -> None:
     terms = {"within_us": within_us, "least_cx": 10 * least, "least_levels": least_levels, "hold_us": hold_us}
     for history, now_us in looks_at(told, looks_us, kept_most):
-        for asked in (terms, terms | {"within_us": 2, "least_cx": 20}, terms | {"hold_us": 9}):
+        for asked in (terms, terms | {"within_us": 2}, terms | {"least_cx": 20}, terms | {"hold_us": 9}):
             assert last_sweep(history, now_us, **asked) == sweep_by_looking(history, now_us, **asked)
 
 
@@ -144,8 +144,29 @@ def test_flow_that_is_followed_is_the_one_that_the_whole_history_shows(
 ) -> None:
     terms = {"span_us": span_us, "least_cx": 8 * least, "hold_us": hold_us}
     for history, now_us in looks_at(told, looks_us, kept_most):
-        for asked in (terms, terms | {"span_us": span_us + 3, "least_cx": 10}, terms | {"hold_us": 9}):
+        for asked in (terms, terms | {"span_us": span_us + 3}, terms | {"least_cx": 10}, terms | {"hold_us": 9}):
             assert flows(history, now_us, **asked) == flows_by_looking(history, now_us, **asked)
+
+
+def test_a_sweep_is_told_whole_when_what_comes_later_is_close_to_half_of_it() -> None:
+    history = History()
+    for at_us, count_cx in ((8, 10), (10, 20)):
+        history.note_print(Print(at_us, 4_000, count_cx, Side.NO))
+    terms = {"within_us": 5, "least_cx": 20, "least_levels": 0, "hold_us": 30}
+    assert last_sweep(history, 11, **terms) == Sweep(Side.YES, 30, 1, 40)
+    history.note_print(Print(14, 6_000, 1, Side.YES))
+    assert last_sweep(history, 15, **terms) == Sweep(Side.YES, 30, 1, 40)
+
+
+def test_of_prints_at_the_edge_of_what_matters_those_that_were_dropped_do_not_count() -> None:
+    history = History()
+    history.prints = deque(maxlen=2)
+    for at_us in (10, 10):
+        history.note_print(Print(at_us, 4_000, 10, Side.NO))
+    terms = {"within_us": 0, "least_cx": 20, "least_levels": 0, "hold_us": 5}
+    assert last_sweep(history, 15, **terms) == Sweep(Side.YES, 20, 1, 15)
+    history.note_print(Print(10, 4_000, 1, Side.YES))
+    assert last_sweep(history, 15, **terms) == sweep_by_looking(history, 15, **terms) is None
 
 
 def looks_at(told: Told, looks_us: list[int], kept_most: int) -> Iterator[tuple[History, int]]:
