@@ -6,7 +6,7 @@ import pytest
 
 from tests.faults.ledger import CREATE
 from tests.faults.liverig import LiveCase, LiveOptions
-from tests.faults.livetrader import IMPROVES, Plan
+from tests.faults.livetrader import IMPROVES, SWEEP_S, Plan
 
 pytestmark = pytest.mark.long
 
@@ -33,9 +33,9 @@ def test_F11_fills_beyond_the_groups_limit_end_quoting_until_a_new_lease(live: L
     live.judge()
 
 
-def test_F12_a_cancel_all_and_its_late_sweep_are_noticed(live: LiveCase) -> None:
+def test_F12_after_a_cancel_all_new_orders_are_held_back_and_a_late_sweep_is_noticed(live: LiveCase) -> None:
     for _ in range(2):  # whoever placed since the first one is swept, too
-        swept = live.resting()
+        swept, sent = live.resting(), len(live.requests("POST"))
         assert live.rig.owner.ask("DELETE", CREATE).status == 204
         live.did("cancel-all by the account's owner")
         live.until(
@@ -43,4 +43,6 @@ def test_F12_a_cancel_all_and_its_late_sweep_are_noticed(live: LiveCase) -> None
             "the ends are known",
         )
         live.until_quotes("it quotes anew")
+        (swept_us,) = [request.at_us for request in live.requests("DELETE") if request.path.endswith(CREATE)][-1:]
+        assert live.requests("POST")[sent].at_us - swept_us >= SWEEP_S * 1_000_000
     live.judge()
