@@ -231,7 +231,6 @@ def _now_text() -> str:
 async def serve(own_port: int) -> None:
     """Answer until the input ends."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
-
     blaster = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 
     def tell(own: Own) -> None:

@@ -30,7 +30,7 @@ import msgspec
 from feed.schema import BookDelta, BookEvent, BookSnapshot, BookTrade, QuoteView
 from markets.core.book import OrderBook
 from markets.core.fees import DIRECT_PRECISION_UD, FeeTerms, OrderRounding
-from markets.core.units import DOLLAR_CC, Side, yes_price_cc
+from markets.core.units import DOLLAR_CC, SIDES, Side, yes_price_cc
 from traders.brokers.base import OrderEvent
 from traders.core.cash import Cash
 from traders.core.commands import CancelOrder, Command, DecreaseOrder, PlaceOrder, RenewOrder, TakeOrder
@@ -130,7 +130,7 @@ class PaperBroker:
 
     def resting(self) -> tuple[RestingQuote, ...]:
         """Return what rests once everything sent has arrived; `ahead_cx` is None for what has not."""
-        return tuple(self._quote(paper) for paper in self._papers.values() if not paper.is_leaving)
+        return tuple([self._quote(paper) for paper in self._papers.values() if not paper.is_leaving])
 
     def _quote(self, paper: PaperOrder) -> RestingQuote:
         order = paper.order
@@ -182,6 +182,8 @@ class PaperBroker:
             left_cx = 0 if paper.is_leaving else min(order.remaining_cx, paper.wanted_cx)
             if order.remaining_cx > left_cx:
                 found.append(Unproven(order.side, order.price_cc, order.remaining_cx - left_cx))
+        if not self._on_way:
+            return tuple(found)
         takes = (way.command for way in self._on_way if isinstance(way.command, TakeOrder))
         return (*found, *(Unproven(take.side, take.limit_cc, take.count_cx) for take in takes))
 
@@ -275,7 +277,7 @@ class PaperBroker:
         while True:
             arrival_us = self._on_way[0].at_us if self._on_way else NEVER_US
             expiry_us, expiring = self._next_expiry()
-            if min(arrival_us, expiry_us) >= self._time_us:
+            if arrival_us >= self._time_us and expiry_us >= self._time_us:
                 return events
             if arrival_us <= expiry_us:
                 events += self._arrive(self._on_way.popleft())
@@ -283,12 +285,12 @@ class PaperBroker:
                 events += self._change(CancelOrder(expiring, EXPIRED))
 
     def _next_expiry(self) -> tuple[int, str]:
-        due = (
-            (paper.expires_us, client_order_id)
-            for client_order_id, paper in self._papers.items()
-            if paper.expires_us is not None and paper.is_at_rest and not paper.has_left
-        )
-        return min(due, key=lambda one: one[0], default=(NEVER_US, ""))
+        expiry_us, expiring = NEVER_US, ""
+        for client_order_id, paper in self._papers.items():
+            end_us = paper.expires_us
+            if end_us is not None and end_us < expiry_us and paper.is_at_rest and not paper.has_left:
+                expiry_us, expiring = end_us, client_order_id
+        return expiry_us, expiring
 
     def _arrive(self, way: OnWay) -> list[OrderEvent]:
         if isinstance(way.command, PlaceOrder):
@@ -389,7 +391,7 @@ class PaperBroker:
     def on_event(self, event: BookEvent, *, book: OrderBook, time_us: int) -> list[OrderEvent]:
         events = self.on_time(time_us)
         if isinstance(event, BookDelta):
-            level = (Side(event.side), event.price_cc)
+            level = (SIDES[event.side], event.price_cc)
             self._queue.on_delta(level, event.delta_cx, book=book, time_us=event.time_us)
             self._taken.on_delta(level)
         elif isinstance(event, BookTrade):

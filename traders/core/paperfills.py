@@ -282,7 +282,7 @@ class PaperQueue:
                 if gone_cx:
                     left_cx = level_cx - removal.count_cx
                     order.place = order.place.after_cancel(gone_cx, level_cx=left_cx, ahead_bps=self._ahead_bps)
-                self._bound(order)
+            self._bound(order)  # the displaced who left with it stood before whoever came since, too
 
     def _displace(self, level: Level, count_cx: int) -> None:
         left_cx = self.displaced_cx(level) + count_cx

@@ -14,7 +14,7 @@ import msgspec
 from markets.core.units import SIDES, Side
 from traders.core.guards import Guards, guarded
 from traders.core.registry import Kind, ParamsError, Strategy, UnknownStrategy, find, parse_params
-from traders.core.types import MarketView, Quotes, TraderState
+from traders.core.types import MarketView, Quote, Quotes, Take, TraderState
 from traders.core.why import Why
 
 GUARDS, TOLERANCES = "guards", "tolerances"
@@ -136,11 +136,12 @@ def _sound(answer: object) -> Quotes:
     if not isinstance(answer, Quotes):
         raise ValueError(f"it answered {type(answer).__name__}, not Quotes")
     quotes, take = answer.quotes, answer.take
-    for one in quotes if take is None else (*quotes, take):
-        side, price_cc, count_cx = msgspec.structs.astuple(one)
-        if type(side) is not Side or type(price_cc) is not int or type(count_cx) is not int:
+    wishes: tuple[Quote | Take, ...] = quotes if take is None else (*quotes, take)
+    for one in wishes:
+        price_cc = one.limit_cc if isinstance(one, Take) else one.price_cc
+        if type(one.side) is not Side or type(price_cc) is not int or type(one.count_cx) is not int:
             raise ValueError(f"it wants a side, price or count of the wrong type: {one}")
-        if count_cx <= 0:
+        if one.count_cx <= 0:
             raise ValueError(f"it wants nothing or less: {one}")
     if len(quotes) > 1 and (len(quotes) > len(SIDES) or quotes[0].side is quotes[1].side):
         raise ValueError("it wants more than one quote on a side")

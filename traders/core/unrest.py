@@ -25,6 +25,8 @@ import msgspec
 from markets.core.units import Side
 from traders.core.history import History, Print, Touch
 
+NEVER_US = 1 << 63
+
 
 class Flow(msgspec.Struct, frozen=True):
     """Takers met `side` with `net_cx` more than the other side; what they did holds until `until_us`."""
@@ -108,22 +110,20 @@ def flows(history: History, now_us: int, *, span_us: int, least_cx: int, hold_us
     followed: _Flows | None = history.findings.get(key)
     if followed is None:
         followed = history.findings[key] = _Flows(span_us, least_cx)
-    last = followed.last(history, since_us, now_us)
     return [
         Flow(flow.side, flow.net_cx, flow.until_us + hold_us)
-        for flow in (last.yes, last.no)
-        if flow is not None and flow.until_us + hold_us > now_us
+        for flow in followed.last(history, since_us, now_us)
+        if flow.until_us + hold_us > now_us
     ]
 
 
 class _Net(msgspec.Struct):
-    """Contracts that met YES less those that met NO, since when it is so many, and what flow there was before."""
+    """Contracts that met YES less those that met NO, since when it is so many, and each side's last flow before."""
 
     least_cx: int
     net_cx: int = 0
     at_us: int = 0
-    yes: Flow | None = None  # the last one against each side, as of the moment when it ended
-    no: Flow | None = None
+    flows: list[Flow] = []
 
     def change(self, by_cx: int, time_us: int) -> None:
         """Let it be so many more from then on, or from when it changed last: that may be later, never earlier."""
@@ -134,10 +134,9 @@ class _Net(msgspec.Struct):
         self.net_cx += by_cx
 
     def _note(self, until_us: int) -> None:
-        if self.net_cx > 0:
-            self.yes = Flow(Side.YES, self.net_cx, until_us)
-        else:
-            self.no = Flow(Side.NO, -self.net_cx, until_us)
+        side = Side.YES if self.net_cx > 0 else Side.NO
+        others = [flow for flow in self.flows if flow.side is not side]
+        self.flows = sorted([*others, Flow(side, abs(self.net_cx), until_us)], key=lambda flow: flow.side)
 
 
 class _Flows(_Follower):
@@ -147,7 +146,7 @@ class _Flows(_Follower):
     newest print's own time, where the next one is added, and from there that of now, which only sees prints leave.
     """
 
-    __slots__ = ("_ahead", "_counting", "_gone", "_least_cx", "_now", "_span_us", "_then")
+    __slots__ = ("_ahead", "_counting", "_due_us", "_gone", "_least_cx", "_now", "_span_us", "_then")
 
     def __init__(self, span_us: int, least_cx: int) -> None:
         super().__init__()
@@ -159,23 +158,25 @@ class _Flows(_Follower):
         self._counting: deque[Print] = deque()  # then
         self._gone = 0  # of them, by now
         self._ahead: deque[Print] = deque()  # they will count
+        self._due_us = NEVER_US  # when the next one begins to count, or ceases to
 
-    def last(self, history: History, since_us: int, now_us: int) -> _Net:
-        """Return what there is now, with the flow that lasts noted as ending past now."""
+    def last(self, history: History, since_us: int, now_us: int) -> list[Flow]:
+        """Return each side's last flow, as of the moment when it ended; past now while it lasts."""
         new, is_begin = self._news(history, since_us, now_us)
         if is_begin:
             self._begin()
-        self._ahead.extend(new)
-        self._pass(now_us)
-        if not self._ahead and abs(self._now.net_cx) < self._least_cx:
-            return self._now
-        last = copy(self._now)
-        last.change(sum([_signed_cx(happened) for happened in self._ahead]), now_us)
-        last.change(0, now_us + 1)
-        return last
+        if new or now_us >= self._due_us:
+            self._ahead.extend(new)
+            self._pass(now_us)
+        last = self._now
+        if self._ahead or abs(last.net_cx) >= self._least_cx:
+            last = copy(last)
+            last.change(sum([_signed_cx(happened) for happened in self._ahead]), now_us)
+            last.change(0, now_us + 1)
+        return last.flows
 
     def _pass(self, now_us: int) -> None:
-        """Let time pass: prints begin to count, and cease to."""
+        """Let time pass up to now: prints begin to count, and cease to."""
         if self._ahead and self._ahead[0].time_us <= now_us:
             while self._ahead and self._ahead[0].time_us <= now_us:
                 self._count(self._ahead.popleft())
@@ -184,6 +185,9 @@ class _Flows(_Follower):
         while self._gone < len(counting) and counting[self._gone].time_us + self._span_us <= now_us:
             self._let_go(self._now, counting[self._gone])
             self._gone += 1
+        begins_us = self._ahead[0].time_us if self._ahead else NEVER_US
+        ceases_us = counting[self._gone].time_us + self._span_us if self._gone < len(counting) else NEVER_US
+        self._due_us = min(begins_us, ceases_us)
 
     def _count(self, happened: Print) -> None:
         counting = self._counting

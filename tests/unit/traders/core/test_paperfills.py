@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from markets.core.book import OrderBook
@@ -174,6 +174,13 @@ def test_a_print_that_we_came_in_the_middle_of_leaves_no_more_ahead_than_the_boo
         max_size=30,
     ),
 )
+@example(
+    None,
+    [
+        ("joins", 1, 0), ("adds", 1, 0), ("removes", 253, 0), ("adds", 2, 0), ("removes", 50, 53),
+        ("prints", 49, 249_947), ("adds", 1, 44), ("joins", 4, 5), ("settles", 1, 250_090),
+    ],
+)  # fmt: skip
 @settings(max_examples=200)
 def test_no_more_is_ahead_than_the_level_shows_or_waits_or_was_displaced(
     ahead_bps: int | None, steps: list[tuple[str, int, int]]
