@@ -25,6 +25,7 @@ from kalshimm.bench import account
 from kalshimm.errors import KalshimmError
 from kalshimm.runtime.clock import Clock, SystemClock
 from kalshimm.runtime.worker import every, runner
+from markets.core.orderids import Owner
 from traders.brokers.live import LiveBroker, venue_clock
 from traders.brokers.sending import Sender
 from traders.brokers.venue import Venue
@@ -32,7 +33,6 @@ from traders.core import registry
 from traders.core.intents import Record
 from traders.core.inventory import Inventory
 from traders.core.liveorders import LiveOrders
-from traders.core.orderids import Owner
 from traders.engine import Engine, Now
 from traders.processes import trader_folder
 from traders.start import LiveStart, Start, read_start

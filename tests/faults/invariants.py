@@ -19,10 +19,10 @@ from typing import Protocol
 import msgspec
 
 from feed.schema import OrderIntent, OrderState
+from markets.core import orderids
 from tests.faults.ledger import CANCELED, DOLLAR_CC, EXECUTED, RESTING, FillAt, Ledger, Moment, OrderAt, Request
 from tests.faults.records import CREATES, Noted, Record
 from tests.faults.truth import SIDES
-from traders.core import orderids
 
 YES, NO = SIDES["yes"], SIDES["no"]
 ENDS = {CANCELED: "canceled", EXECUTED: "filled"}

@@ -17,13 +17,13 @@ from feed.schema import FIELD, VERSION, Control, TraderView, control_stream, dec
 from kalshimm.runtime.heartbeat import Beat, beat_key, decode_beat
 from markets.core.fees import FeeSchedule, FeeTerms
 from markets.core.grid import PriceRange
+from markets.core.orderids import Owner
 from tests.faults.invariants import Most, Party
 from tests.faults.records import Record
 from tests.faults.truth import price_cc
 from traders.core.decision import parse_limits
 from traders.core.facts import MarketFacts
 from traders.core.lifetimes import group_limit_cx
-from traders.core.orderids import Owner
 from traders.core.pipeline import Choice, StrategyChoices
 from traders.processes import trader_folder
 from traders.start import LiveStart, Start, write_start

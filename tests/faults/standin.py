@@ -22,11 +22,11 @@ from feed.schema import (
     OrderState,
     TraderView,
 )
+from markets.core.orderids import Owner
 from tests.faults.hands import Reply
 from tests.faults.invariants import ENDS, Party
 from tests.faults.ledger import CREATE, FillAt, OrderAt
 from tests.faults.livetrader import LiveTrader
-from traders.core.orderids import Owner
 from traders.journal import Journal
 
 

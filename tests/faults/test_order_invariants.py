@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feed.schema import VERSION, FillState, JournalBody, JournalEntry, OrderAnswer, OrderIntent, OrderSent, OrderState
+from markets.core.orderids import Owner
 from markets.core.settlement import Position
 from markets.core.units import Side
 from tests.faults.invariants import Holding, Most, Party, judge, limits_passed, positions_apart, writes
 from tests.faults.ledger import CREATE, Ledger, OrderAt, Request
 from tests.faults.records import Record
 from traders.core.exposure import Unproven, exposure_ud
-from traders.core.orderids import Owner
 from traders.journal import record as as_bytes
 
 TICKER = "M-1"

@@ -26,6 +26,7 @@ from feed.kalshi.limiter import BASIC, Ask, Granted, Level, Limits, Refused, cha
 from feed.kalshi.rest import Rest
 from feed.kalshi.signing import Signer
 from feed.kalshi.wire import frames
+from markets.core.orderids import Owner
 from markets.core.units import Side, format_count, format_price, parse_count
 from tests.fixtures.virtualtime import LoopClock
 from traders.brokers.looking import Looker
@@ -34,7 +35,6 @@ from traders.brokers.venue import Venue
 from traders.core.commands import CancelOrder, Command, PlaceOrder
 from traders.core.intents import Answered, Intent, Outcome, Place, Record, Take
 from traders.core.liveorders import LiveOrders
-from traders.core.orderids import Owner
 from traders.core.orders import Fill
 from traders.start import LiveStart
 

@@ -13,13 +13,13 @@ from feed.kalshi.calls import Listing
 from feed.kalshi.clock import Offset
 from feed.kalshi.wire.orders import Amended, Cancelled, Decreased, Placed
 from feed.schema import AccountFill, AccountOrder
+from markets.core.orderids import Owner
 from tests.fixtures.virtualtime import LoopClock
 from traders.brokers.looking import Looker
 from traders.brokers.sending import Sender
 from traders.core.commands import CancelOrder, Command, PlaceOrder
 from traders.core.intents import Answered, Cancel, Decrease, Intent, Outcome, Place, Record, Renew, Sent, Take
 from traders.core.liveorders import LiveOrders
-from traders.core.orderids import Owner
 
 TICKER, GROUP = "KXA-1", "group-1"
 NOW_US = 1_790_000_000_000_000
