@@ -12,7 +12,7 @@ from kalshimm.ops.admin import AuditedAdmin, ReadOnlyAdmin
 from markets.core.units import DOLLAR_UD
 from markets.formatting import dollars
 from markets.models import Event, Market, Series
-from traders.allotments import known_accounts, reserved_ud
+from traders.allotments import held_ud, known_accounts, reserved_ud
 from traders.models import Allotment, Desired, Fill, Grant, JournalMark, Mode, Order, SeriesRule, StrategySet, Trader
 
 
@@ -86,7 +86,10 @@ class TraderAdmin(AuditedAdmin):
         return (*self.readonly_fields, "market_ticker") if obj else self.readonly_fields
 
     def get_deleted_objects(self, objs: Any, request: Any) -> Any:
-        """Refuse to delete what runs or may have orders at the exchange: nobody could pause it, or pull them."""
+        """Refuse to delete what runs, may have orders at the exchange, or holds real contracts.
+
+        Nobody could pause it, pull its orders, or count what its position may lose.
+        """
         deleted, counts, needed, protected = super().get_deleted_objects(objs, request)
         running = [f"trader {obj} runs as process {obj.pid}; stop it first" for obj in objs if obj.pid is not None]
         leased = [
@@ -95,13 +98,25 @@ class TraderAdmin(AuditedAdmin):
             for obj in objs
             if obj.pid is None and obj.group_id
         ]
+        held = [why for obj in objs if obj.pid is None and not obj.group_id and (why := _why_held(obj))]
         needed.discard(Grant._meta.verbose_name)  # they go with their trader; the audit log keeps who gave them
-        return deleted, counts, needed, [*protected, *running, *leased]
+        return deleted, counts, needed, [*protected, *running, *leased, *held]
 
     def get_fieldsets(self, request: Any, obj: Any = None) -> Any:
         wanted = (None, {"fields": TraderForm.Meta.fields})
         known = ("As the supervisor knows it", {"fields": self.readonly_fields})
         return (wanted, known) if obj else (wanted,)
+
+
+def _why_held(trader: Trader) -> str:
+    """Return why a live trader without a process is still needed; empty when it is not."""
+    if trader.mode != Mode.LIVE:
+        return ""
+    cost_ud = held_ud(trader)
+    if cost_ud is None:
+        return f"the last orders of trader {trader} are not in the database yet; wait until the writer has stored them"
+    why = f"trader {trader} holds contracts that cost {dollars(cost_ud)}, and its market has not paid; sell them first"
+    return why if cost_ud else ""
 
 
 @admin.register(Grant)

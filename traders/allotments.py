@@ -91,11 +91,22 @@ def release(trader_id: int) -> int | None:
         What stays reserved; None when nothing does.
     """
     trader = Trader.objects.get(pk=trader_id)
-    held_ud = _held_ud(trader)
-    if trader.reserved_ud is None or trader.pid is not None or held_ud is None:
+    kept_ud = held_ud(trader)
+    if trader.reserved_ud is None or trader.pid is not None or kept_ud is None:
         return trader.reserved_ud
-    Trader.objects.filter(pk=trader_id, pid=None).update(reserved_ud=held_ud or None)
-    return held_ud or None
+    Trader.objects.filter(pk=trader_id, pid=None).update(reserved_ud=kept_ud or None)
+    return kept_ud or None
+
+
+def held_ud(trader: Trader) -> int | None:
+    """Return what a trader's position cost, 0 once its market has paid; None while its last lines are not stored."""
+    stored = fleet.read_stored(trader.pk)
+    if stored.open_orders or stored.live.orders:
+        return None
+    paid = Settlement.objects.filter(account=account_of(trader.mode), ticker=trader.market_ticker)
+    if trader.mode == Mode.DRY_RUN:
+        paid = paid.filter(subaccount=trader.pk)
+    return 0 if paid.exists() else stored.inventory.position.cost_ud
 
 
 def reserved_ud(row: AllotmentRow) -> int:
@@ -163,17 +174,6 @@ def _ended(rows: Iterable[AllotmentRow], trader: Trader) -> set[int]:
 def _let_go(ended: Iterable[int]) -> None:
     for trader_id in sorted(ended):
         release(trader_id)
-
-
-def _held_ud(trader: Trader) -> int | None:
-    """Return what a trader's position cost, 0 once its market has paid; None while its last lines are not stored."""
-    stored = fleet.read_stored(trader.pk)
-    if stored.open_orders or stored.live.orders:
-        return None
-    paid = Settlement.objects.filter(account=account_of(trader.mode), ticker=trader.market_ticker)
-    if trader.mode == Mode.DRY_RUN:
-        paid = paid.filter(subaccount=trader.pk)
-    return 0 if paid.exists() else stored.inventory.position.cost_ud
 
 
 def _refuse_unless_all_fit(

@@ -147,6 +147,7 @@ class LiveSide:
         self._looker = Looker(orders, venue, now_us=line.now_us, changed=self._hooks.react)
         self.broker.why_not_sending = lambda: self._sender.stopped
         self.broker.why_not_decreasing = lambda: self._sender.why_no_change(is_renewal=False)
+        self.broker.bars_decreases = self._sender.bars_decreases
         self.broker.why_not_renewing = lambda: self._sender.why_no_change(is_renewal=True)
         self.broker.on_swept = self._hold_orders
         self._reader = AccountReader(line.pipe, start.account)

@@ -5,6 +5,10 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
+# A machine that slept must notice: a book is stale, a lease may be over. Linux has a clock of its own that counts sleep;
+# on macOS this one does, and Python's `monotonic` does not.
+ELAPSED = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
 
 class Clock(Protocol):
     """Wall time for stamps and signatures, monotonic time for ages and timeouts."""
@@ -14,7 +18,7 @@ class Clock(Protocol):
         ...
 
     def monotonic(self) -> float:
-        """Return seconds that never step back; only differences mean something."""
+        """Return seconds that never step back, those asleep counted; only differences mean something."""
         ...
 
 
@@ -25,7 +29,7 @@ class SystemClock:
         return time.time_ns() // 1_000
 
     def monotonic(self) -> float:
-        return time.monotonic()
+        return time.clock_gettime(ELAPSED)
 
 
 class SteadyClock:

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.long
 SLOW_MS = 1_500
 RENEWING, CROSSING = 1, 2  # places of traders
 WHOLE_CX, PART_CX = 1_000, 300
+TRIES = 5
 
 
 @pytest.fixture(scope="module")
@@ -36,12 +37,30 @@ def is_sent(live: LiveCase, verb: str, order: OrderAt) -> bool:
     )
 
 
-def hit_while_leaving(live: LiveCase, count_cx: int) -> OrderAt:
-    """Let an order fill while its cancel is on its way; return it as it is in the end."""
-    live.arm({"do": "delay", "delay_ms": SLOW_MS, **CANCELLING, "times": 2})
+def hit_while_leaving(live: LiveCase, count_cx: int, *faults: dict[str, Any]) -> OrderAt:
+    """Let an order fill while its cancel is on its way; return it as it is in the end.
+
+    The scenario's own takers may come first and leave it filled otherwise than the row wants it. Then it is let go, and
+    the next order's turn comes.
+    """
+    wanted = range(WHOLE_CX, WHOLE_CX + 1) if count_cx == WHOLE_CX else range(1, WHOLE_CX)
+    for _ in range(TRIES):
+        order = _hit_once(live, count_cx, *faults)
+        if order.filled_cx in wanted:
+            return order
+        live.rig.control("DELETE", "/faults")
+        live.until(lambda: not live.resting(), "nothing rests of a paused trader")
+        live.resume()
+        live.until_quotes("it quotes again")
+    raise AssertionError(f"{TRIES} orders in turn were filled otherwise than the row wants it")
+
+
+def _hit_once(live: LiveCase, count_cx: int, *faults: dict[str, Any]) -> OrderAt:
+    before = len(live.intents("cancel"))
+    live.arm({"do": "delay", "delay_ms": SLOW_MS, **CANCELLING, "times": 2}, *faults)
     live.trader.tell("pause")
-    live.until(lambda: live.intents("cancel"), "cancels are wished")
-    name = live.intents("cancel")[0].body.client_order_id
+    live.until(lambda: len(live.intents("cancel")) > before, "cancels are wished")
+    name = live.intents("cancel")[before].body.client_order_id
     (order,) = live.rig.fetch().of_client_id(name)
     live.until(lambda: is_sent(live, "cancel", order), "its cancel has left")
     live.hit(order, count_cx)
@@ -54,10 +73,9 @@ def hit_while_leaving(live: LiveCase, count_cx: int) -> OrderAt:
 
 @pytest.mark.parametrize("is_late", [False, True], ids=["told-at-once", "told-late"])
 def test_C9_a_partial_fill_during_a_cancel_is_booked_and_the_rest_released(live: LiveCase, *, is_late: bool) -> None:
-    if is_late:  # the cancel's answer comes before anybody tells of the fill
-        live.arm({"do": "hold", "type": "fill", "delay_ms": 2 * SLOW_MS}, {"do": "lose", "type": "user_order"})
-    order = hit_while_leaving(live, PART_CX)
-    assert 0 < order.filled_cx < WHOLE_CX, "the row's own premise"
+    # Late: the cancel's answer comes before anybody tells of the fill.
+    late = ({"do": "hold", "type": "fill", "delay_ms": 2 * SLOW_MS}, {"do": "lose", "type": "user_order"})
+    order = hit_while_leaving(live, PART_CX, *(late if is_late else ()))
     live.until(lambda: live.told(order.client_order_id).status == "canceled", "it is told as canceled")
     told = live.told(order.client_order_id)
     assert (told.filled_cx, told.remaining_cx) == (order.filled_cx, 0)
@@ -66,7 +84,6 @@ def test_C9_a_partial_fill_during_a_cancel_is_booked_and_the_rest_released(live:
 
 def test_C10_a_full_fill_during_a_cancel_is_a_filled_order_and_no_error(live: LiveCase) -> None:
     order = hit_while_leaving(live, WHOLE_CX)
-    assert order.filled_cx == WHOLE_CX, "the row's own premise"
     live.until(lambda: live.told(order.client_order_id).status == "filled", "it is told as filled")
     cancels = [one for one in live.intents("cancel") if one.body.client_order_id == order.client_order_id]
     assert len(cancels) <= 2, "not cancelled for ever"

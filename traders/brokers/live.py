@@ -88,6 +88,7 @@ class LiveBroker:
         # The sender's word, once there is one: on new orders, on decreases, on renewals.
         self.why_not_sending: Callable[[], str] = str
         self.why_not_decreasing: Callable[[], str] = str
+        self.bars_decreases: Callable[[], bool] = bool  # for longer than it takes to wait for the budget
         self.why_not_renewing: Callable[[], str] = str
         # Called when somebody else canceled an order of ours: it may have been a cancel-all, which sweeps for a minute.
         self.on_swept: Callable[[], None] = _nobody
@@ -123,7 +124,7 @@ class LiveBroker:
         """
         found = self.live.in_flight()
         if self._is_over or self.live.fenced or self.why_not_decreasing():
-            return replace(found, amends=EVERY_SIDE)
+            return replace(found, amends=EVERY_SIDE, bars_decreases=self.bars_decreases())
         return replace(found, renewals=EVERY_SIDE) if self.why_not_renewing() else found
 
     def unproven(self) -> tuple[Unproven, ...]:

@@ -130,6 +130,10 @@ class Sender:
         why = self._gate.why_no_change(now_us) or pace.why(now_us)
         return why or (self._why_behind(now_us) if is_renewal else "")
 
+    def bars_decreases(self) -> bool:
+        """Return whether decreases will not leave for as long as something of the venue's or a person's lasts."""
+        return bool(self._gate.why_no_change(self._now_us()))
+
     def _why_behind(self, now_us: int) -> str:
         """Return whether cancels wait, which go before whatever adds risk."""
         is_held = not self._paces[CANCEL].room(now_us) and any(one.kind is CANCEL for one in self._queue)

@@ -40,13 +40,15 @@ Sides = frozenset[Side]
 class InFlight(msgspec.Struct, frozen=True):
     """Sides with a command of that kind which nobody has answered: at most one of each is on its way.
 
-    `amends` are decreases and renewals; `renewals` those sides where renewals alone have to wait.
+    `amends` are decreases and renewals; `renewals` those sides where renewals alone have to wait. Where
+    `bars_decreases`, no decrease will leave for some time: what rests too much is canceled in its place.
     """
 
     creates: Sides = frozenset()
     cancels: Sides = frozenset()
     amends: Sides = frozenset()
     renewals: Sides = frozenset()
+    bars_decreases: bool = False
 
 
 class DiffTerms(msgspec.Struct, frozen=True, kw_only=True):
@@ -178,6 +180,9 @@ def _plan(side: Side, wanted: Quotes, resting: Sequence[RestingQuote], terms: Di
     kept = _kept(quote, wanted, orders, terms, slack_cx=slack_cx, over_cx=over_cx)
     short_cx = quote.count_cx - _total_cx(kept)
     least_cx = kept[-1].remaining_cx + short_cx if short_cx < -over_cx else 0
+    if least_cx and terms.in_flight and terms.in_flight.bars_decreases:
+        kept.pop()
+        least_cx = 0
     place_cx = short_cx if short_cx > slack_cx else 0
     if place_cx and len(kept) == terms.orders_a_side:
         place_cx += kept.pop().remaining_cx  # no room for one more: the last in the queue becomes part of the new one

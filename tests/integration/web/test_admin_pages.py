@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from kalshimm.ops.models import AuditRow
 from tests.fixtures import fleet
-from traders.models import Grant, StrategySet, Trader
+from traders.models import Fill, Grant, Order, StrategySet, Trader
 
 pytestmark = pytest.mark.django_db
 CONFIGURATION = {"traders.strategyset", "traders.seriesrule", "traders.trader", "traders.allotment"}
@@ -75,9 +75,17 @@ def test_a_running_trader_cannot_be_deleted(browser: Client) -> None:
     assert Trader.objects.filter(pk=trader.pk).exists()
 
 
-def test_a_live_trader_whose_orders_may_rest_cannot_be_deleted(browser: Client) -> None:
+def a_stopped_live_trader(**changes: str) -> Trader:
+    """Return one that holds nothing."""
     trader = fleet.seed()[0]
-    Trader.objects.filter(pk=trader.pk).update(mode="live", desired="stopped", group_id="group-1")
+    Order.objects.filter(trader=trader).delete()
+    Fill.objects.filter(trader=trader).delete()
+    Trader.objects.filter(pk=trader.pk).update(mode="live", desired="stopped", **changes)
+    return trader
+
+
+def test_a_live_trader_whose_orders_may_rest_cannot_be_deleted(browser: Client) -> None:
+    trader = a_stopped_live_trader(group_id="group-1")
     one = reverse("admin:traders_trader_delete", args=[trader.pk])
     assert "may rest at the exchange under group group-1" in browser.post(one, {"post": "yes"}).text
     assert Trader.objects.filter(pk=trader.pk).exists()
@@ -86,9 +94,18 @@ def test_a_live_trader_whose_orders_may_rest_cannot_be_deleted(browser: Client) 
     assert not Trader.objects.filter(pk=trader.pk).exists()
 
 
+def test_I4_a_live_trader_that_holds_contracts_cannot_be_deleted_before_its_market_has_paid(browser: Client) -> None:
+    trader = a_stopped_live_trader()
+    told = {"account": "local", "order_id": "o", "trade_id": "t", "client_order_id": "c", "mode": "live"}
+    counts = {"side": 0, "price_cc": 4_000, "count_cx": 5_000, "fee_ud": 0, "is_taker": False}
+    Fill.objects.create(time=timezone.now(), trader=trader, ticker=trader.market_ticker, **told, **counts)
+    one = reverse("admin:traders_trader_delete", args=[trader.pk])
+    assert "holds contracts that cost $20.00" in browser.post(one, {"post": "yes"}).text
+    assert Trader.objects.filter(pk=trader.pk).exists()
+
+
 def test_a_live_trader_that_was_granted_can_be_deleted_and_its_grants_go_with_it(browser: Client) -> None:
-    trader = fleet.seed()[0]
-    Trader.objects.filter(pk=trader.pk).update(mode="live", desired="stopped")
+    trader = a_stopped_live_trader()
     told = {"environment": "local", "account": "local", "limits": {}, "limits_digest": "", "granted_by": "somebody"}
     Grant.objects.create(trader=trader, worst_loss_ud=0, expires_at=timezone.now(), **told)
     answer = browser.post(reverse("admin:traders_trader_delete", args=[trader.pk]), {"post": "yes"})

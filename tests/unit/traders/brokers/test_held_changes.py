@@ -17,7 +17,7 @@ from tests.unit.traders.brokers.sendingworld import GOOD_CLOCK, HOUR_US, SECOND_
 from traders.brokers.live import LiveBroker
 from traders.core.commands import PlaceOrder
 from traders.core.diff import DiffTerms, diff
-from traders.core.intents import Decrease, Place, Renew
+from traders.core.intents import Cancel, Decrease, Place, Renew
 from traders.core.types import Quote, Quotes
 
 LIFETIME_S = 600
@@ -38,6 +38,7 @@ class Deciding:
         )
         self.broker.why_not_sending = lambda: world.sender.stopped
         self.broker.why_not_decreasing = lambda: world.sender.why_no_change(is_renewal=False)
+        self.broker.bars_decreases = world.sender.bars_decreases
         self.broker.why_not_renewing = lambda: world.sender.why_no_change(is_renewal=True)
         known = [AccountBalance(90_000_000, [(0, 90_000_000)]), AccountHealth("live", "", 1, None)]
         before_us = world.now_us - SECOND_US  # the order
@@ -105,12 +106,28 @@ async def test_F1_E1_no_change_is_asked_for_while_none_may_leave_at_all() -> Non
         trader.lifetime_s = ALWAYS_DUE_S
         trader.world.venue.offset = None
         await let_it_decide(trader, 1.0)
-        trader.wanted = Quotes((Quote(REST.side, REST.price_cc, REST.count_cx // 2),))
-        await let_it_decide(trader, 1.0)
         assert trader.asked == []
         trader.world.venue.offset = GOOD_CLOCK
         trader.decide()
-        assert trader.times(Decrease) == 1
+        assert trader.times(Renew) == 1
+
+
+async def test_C14_F1_an_order_that_is_too_large_is_canceled_while_no_decrease_may_leave() -> None:
+    async with quoting() as trader:
+        trader.world.venue.offset = None
+        trader.wanted = Quotes((Quote(REST.side, REST.price_cc, REST.count_cx // 2),))
+        await let_it_decide(trader, 1.0)
+        assert [type(wish) for wish in trader.asked] == [Cancel]
+        assert trader.world.live.resting() == ()
+
+
+async def test_C6_a_decrease_that_the_budget_holds_up_is_waited_for() -> None:
+    async with quoting() as trader:
+        trader.world.venue.script("decrease", HeldBack("decrease", "BUDGET_SPENT", 0.5, 0))
+        trader.wanted = Quotes((Quote(REST.side, REST.price_cc, REST.count_cx // 2),))
+        await let_it_decide(trader, 1.0)
+        assert trader.times(Decrease) == 2
+        assert trader.times(Cancel) == 0
 
 
 async def test_C7_a_decrease_does_not_wait_for_renewals() -> None:

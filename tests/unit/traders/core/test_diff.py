@@ -300,6 +300,14 @@ def test_C11_a_side_with_an_unanswered_amend_gets_no_other() -> None:
     assert commands(wish(bid()), rests("a"), **due) == ()
 
 
+def test_C14_what_rests_too_much_is_canceled_where_no_decrease_will_leave() -> None:
+    barred = InFlight(amends=frozenset((YES, NO)), bars_decreases=True)
+    best, last = rests("best", rested_us=1), rests("last", rested_us=2)
+    assert commands(wish(bid(count_cx=150)), best, last, in_flight=barred) == (CancelOrder("last", "resized"),)
+    assert commands(wish(bid(count_cx=150)), best, in_flight=barred) == (PlaceOrder(YES, 4_000, 50),)
+    assert commands(wish(bid(count_cx=200)), best, last, in_flight=barred) == ()
+
+
 def test_C11_an_order_is_not_decreased_and_renewed_at_once() -> None:
     due = {"now_us": NOW, "lifetime_s": 120}
     decreased, renewed = DecreaseOrder("a", 50), RenewOrder("a", NOW + 120 * SECOND_US)
