@@ -27,7 +27,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import secrets
 import signal
 from datetime import UTC, datetime
@@ -40,23 +39,22 @@ from django.db import Error as DatabaseFault
 
 from feed.schema import TraderView, decode_trader_view
 from kalshimm.errors import HomeNotWritable, KalshimmError, NotReachable
-from kalshimm.runtime import logs, streams, worker
-from kalshimm.runtime.backoff import delay_s
+from kalshimm.runtime import streams, worker
 from kalshimm.runtime.clock import Clock, SystemClock
-from kalshimm.runtime.heartbeat import BEAT_TTL_S, Beat, Pulse, beat_key, read_beat
+from kalshimm.runtime.heartbeat import Pulse
 from kalshimm.runtime.home import folder
 from kalshimm.runtime.locks import exclusive
 from kalshimm.runtime.process import ProcessIdentity, boot_id
-from traders import allotments, controls, fleet, leases, spawner
+from traders import allotments, fleet, leases, spawner
 from traders.brokers.paper import PaperSettings
 from traders.core.decision import parse_limits
 from traders.core.facts import encode_facts
 from traders.core.restart import CrashHistory, GiveUp
 from traders.engine import CLOSED
 from traders.fleet import Wanted, in_thread
+from traders.fleetline import FleetLine
 from traders.livestarts import REFUSED_AGAIN_S, LiveStarts, NotYet, as_left, worst_ud
 from traders.models import PAPER, Trader
-from traders.process import REDIS_ERRORS
 from traders.processes import Ended, forget, living, read_ended, read_running, send_signal, trader_folder
 from traders.start import CannotStart, Start, read_start, write_start
 
@@ -65,13 +63,10 @@ logger = logging.getLogger(__name__)
 STEP_S = 0.5  # a death is seen within a second
 STOP_GRACE_S = 5.0
 SILENT_GRACE_S = 30.0  # a frozen trader whose orders are pulled can do no harm: it has time to wake up
-ANSWER_S = 1.0  # Redis slower than this is away: the step goes on without
-CONTROL_AGAIN_S = 5.0
 
 # What a trader does as its state tells it, and how to tell it to do something else.
 DOES = {"paused": "paused", "flattening": "flat", "flat": "flat"}  # in every other state it runs
 SAY = {"running": "resume", "paused": "pause", "flat": "flatten"}
-SILENT_US = BEAT_TTL_S * 1_000_000
 
 
 class Known(msgspec.Struct):
@@ -90,7 +85,6 @@ class Known(msgspec.Struct):
     crashes: CrashHistory = CrashHistory()
     start_at_s: float = 0.0
     term_at_s: float | None = None
-    told: dict[str, tuple[float, bytes]] = msgspec.field(default_factory=dict)  # by verb: when, and what
     restarts: int = 0
     is_foreign: bool = False
     written: tuple[str, str, int | None, int] | None = None
@@ -110,12 +104,8 @@ class Supervisor:
         self._known: dict[int, Known] = {}
         self._left: dict[int, Wanted] = {}  # live traders whose rows are gone
         self._live = LiveStarts(home, client=client, clock=clock)
-        self._beats: dict[int, Beat] = {}
-        self._beats_us = 0  # when they were read
+        self._line = FleetLine(client, clock)
         self._has_spawner = True
-        self._redis_back_us = 0
-        self._redis_again_s = 0.0
-        self._redis_misses = 0
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until stopped; living traders stay."""
@@ -132,7 +122,7 @@ class Supervisor:
         if await self._read_database():
             self._stop_nobodys()
         self._pull_nobodys()
-        await self._read_beats()
+        await self._line.listen([wanted.id for wanted in self._wanted])
         for wanted in self._wanted:
             await self._tend(wanted)
         self._live.sweep_now_and_then()
@@ -149,6 +139,7 @@ class Supervisor:
             return False
         for gone in self._known.keys() - {wanted.id for wanted in self._wanted} - self._living.keys():
             del self._known[gone]
+            self._line.forget(gone)
         return True
 
     def _stop_nobodys(self) -> None:
@@ -186,7 +177,7 @@ class Supervisor:
         if wanted.desired == "stopped" or wanted.is_closed(self._clock.wall_us()):
             await self._stop(wanted, known, process, "")
         elif why := await self._why_anew(wanted, known):
-            is_frozen = view is None and self._is_silent(known)
+            is_frozen = view is None and self._line.is_silent(known.heard_us)
             await self._stop(wanted, known, process, why, is_harmless=is_frozen and not self._live.is_open(wanted))
         else:
             await self._accompany(wanted, known, process, view)
@@ -217,27 +208,20 @@ class Supervisor:
     async def _accompany(self, wanted: Wanted, known: Known, process: ProcessIdentity, view: TraderView | None) -> None:
         """Relay what is desired to a process that shall live, and write down how it does."""
         known.term_at_s = None
-        await self._relay(wanted, known, view)
         if view:
+            await self._relay(wanted, view)
             await self._write(wanted, known, view.state, "", process.pid)
-        elif self._is_silent(known):
-            since = datetime.fromtimestamp(self._silent_since_us(known) / 1_000_000, UTC)
+        elif self._line.is_silent(known.heard_us):
+            since = datetime.fromtimestamp(self._line.silent_since_us(known.heard_us) / 1_000_000, UTC)
             reason = f"its process lives; no beat since {since:%H:%M:%S} UTC"
             pulling = self._live.pull(wanted, reason) if self._live.is_open(wanted) else None
             await self._write(wanted, known, "silent", pulling.reason if pulling else reason, process.pid)
         elif wanted.state != "silent":  # until it is heard that stands, also with a new supervisor
             await self._write(wanted, known, "starting", "", process.pid)
 
-    def _silent_since_us(self, known: Known) -> int:
-        return max(known.heard_us, self._redis_back_us)
-
-    def _is_silent(self, known: Known) -> bool:
-        """Return whether a process had not been heard for long when we listened last, however long ago that is."""
-        return not self._redis_misses and self._beats_us - self._silent_since_us(known) >= SILENT_US
-
     def _hear(self, trader: int, known: Known, process: ProcessIdentity) -> TraderView | None:
         """Return what this very process last said of itself; an older one's beat may outlive it for seconds."""
-        beat = self._beats.get(trader)
+        beat = self._line.beat(trader)
         if beat is None or beat.pid != process.pid or not beat.detail:
             return None
         try:
@@ -420,31 +404,14 @@ class Supervisor:
             logger.warning("trader %s did not stop in time: killed", name, extra={"action": "trader_killed"})
             send_signal(process, signal.SIGKILL)
 
-    async def _relay(self, wanted: Wanted, known: Known, view: TraderView | None) -> None:
+    async def _relay(self, wanted: Wanted, view: TraderView) -> None:
         """Tell a trader what is desired when it does something else, and what is new of its market."""
-        if view is None:
-            return
         if DOES.get(view.state, "running") != wanted.desired and wanted.desired in SAY:
-            await self._tell(wanted, known, SAY[wanted.desired])
+            await self._line.tell(wanted.id, SAY[wanted.desired])
         if 0 < view.latched_us <= wanted.released_us:
-            await self._tell(wanted, known, "release")
+            await self._line.tell(wanted.id, "release")
         if wanted.facts is not None and view.facts_digest != wanted.facts.digest:
-            await self._tell(wanted, known, "market", encode_facts(wanted.facts))
-
-    async def _tell(self, wanted: Wanted, known: Known, verb: str, body: bytes = b"") -> None:
-        """Send a command, and again after a while if nothing came of it."""
-        now_s = self._clock.monotonic()
-        told_at_s, told = known.told.get(verb, (-CONTROL_AGAIN_S, b""))
-        if told == body and now_s - told_at_s < CONTROL_AGAIN_S:
-            return
-        now_us = self._clock.wall_us()
-        try:
-            async with asyncio.timeout(ANSWER_S):
-                await controls.send(self._client, wanted.id, verb, issuer="supervisor", now_us=now_us, body=body)
-        except REDIS_ERRORS as exc:
-            self._lost_redis(exc)
-            return
-        known.told[verb] = now_s, body
+            await self._line.tell(wanted.id, "market", encode_facts(wanted.facts))
 
     # What it writes down
 
@@ -474,32 +441,6 @@ class Supervisor:
         await in_thread(fleet.write_state, wanted.id, state=state, reason=reason, pid=pid, restarts=restarts)
         known.written = row
 
-    # Redis
-
-    async def _read_beats(self) -> None:
-        if not self._wanted or self._clock.monotonic() < self._redis_again_s:
-            return
-        keys, now_us = [beat_key("trader", str(wanted.id)) for wanted in self._wanted], self._clock.wall_us()
-        try:
-            async with asyncio.timeout(ANSWER_S):
-                values = await self._client.mget(keys)
-        except REDIS_ERRORS as exc:
-            self._lost_redis(exc)
-            return
-        if self._redis_misses:
-            self._redis_back_us = self._clock.wall_us()  # nobody could beat before
-        self._redis_misses, self._beats_us = 0, now_us
-        found = ((key.encode(), value) for key, value in zip(keys, values, strict=True) if isinstance(value, bytes))
-        beats = [read_beat(key, value) for key, value in found]
-        self._beats = {int(beat.name): beat for beat in beats if beat}
-
-    def _lost_redis(self, error: Exception) -> None:
-        self._redis_misses += 1
-        wait_s = delay_s(self._redis_misses, first_s=0.5, most_s=5.0, jitter=random.random())
-        self._redis_again_s = self._clock.monotonic() + wait_s
-        if self._redis_misses == 1:
-            logger.warning("Redis does not answer: %s; traders go on", error, extra={"action": "redis_lost"})
-
     async def _report(self) -> None:
         self._pulse.state = "running"
         self._pulse.counters["traders_wanted"] = len(self._wanted)
@@ -507,16 +448,7 @@ class Supervisor:
         spawner_pulse = await asyncio.to_thread(self._ping_spawner)
         self._has_spawner = spawner_pulse is not None
         self._pulse.counters["spawner_answers"] = int(self._has_spawner)
-        if self._clock.monotonic() < self._redis_again_s:
-            return
-        try:
-            async with asyncio.timeout(ANSWER_S):
-                await self._pulse.beat(self._client)
-                if spawner_pulse:
-                    await spawner_pulse.beat(self._client)
-                await logs.ship(self._client, role="supervisor", name="main")
-        except REDIS_ERRORS as exc:
-            self._lost_redis(exc)
+        await self._line.show(self._pulse, *([spawner_pulse] if spawner_pulse else []))
 
     def _ping_spawner(self) -> Pulse | None:
         """Return the spawner's beat, written on its behalf: it opens no connection but its own socket.

@@ -338,7 +338,7 @@ def test_A9_a_frozen_supervisor_does_not_take_its_own_silence_for_its_traders(
         await read_beats(supervisor)
         if must_freeze.is_set():
             if not looks:
-                supervisor._beats.clear()  # as of a trader that has not beaten yet
+                supervisor._line._beats.clear()  # as of a trader that has not beaten yet
                 time.sleep(BEAT_TTL_S + 1)  # noqa: ASYNC251 - the whole process stops
             looks.append(supervisor)
 
