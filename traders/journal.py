@@ -6,11 +6,20 @@ A record is `length, CRC-32, msgpack of a JournalEntry`; a torn last record (the
 off and said. Numbers rise by one for ever. Everything above the writer's acknowledged number is sent again after any
 loss of Redis; the writer takes each (trader, number) once. The checkpoint holds what the compacted part amounted to,
 so checkpoint + file = state.
+
+What a power cut leaves is that, too, because each step is on the disk before the next begins:
+
+    lines ──► checkpoint: file, name, folder ──► compacted journal: file, name, folder
+
+A line that is missing all the same, in the middle, is a hole: the database goes in its place where it has it, and
+without that nobody trades (`recover`). Once the disk has refused lines, nothing of that file counts as durable any
+more (`JournalLost`): the process ends, and the next one writes what it can read anew.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import itertools
 import logging
@@ -18,8 +27,9 @@ import os
 import struct
 import zlib
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import redis.asyncio as redis_async
@@ -36,6 +46,7 @@ from feed.schema import (
     decode_journal,
     encode,
 )
+from kalshimm.errors import KalshimmError
 from kalshimm.runtime.home import write_private
 from markets.core.units import Side
 from traders.core.inventory import Inventory, Payout
@@ -55,6 +66,48 @@ SEND_AT_ONCE = 200
 IN_FLIGHT_MOST = 2_000  # sent and not acknowledged: with no writer the file keeps the rest, not Redis
 CHECKPOINT_VERSION = 3
 OLD_CHECKPOINT = {"action": "old_checkpoint"}
+
+Missing = list[tuple[int, int]]
+"""Numbers of lines that are not there: first and last of each run."""
+
+
+class JournalHole(KalshimmError, ValueError):
+    """Lines in the middle of a trader's journal are missing: what would come of the others is not its state.
+
+    Args:
+        missing: Not empty.
+        advice: Where, and what to do.
+    """
+
+    def __init__(self, trader: int, missing: Missing, advice: str = "") -> None:
+        self.trader, self.missing = trader, missing
+        super().__init__(f"Trader {trader}: {_told(missing)} of its journal missing{advice or '.'}")
+
+
+class JournalLost(KalshimmError):
+    """The disk refused lines of a journal: it may have dropped them, and would say so no second time."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        super().__init__(
+            f"{path} cannot be brought to the disk ({error.strerror or error}), and what it holds from before may be "
+            "lost: nothing more is sent on it; look after the disk, then start the trader again."
+        )
+
+
+def _told(missing: Missing) -> str:
+    runs = ", ".join(str(first) if first == last else f"{first} to {last}" for first, last in missing)
+    is_one = len(missing) == 1 and missing[0][0] == missing[0][1]
+    return f"line {runs} is" if is_one else f"lines {runs} are"
+
+
+def gaps(above: int, lines: Iterable[JournalEntry]) -> Missing:
+    """Return which numbers are missing between `above` and the last of the lines, which rise."""
+    found, last = [], above
+    for line in lines:
+        if line.number > last + 1:
+            found.append((last + 1, line.number - 1))
+        last = max(last, line.number)
+    return found
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
@@ -94,7 +147,14 @@ class Checkpoint(msgspec.Struct, frozen=True):
             risk = msgspec.structs.replace(risk, latch=latch) if body.is_on else risk.released()
         return msgspec.structs.replace(self, number=entry.number, inventory=inventory, open_orders=orders, risk=risk)
 
-    def after_all(self, entries: Iterable[JournalEntry]) -> Checkpoint:
+    def after_all(self, entries: Sequence[JournalEntry]) -> Checkpoint:
+        """Return the checkpoint after lines that rise.
+
+        Raises:
+            JournalHole: One is missing in between.
+        """
+        if missing := gaps(self.number, entries):
+            raise JournalHole(entries[0].trader, missing)
         kept = self
         for entry in entries:
             kept = kept.after(entry)
@@ -147,18 +207,104 @@ def load_checkpoint(path: Path) -> Checkpoint | None:
     return msgspec.json.decode(content, type=Checkpoint)
 
 
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Replace the checkpoint; it is on the disk when this returns.
+
+    Raises:
+        HomeNotWritable: It cannot be; the old one or this is there, whole.
+    """
+    write_private(path, msgspec.json.encode(checkpoint), is_durable=True)
+
+
+class Recovered(NamedTuple):
+    """What a trader's earlier processes left: `state` is what comes of `lines` after `before`, or the database."""
+
+    before: Checkpoint
+    lines: tuple[JournalEntry, ...]
+    state: Checkpoint
+
+
+def recover(
+    checkpoint: Checkpoint | None, lines: tuple[JournalEntry, ...], stored: Checkpoint, folder: Path
+) -> Recovered:
+    """Return what a trader goes on from.
+
+    Where lines are missing that the database has, it is gone by the database, as if the older files were not there.
+
+    Args:
+        checkpoint, lines: What is in its folder.
+        stored: What the database knows.
+
+    Raises:
+        JournalHole: Neither has lines that must have been: it must not trade.
+    """
+    before = checkpoint or stored
+    try:
+        state = before.after_all(lines).or_newer(stored)
+    except JournalHole as hole:
+        if hole.missing[-1][1] > stored.number:
+            raise JournalHole(hole.trader, hole.missing, _advice(folder, stored.number)) from None
+        logger.warning(
+            "journal in %s: %s missing; the database has them and is gone by instead",
+            folder, _told(hole.missing), extra={"action": "journal_hole", "trader": hole.trader},
+        )  # fmt: skip
+        lines = tuple(line for line in lines if line.number > stored.number)
+        before = before.or_newer(stored)
+        return Recovered(before, lines, before.after_all(lines))
+    if unstored := _unstored(before, lines, stored.number):
+        logger.warning(
+            "journal in %s: %s missing, and not in the database; the checkpoint has what they amount to",
+            folder, _told(unstored), extra={"action": "journal_unstored"},
+        )  # fmt: skip
+    return Recovered(before, lines, state)
+
+
+def _advice(folder: Path, stored: int) -> str:
+    return (
+        f" in {folder}, and the database has them only up to {stored}: what it holds is not certain, so it does not "
+        "trade. Start it again once the writer has stored more, or after the journal was put back from a copy. To go "
+        "on from what the database knows, compare its position with the exchange's first, then move journal and "
+        "checkpoint.json out of that folder."
+    )
+
+
+def _unstored(before: Checkpoint, lines: Sequence[JournalEntry], stored: int) -> Missing:
+    """Return which lines the database will never have: the file has them no more."""
+    missing = gaps(stored, lines)
+    last = max([stored, *(line.number for line in lines)])
+    return missing if last >= before.number else [*missing, (last + 1, before.number)]
+
+
 def read_records(content: bytes) -> tuple[list[JournalEntry], int]:
     """Return the whole records of a journal file, and how many bytes they take; the rest is torn."""
     entries: list[JournalEntry] = []
     at = 0
-    while at + HEAD.size <= len(content):
-        length, checksum = HEAD.unpack_from(content, at)
-        body = content[at + HEAD.size : at + HEAD.size + length]
-        if length > RECORD_MOST or len(body) < length or zlib.crc32(body) != checksum:
-            break
+    while body := _body_at(content, at):
         entries.append(decode_journal(body))
-        at += HEAD.size + length
+        at += HEAD.size + len(body)
     return entries, at
+
+
+def _body_at(content: bytes, at: int) -> bytes:
+    """Return the record that begins there, without its head; empty where none does that is whole."""
+    if at + HEAD.size > len(content):
+        return b""
+    length, checksum = HEAD.unpack_from(content, at)
+    if length > RECORD_MOST:
+        return b""
+    body = content[at + HEAD.size : at + HEAD.size + length]
+    return body if len(body) == length and zlib.crc32(body) == checksum else b""
+
+
+def _read_beyond(content: bytes, at: int) -> list[JournalEntry]:
+    """Return the whole records behind damage: pages of a file reach the disk in any order."""
+    entries: list[JournalEntry] = []
+    while at + HEAD.size <= len(content):
+        body = _body_at(content, at)
+        if body:
+            entries.append(decode_journal(body))
+        at += HEAD.size + len(body) if body else 1
+    return entries
 
 
 def record(entry: JournalEntry) -> bytes:
@@ -172,6 +318,9 @@ class Journal:
     Args:
         path: Its file; made when missing.
         first_number: Numbers continue above this when the file is empty.
+
+    Raises:
+        HomeNotWritable: What the file holds cannot be written anew.
     """
 
     def __init__(self, path: Path, *, first_number: int) -> None:
@@ -180,19 +329,32 @@ class Journal:
         self.last_number = max(first_number, self._pending[-1].number if self._pending else 0)
         self._sent = 0
         self._acknowledged = 0
-        self._durable = 0
+        self._durable = self.last_number
+        self._failed: OSError | None = None
         self._syncing: asyncio.Future[None] | None = None
         self._file = path.open("ab", buffering=0)
 
     def _recover(self) -> list[JournalEntry]:
-        if not self._path.exists():
-            return []
-        content = self._path.read_bytes()
+        """Read what is there, and write it anew: pages that the disk refused read well, and are nowhere but in memory.
+
+        What is damaged before whole lines is kept beside it, for a person.
+        """
+        content = self._path.read_bytes() if self._path.exists() else b""
         entries, good = read_records(content)
-        if good < len(content):
+        beyond = _read_beyond(content, good)
+        if beyond:
+            aside = self._path.with_name(f"{self._path.name}.damaged-{beyond[0].number}")
+            with contextlib.suppress(FileExistsError):
+                aside.hardlink_to(self._path)
+            logger.error(
+                "journal: damaged at byte %d, and whole lines from number %d on stand behind that; kept as %s",
+                good, beyond[0].number, aside, extra={"action": "journal_damaged"},
+            )  # fmt: skip
+        elif good < len(content):
             lost = len(content) - good
             logger.warning("journal: %d torn bytes at its end dropped", lost, extra={"action": "journal_torn"})
-            os.truncate(self._path, good)
+        entries += beyond
+        write_private(self._path, b"".join(map(record, entries)), is_durable=True)
         return entries
 
     def entries(self) -> tuple[JournalEntry, ...]:
@@ -224,16 +386,22 @@ class Journal:
                 raise OSError(errno.ENOSPC, f"{count} of {len(content)} bytes were written")
         except OSError:
             os.ftruncate(self._file.fileno(), end)
+            self._file.seek(end)  # where it is cut off the next time, too
             raise
 
     async def synced(self) -> None:
         """Return once everything written so far is on the disk; whoever waits meanwhile shares one write.
 
         Raises:
-            OSError: It cannot be brought there; nothing may be done that is not written down.
+            JournalLost: The disk refused it, now or before: no later try would prove anything, so the process ends.
+            OSError: It was not tried; nothing may be done that is not written down.
         """
         wanted = self.last_number
-        while self._durable < wanted:
+        while True:
+            if self._failed is not None:
+                raise JournalLost(self._path, self._failed) from self._failed
+            if self._durable >= wanted:
+                return
             if self._syncing is None:
                 self._syncing = asyncio.ensure_future(self._sync(self.last_number))
             try:
@@ -246,6 +414,9 @@ class Journal:
         descriptor = os.dup(self._file.fileno())  # the file may be compacted meanwhile
         try:
             await asyncio.to_thread(_to_disk, descriptor)
+        except OSError as exc:
+            self._failed = exc
+            raise JournalLost(self._path, exc) from exc
         finally:
             os.close(descriptor)
         self._durable = max(self._durable, number)
@@ -289,11 +460,19 @@ class Journal:
             self.acknowledge(int(value))
 
     def compact(self, checkpoint: Checkpoint) -> None:
-        """Rewrite the file without what is both acknowledged and contained in `checkpoint` (already on disk)."""
+        """Rewrite the file without what is both acknowledged and contained in `checkpoint` (already on the disk).
+
+        Raises:
+            JournalLost: What was written does not read back whole.
+            HomeNotWritable: It cannot be rewritten; the old one or the new is there, whole.
+        """
         if self._path.stat().st_size < COMPACT_BYTES:
             return
         keep_above = min(self._acknowledged, checkpoint.number)
-        entries, _ = read_records(self._path.read_bytes())
+        content = self._path.read_bytes()
+        entries, good = read_records(content)
+        if good < len(content):
+            raise JournalLost(self._path, OSError(errno.EIO, f"damaged at byte {good}"))
         kept = [record(entry) for entry in entries if entry.number > keep_above]
         if len(kept) == len(entries):
             return

@@ -19,6 +19,7 @@ import importlib
 import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -48,7 +49,6 @@ from kalshimm.runtime import logs, streams, worker
 from kalshimm.runtime.backoff import delay_s
 from kalshimm.runtime.clock import Clock, SystemClock
 from kalshimm.runtime.heartbeat import Pulse
-from kalshimm.runtime.home import write_private
 from kalshimm.runtime.locks import exclusive
 from kalshimm.runtime.process import ProcessIdentity
 from kalshimm.runtime.resp import Pipe
@@ -59,7 +59,7 @@ from traders.core.pipeline import FAILED
 from traders.core.types import decode_fair
 from traders.engine import CLOSED, Engine, Now
 from traders.feedview import Batch, StreamReader
-from traders.journal import Journal, load_checkpoint
+from traders.journal import Journal, load_checkpoint, recover, save_checkpoint
 from traders.processes import Ended, Running, trader_folder, write_ended, write_running
 from traders.start import Start, read_start
 
@@ -109,10 +109,10 @@ class TraderProcess:
         self._client = client
         self._clock = clock
         self._kept = load_checkpoint(path / "checkpoint.json")
-        kept = before = self._kept or start.stored
-        self._journal = Journal(path / "journal", first_number=max(kept.number, start.stored.number))
-        lines = self._journal.entries()
-        kept = self._state = kept.after_all(lines).or_newer(start.stored)
+        first_number = max((self._kept or start.stored).number, start.stored.number)
+        self._journal = Journal(path / "journal", first_number=first_number)
+        before, lines, kept = recover(self._kept, self._journal.entries(), start.stored, path)
+        self._state = kept
         self._journal.acknowledge(start.stored.number)
         self._live = None
         if line is not None:
@@ -140,7 +140,7 @@ class TraderProcess:
 
     async def run(self, stop: asyncio.Event) -> str:
         """Trade until stopped or the market closes; return why it ended."""
-        self._checkpoint()  # what was taken from the database must stand in the file before a line follows it
+        await self._checkpoint()  # what was taken from the database must stand in the file before a line follows it
         self._recover_orders()
         try:
             reason = await self._trade(stop)
@@ -148,7 +148,7 @@ class TraderProcess:
             await self._abandon()
             raise
         self._write(self.engine.finish(reason))
-        self._checkpoint()
+        await self._checkpoint()
         await self._last_words()
         return reason
 
@@ -354,17 +354,22 @@ class TraderProcess:
     async def _keep(self) -> None:
         while not self._is_over:
             await asyncio.sleep(KEEP_S)
-            self._checkpoint()
+            await self._checkpoint()
 
-    def _checkpoint(self) -> None:
-        """Replace the checkpoint, then let go of the journal lines it makes unnecessary."""
+    async def _checkpoint(self) -> None:
+        """Replace the checkpoint, then let go of the journal lines it makes unnecessary.
+
+        Each is on the disk before the next begins. A checkpoint ahead of the lines would keep them from the database,
+        and lines that are let go of ahead of the checkpoint would be lost.
+        """
         if self._live is not None:
             self._write(self.engine.settle(self.now()))  # what is kept of live orders must not be ahead of the lines
         kept = msgspec.structs.replace(self._state, control_id=self._reader.control_id, risk=self.engine.risk_memory)
         if self._live is not None:
             kept = self._live.kept(kept)
         if kept != self._kept:
-            write_private(self._path / "checkpoint.json", msgspec.json.encode(kept))
+            await self._journal.synced()
+            await _to_its_end(partial(save_checkpoint, self._path / "checkpoint.json", kept))
             self._kept = kept
         self._journal.compact(kept)
 
@@ -425,6 +430,15 @@ class TraderProcess:
         except REDIS_ERRORS as exc:
             logger.warning("Redis did not take the last journal lines: %s", exc, extra={"action": "redis_lost"})
         self._journal.close()
+
+
+async def _to_its_end(write: Callable[[], None]) -> None:
+    """Write in a thread, and when canceled return only after it: who comes next replaces the same file."""
+    writing = asyncio.ensure_future(asyncio.to_thread(write))
+    try:
+        await asyncio.shield(writing)
+    finally:
+        await asyncio.wait([writing])
 
 
 async def _trade(start: Start, path: Path, stop: asyncio.Event) -> str:

@@ -13,6 +13,7 @@ traders/<id>/         start.json, journal, checkpoint.json, log of one trader
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import tempfile
@@ -23,6 +24,8 @@ import msgspec
 from kalshimm.errors import HomeNotWritable, KalshimmError
 
 INSTALLATION_BITS = 30  # as many as an order id has room for (markets.core.orderids)
+# Some network file systems cannot be asked to: what they name is not ours to bring to a disk.
+NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP)
 
 
 class StoreAddresses(msgspec.Struct, frozen=True):
@@ -75,7 +78,11 @@ def write_private(path: Path, content: bytes, *, is_durable: bool = False) -> No
     """Replace `path` in one step with a file only its owner can read.
 
     Args:
-        is_durable: Whether it must be on the disk before it takes the place of the old one.
+        is_durable: Whether it must be on the disk before it takes the place of the old one, and under its name there
+            before this returns.
+
+    Raises:
+        HomeNotWritable: It cannot be written; what `path` names afterwards is whole, the old one or this.
     """
     try:
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -85,8 +92,26 @@ def write_private(path: Path, content: bytes, *, is_durable: bool = False) -> No
                 file.flush()
                 os.fsync(file.fileno())
         Path(name).replace(path)
+        if is_durable:
+            sync_folder(path.parent)
     except OSError as exc:
         raise HomeNotWritable(path, exc.strerror or str(exc)) from exc
+
+
+def sync_folder(path: Path) -> None:
+    """Bring to the disk what a folder names: after a power cut a file may else have its old name, or none.
+
+    Raises:
+        OSError: It cannot be.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as exc:
+        if exc.errno not in NO_FOLDER_SYNC:
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def make_once(path: Path, content: bytes) -> None:
@@ -100,6 +125,7 @@ def make_once(path: Path, content: bytes) -> None:
     try:
         with contextlib.suppress(FileExistsError):
             path.hardlink_to(made)
+        sync_folder(path.parent)
     except OSError as exc:
         raise HomeNotWritable(path, exc.strerror or str(exc)) from exc
     finally:

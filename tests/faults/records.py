@@ -9,6 +9,7 @@ import msgspec
 
 from feed.schema import (
     CommandAnswer,
+    Decision,
     FillState,
     JournalEntry,
     OrderAnswer,
@@ -47,6 +48,7 @@ class Record:
         self.answers: dict[int, Noted[OrderAnswer]] = {}
         self.states: dict[str, list[Noted[OrderState]]] = {}
         self.fills: list[Noted[FillState]] = []
+        self.decisions: list[Noted[Decision]] = []
         self.changes: list[Noted[StateChange]] = []
         self.commands: dict[str, Noted[CommandAnswer]] = {}
         self.problems: list[str] = []  # of the journal itself: what was written twice
@@ -90,6 +92,8 @@ class Record:
                 self.states.setdefault(body.client_order_id, []).append(Noted(number, at_us, body))
             case FillState():
                 self.fills.append(Noted(number, at_us, body))
+            case Decision():
+                self.decisions.append(Noted(number, at_us, body))
             case StateChange():
                 self.changes.append(Noted(number, at_us, body))
             case CommandAnswer():

@@ -156,11 +156,7 @@ RESERVED = [
 ]
 
 
-@pytest.mark.parametrize("is_off", SWITCHED)
-@pytest.mark.parametrize("protection", PURE, ids=lambda p: p.name)
-def test_a_protection_that_is_off_is_noticed(
-    protection: Protection, is_off: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def is_noticed(protection: Protection, *, is_off: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     named_test = protection.named_test()
     if not is_off:
         named_test()
@@ -168,6 +164,14 @@ def test_a_protection_that_is_off_is_noticed(
     monkeypatch.setattr(protection.target, protection.replacement)
     with pytest.raises(RED):
         named_test()
+
+
+@pytest.mark.parametrize("is_off", SWITCHED)
+@pytest.mark.parametrize("protection", PURE, ids=lambda p: p.name)
+def test_a_protection_that_is_off_is_noticed(
+    protection: Protection, is_off: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_noticed(protection, is_off=is_off, monkeypatch=monkeypatch)
 
 
 @pytest.mark.parametrize("is_off", SWITCHED)
@@ -196,10 +200,4 @@ async def test_a_protection_of_what_is_stored_that_is_off_is_noticed(
 def test_a_protection_of_what_is_reserved_that_is_off_is_noticed(
     protection: Protection, is_off: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    named_test = protection.named_test()
-    if not is_off:
-        named_test()
-        return
-    monkeypatch.setattr(protection.target, protection.replacement)
-    with pytest.raises(RED):
-        named_test()
+    is_noticed(protection, is_off=is_off, monkeypatch=monkeypatch)

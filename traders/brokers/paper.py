@@ -97,6 +97,7 @@ class PaperBroker:
         )
         self._on_way: deque[OnWay] = deque()
         self._time_us = 0
+        self._due_us = 0  # nothing is due before then
 
     @property
     def inventory(self) -> Inventory:
@@ -179,7 +180,7 @@ class PaperBroker:
         found = []
         for paper in self._papers.values():
             order = paper.order
-            left_cx = 0 if paper.is_leaving else min(order.remaining_cx, paper.wanted_cx)
+            left_cx = 0 if paper.is_leaving else paper.wanted_cx
             if order.remaining_cx > left_cx:
                 found.append(Unproven(order.side, order.price_cc, order.remaining_cx - left_cx))
         if not self._on_way:
@@ -258,6 +259,7 @@ class PaperBroker:
         return self._time_us + self._settings.latency_us
 
     def _send(self, way: OnWay) -> list[OrderEvent]:
+        self._due_us = 0
         if not self._settings.latency_us:
             return self._arrive(way)
         self._on_way.append(way)
@@ -272,17 +274,20 @@ class PaperBroker:
 
     def _until(self, time_us: int) -> list[OrderEvent]:
         """Let everything happen that is due before `time_us`: what happens at that very moment was not seen by it."""
-        self._time_us = max(self._time_us, time_us)
+        if time_us > self._time_us:
+            self._time_us = time_us
         events: list[OrderEvent] = []
-        while True:
+        while self._due_us < self._time_us:
             arrival_us = self._on_way[0].at_us if self._on_way else NEVER_US
             expiry_us, expiring = self._next_expiry()
-            if arrival_us >= self._time_us and expiry_us >= self._time_us:
-                return events
+            self._due_us = min(arrival_us, expiry_us)
+            if self._due_us >= self._time_us:
+                break
             if arrival_us <= expiry_us:
                 events += self._arrive(self._on_way.popleft())
             else:
                 events += self._change(CancelOrder(expiring, EXPIRED))
+        return events
 
     def _next_expiry(self) -> tuple[int, str]:
         expiry_us, expiring = NEVER_US, ""
@@ -347,7 +352,7 @@ class PaperBroker:
         if isinstance(command, CancelOrder):
             return [self._cancel(paper, command.reason)]
         if isinstance(command, RenewOrder):
-            paper.expires_us = command.expires_us
+            paper.expires_us, self._due_us = command.expires_us, 0
             return []
         if command.remaining_cx >= paper.order.remaining_cx:
             return []  # fills have been faster

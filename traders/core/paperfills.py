@@ -221,8 +221,11 @@ class PaperQueue:
     def _bound(self, order: Standing) -> None:
         """No more is ahead than the level shows, waits to be explained, or was displaced."""
         level = order.level
-        waiting_cx = sum(r.count_cx for r in self._removals if r.level == level and r.number > order.number)
-        order.place = order.place.after_level(order.shown_cx + waiting_cx + self.displaced_cx(level))
+        most_cx = order.shown_cx + self.displaced_cx(level)
+        if order.place.ahead_cx <= most_cx:
+            return  # mostly, and then it does not matter what waits
+        waiting_cx = sum([r.count_cx for r in self._removals if r.level == level and r.number > order.number])
+        order.place = order.place.after_level(most_cx + waiting_cx)
 
     # --- removals: trades or cancels? ---------------------------------------------------------------------------------
 
@@ -270,10 +273,11 @@ class PaperQueue:
         """Move our orders by a removal that nothing traded."""
         if not removal.count_cx:
             return
-        level = removal.level
-        level_cx = removal.level_cx + self.displaced_cx(level)
-        gone_cx = -(-self.displaced_cx(level) * removal.count_cx // removal.level_cx)
-        self._displace(level, -gone_cx)
+        level, displaced_cx = removal.level, self.displaced_cx(removal.level)
+        level_cx = removal.level_cx + displaced_cx
+        gone_cx = -(-displaced_cx * removal.count_cx // removal.level_cx)
+        if gone_cx:
+            self._displace(level, -gone_cx)
         left = self._lines.left(level, removal.count_cx, before=removal.number)
         for order in self._at(level):
             if order.number < removal.number:

@@ -77,12 +77,12 @@ class Lines:
             before: Whoever came later cannot have left by then.
         """
         line = self._lines.get(level, [])
-        there = [arrival for arrival in line if arrival.number < before]
-        fitting = tuple(arrival for arrival in there if arrival.count_cx == count_cx and not arrival.is_lump)
+        fitting = [one for one in line if one.count_cx == count_cx and one.number < before and not one.is_lump]
         if fitting:
             line.remove(fitting[-1])  # the youngest: who has waited long goes on waiting
-            return fitting
-        lumps = tuple(arrival for arrival in there if arrival.is_lump and arrival.count_cx >= count_cx)
+            return tuple(fitting)
+        there = [arrival for arrival in line if arrival.number < before]
+        lumps = tuple([arrival for arrival in there if arrival.is_lump and arrival.count_cx >= count_cx])
         for arrival in lumps or sorted(there, key=lambda arrival: -arrival.count_cx):
             taken_cx = min(arrival.count_cx, count_cx)
             arrival.count_cx -= taken_cx
