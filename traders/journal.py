@@ -81,7 +81,7 @@ class JournalHole(KalshimmError, ValueError):
 
     def __init__(self, trader: int, missing: Missing, advice: str = "") -> None:
         self.trader, self.missing = trader, missing
-        super().__init__(f"Trader {trader}: {_told(missing)} of its journal missing{advice or '.'}")
+        super().__init__(f"Trader {trader}: of its journal {_told(missing)} missing{advice or '.'}")
 
 
 class JournalLost(KalshimmError):

@@ -28,7 +28,6 @@ from kalshimm.errors import AlreadyRunning, HomeNotWritable
 from kalshimm.ops.services import audit
 from kalshimm.runtime import streams
 from kalshimm.runtime.clock import Clock
-from kalshimm.runtime.home import write_private
 from kalshimm.runtime.locks import exclusive
 from markets.core.settlement import settlement_value_ud
 from markets.core.units import CONTRACT_CX
@@ -39,7 +38,7 @@ from traders import fleet
 from traders.core.inventory import Inventory
 from traders.core.orders import OrderStatus
 from traders.engine import CLOSED, STATUSES
-from traders.journal import Checkpoint, Journal, load_checkpoint
+from traders.journal import Checkpoint, Journal, load_checkpoint, recover, save_checkpoint
 from traders.models import PAPER, Desired, Mode, Trader
 from traders.processes import trader_folder
 
@@ -124,9 +123,9 @@ class _Record:
 
     def __init__(self, path: Path, stored: Checkpoint) -> None:
         self._path = path
-        kept = load_checkpoint(path / "checkpoint.json") or stored
-        self.journal = Journal(path / "journal", first_number=max(kept.number, stored.number))
-        self.state = kept.after_all(self.journal.entries()).or_newer(stored)
+        kept = load_checkpoint(path / "checkpoint.json")
+        self.journal = Journal(path / "journal", first_number=max((kept or stored).number, stored.number))
+        self.state = recover(kept, self.journal.entries(), stored, path).state
         self.journal.acknowledge(stored.number)
 
     def booked_before(self) -> SettledState | None:
@@ -144,7 +143,7 @@ class _Record:
         self._keep()
 
     def _keep(self) -> None:
-        write_private(self._path / "checkpoint.json", msgspec.json.encode(self.state))
+        save_checkpoint(self._path / "checkpoint.json", self.state)
 
 
 def settled_state(held: Inventory, due: Due) -> SettledState:

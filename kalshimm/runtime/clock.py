@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
-# A machine that slept must notice: a book is stale, a lease may be over. Linux has a clock of its own that counts sleep;
+# A machine that slept must notice: a book is stale, a lease may be over. Linux has a clock of its own that counts that;
 # on macOS this one does, and Python's `monotonic` does not.
 ELAPSED = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 

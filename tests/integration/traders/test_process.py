@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import time
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,16 @@ from markets.core.units import Side
 from traders.core.facts import MarketFacts, encode_facts
 from traders.core.inventory import Inventory
 from traders.core.pipeline import Choice, StrategyChoices
-from traders.journal import Checkpoint, Journal, load_checkpoint
+from traders.journal import (
+    Checkpoint,
+    Journal,
+    JournalHole,
+    JournalLost,
+    load_checkpoint,
+    read_records,
+    record,
+    save_checkpoint,
+)
 from traders.process import TraderProcess
 from traders.processes import trader_folder
 from traders.start import Start
@@ -260,6 +270,63 @@ async def test_a_checkpoint_of_before_gives_way_to_the_database_and_newer_lines_
     assert view is not None
     assert (view.position_cx, view.fills) == (350, 3)
     await running.end()
+
+
+def lines_left(home: Path, *numbers: int) -> None:
+    """Leave a journal with fills of 100 in these lines, as an earlier process would."""
+    folder = trader_folder(home, 1)
+    for number in numbers:
+        fill = FillState("c", "c", f"t{number}", 0, 4_000, 100, False, 0, 100, False)
+        line = JournalEntry(VERSION, 1, number, 1, "paper", "dry-run", "HAND-1", fill)
+        with (folder / "journal").open("ab") as file:
+            file.write(record(line))
+
+
+async def test_with_a_hole_in_its_journal_it_goes_on_from_the_database_where_that_has_the_lines(
+    home: Path, redis_url: str, market: HandMadeMarket, watcher: Watcher
+) -> None:
+    market.start()
+    lines_left(home, 1, 2, 500, 501)
+    two = Inventory().after(Side.YES, 4_000, 100, fee_ud=0).after(Side.YES, 4_000, 100, fee_ud=0)
+    save_checkpoint(trader_folder(home, 1) / "checkpoint.json", Checkpoint(2, two))
+    running = Running(a_start(redis_url, stored=Checkpoint(499, HELD)), home, redis_async.Redis.from_url(redis_url))
+    await running.until(lambda: watcher.is_quoting(1))
+    view = watcher.view(1)
+    assert view is not None
+    assert (view.position_cx, view.fills) == (500, 4)
+    await running.end()
+    assert [line.number for line in watcher.journal(1)[:3]] == [500, 501, 502]
+
+
+async def test_with_a_hole_that_nothing_fills_it_does_not_begin(
+    home: Path, redis_url: str, market: HandMadeMarket
+) -> None:
+    market.start()
+    lines_left(home, 1, 2, 5)
+    with pytest.raises(JournalHole, match="lines 3 to 4 are"):
+        Running(a_start(redis_url), home, redis_async.Redis.from_url(redis_url))
+
+
+async def test_E3_a_disk_that_refuses_its_journal_ends_it_and_nothing_rests(
+    home: Path, redis_url: str, market: HandMadeMarket, watcher: Watcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    market.start()
+    running = Running(a_start(redis_url), home, redis_async.Redis.from_url(redis_url))
+    await running.until(lambda: watcher.is_quoting(1))
+    refusals = iter([OSError(errno.EIO, "input/output error")])
+
+    def refuses(_descriptor: int) -> None:
+        for error in refusals:  # once: the next try would be called a success
+            raise error
+
+    monkeypatch.setattr("traders.journal._to_disk", refuses)
+    with pytest.raises(ExceptionGroup) as ended:
+        await running.ended()
+    await running.client.aclose()
+    assert ended.group_contains(JournalLost, match="input/output error")
+    left = read_records((trader_folder(home, 1) / "journal").read_bytes())[0]
+    orders = {body.client_order_id: body.status for line in left if isinstance(body := line.body, OrderState)}
+    assert set(orders.values()) == {"canceled"}
 
 
 async def test_its_last_checkpoint_holds_everything_and_no_order(

@@ -14,7 +14,15 @@ from markets.core.units import Side
 from traders import journal as journal_module
 from traders.core.inventory import Inventory
 from traders.core.limits import Latch
-from traders.journal import CHECKPOINT_VERSION, COMPACT_BYTES, Checkpoint, Journal, load_checkpoint, read_records
+from traders.journal import (
+    CHECKPOINT_VERSION,
+    COMPACT_BYTES,
+    Checkpoint,
+    Journal,
+    JournalLost,
+    load_checkpoint,
+    read_records,
+)
 
 
 def an_entry(number: int, body: JournalBody | None = None) -> JournalEntry:
@@ -158,6 +166,23 @@ def test_E3_a_record_that_does_not_fit_on_the_disk_leaves_no_half(tmp_path: Path
     assert [entry.number for entry in read_records((tmp_path / "journal").read_bytes())[0]] == [1, 2, 3, 4]
 
 
+def test_E3_each_record_that_does_not_fit_leaves_no_half(tmp_path: Path) -> None:
+    """Who cancels on a full disk tries to write down more than once."""
+    journal = a_journal(tmp_path, 3)
+    size = (tmp_path / "journal").stat().st_size
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, hard))
+    try:
+        for _ in range(3):
+            with pytest.raises(OSError, match=r"bytes were written|File too large"):
+                journal.append(an_entry(4))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    journal.append(an_entry(4))
+    assert [entry.number for entry in read_records((tmp_path / "journal").read_bytes())[0]] == [1, 2, 3, 4]
+
+
 async def test_whoever_waits_for_the_disk_meanwhile_shares_one_write(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,20 +200,42 @@ async def test_whoever_waits_for_the_disk_meanwhile_shares_one_write(
     assert len(synced) == 2
 
 
-async def test_E3_a_disk_that_fails_is_told_to_everybody_who_waits(
+def _refuses(_descriptor: int) -> None:
+    raise OSError(errno.EIO, "it is gone")
+
+
+async def test_E3_a_disk_that_fails_is_told_to_everybody_who_waits_and_is_not_believed_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def failing(_descriptor: int) -> None:
-        raise OSError(errno.EIO, "it is gone")
+    """After an error the system may have dropped what it could not write, and calls the next try a success."""
 
-    monkeypatch.setattr(journal_module, "_to_disk", failing)
+    monkeypatch.setattr(journal_module, "_to_disk", _refuses)
     journal = a_journal(tmp_path, 1)
 
     told = await asyncio.gather(*(journal.synced() for _ in range(3)), return_exceptions=True)
 
-    assert [type(one) for one in told] == [OSError] * 3
+    assert [type(one) for one in told] == [JournalLost] * 3
+    assert "it is gone" in str(told[0])
+    assert str(tmp_path / "journal") in str(told[0])
     monkeypatch.setattr(journal_module, "_to_disk", lambda _descriptor: None)
+    journal.append(an_entry(2))  # what happens until the process has ended is written down as far as that goes
+    for _ in range(2):
+        with pytest.raises(JournalLost):
+            await journal.synced()
+
+
+async def test_E3_after_a_disk_that_failed_the_next_process_goes_by_what_is_really_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = a_journal(tmp_path, 1)
     await journal.synced()
+    monkeypatch.setattr(journal_module, "_to_disk", _refuses)
+    journal.append(an_entry(2))
+    with pytest.raises(JournalLost):
+        await journal.synced()
+    again = Journal(tmp_path / "journal", first_number=0)
+    assert [entry.number for entry in again.entries()] == [1, 2]
+    await again.synced()  # they were written anew, and need no word of the one that failed
 
 
 def test_a_position_that_fills_do_not_explain_is_taken_as_it_is_only_under_another_grant() -> None:
