@@ -222,12 +222,17 @@ class Holding:
             if not moment.is_over and moment.remaining_cx:
                 self.orders[moment.order_id] = (moment.side, moment.price_cc, moment.remaining_cx)
             return
-        side, price_cc, left_cx = self.orders.get(moment.order_id, (moment.side, moment.price_cc, 0))
-        if left_cx:  # the order's own message follows
-            self.orders[moment.order_id] = (side, price_cc, max(0, left_cx - moment.count_cx))
+        self._use_up(self.orders, moment.order_id, moment.count_cx)
+        self._use_up(self.unknown, moment.client_order_id, moment.count_cx)
         self.position_cx, self.cost_ud = filled(
             self.position_cx, self.cost_ud, moment.side, moment.price_cc, moment.count_cx
         )
+
+    def _use_up(self, orders: dict[str, tuple[int, int, int]], name: str, count_cx: int) -> None:
+        """Take what was filled off an order; its own message follows, or comes first where it traded at once."""
+        if name in orders:
+            side, price_cc, left_cx = orders[name]
+            orders[name] = (side, price_cc, max(0, left_cx - count_cx))
 
     def worst_cx(self) -> int:
         """Return the largest position, of either side, that all orders of that side could make."""

@@ -300,6 +300,15 @@ def test_I4_a_fill_moves_from_resting_to_the_position() -> None:
     assert len(passed(story)) == 1
 
 
+def test_I4_a_fill_that_is_told_before_its_order_is_counted_once() -> None:
+    story = Story(most=Most(1_000, 1_000_000_000))
+    story.wish(1)
+    story.fill("10.00")
+    assert passed(story) == []
+    story.wish(2)  # 1,000 held already
+    assert len(passed(story)) == 1
+
+
 def test_I4_an_order_that_is_sent_and_not_heard_of_counts() -> None:
     story = Story(most=Most(1_999, 1_000_000_000))
     story.rest()

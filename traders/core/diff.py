@@ -41,7 +41,8 @@ class InFlight(msgspec.Struct, frozen=True):
     """Sides with a command of that kind which nobody has answered: at most one of each is on its way.
 
     `amends` are decreases and renewals; `renewals` those sides where renewals alone have to wait. Where
-    `bars_decreases`, no decrease will leave for some time: what rests too much is canceled in its place.
+    `bars_decreases`, no decrease will leave for some time: what rests too much is canceled in its place. While
+    `is_taking`, what a take has traded is not all known: another one might trade it again.
     """
 
     creates: Sides = frozenset()
@@ -49,6 +50,7 @@ class InFlight(msgspec.Struct, frozen=True):
     amends: Sides = frozenset()
     renewals: Sides = frozenset()
     bars_decreases: bool = False
+    is_taking: bool = False
 
 
 class DiffTerms(msgspec.Struct, frozen=True, kw_only=True):
@@ -331,7 +333,8 @@ def _sent_takes(
     """
     if take is None:
         return []
-    if terms.in_flight and take.side in terms.in_flight.creates | terms.in_flight.cancels:
+    waits = terms.in_flight
+    if waits and (waits.is_taking or take.side in waits.creates or take.side in waits.cancels):
         return []  # what is canceled may fill yet, and both together pass through zero
     if any(_meets_take(order, take) or order in plans[take.side].cancels for order in live):
         return []

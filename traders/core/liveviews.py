@@ -38,4 +38,5 @@ def in_flight(orders: Iterable[LiveOrder]) -> InFlight:
         creates=frozenset(order.side for order in known if order.is_create_open),
         cancels=frozenset(order.side for order in known if order.cancel),
         amends=frozenset(order.side for order in known if order.amend),
+        is_taking=any(order.is_take for order in known),
     )

@@ -288,6 +288,12 @@ def test_C8_a_side_with_an_unanswered_create_gets_no_other() -> None:
     assert commands(wish(bid(), ask()), in_flight=in_flight) == (PlaceOrder(NO, 5_800, 100),)
 
 
+def test_C9_while_it_is_not_known_what_a_take_has_traded_no_other_leaves() -> None:
+    wanted = wish(take=Take(NO, 6_000, 50))
+    assert commands(wanted, in_flight=InFlight()) == (TakeOrder(NO, 6_000, 50),)
+    assert commands(wanted, in_flight=InFlight(is_taking=True)) == ()
+
+
 def test_C8_a_side_with_an_unanswered_cancel_gets_no_other_and_another_side_one_at_a_time() -> None:
     orders = (rests("a", 3_900), rests("b", 4_000), rests("c", 5_800, side=NO))
     assert commands(wish(), *orders, in_flight=InFlight(cancels=frozenset({NO}))) == (CancelOrder("b", "because"),)

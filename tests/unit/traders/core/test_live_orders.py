@@ -72,6 +72,7 @@ def test_only_one_order_that_trades_at_once_is_on_its_way() -> None:
     assert world.held(TakeOrder(NO, 5_000, 10)) == "IN_FLIGHT"
     world.accepted(intent, filled_cx=10, remaining_cx=0)
     assert world.live.is_taking  # what it traded is not booked
+    assert world.live.in_flight().is_taking
     world.fills(10)
     assert not world.live.is_taking
 
