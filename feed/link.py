@@ -67,7 +67,7 @@ class Link:
 
     Args:
         what: What is lost with it, for the log: `private channels of local`.
-        alert: Code of the alert after ALERT_ATTEMPTS failures.
+        alert: Code of the alert after ALERT_ATTEMPTS failures, once an outage: one may last for hours.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class Link:
             attempt = 1 if lasted_s >= self._waits.steady_s else attempt + 1
             first_s, most_s = self._waits.reconnect_first_s, self._waits.reconnect_most_s
             wait = delay_s(attempt, first_s=first_s, most_s=most_s, jitter=random.random())
-            fields = {"action": "link_lost"} | ({"alert": self._alert} if attempt >= ALERT_ATTEMPTS else {})
+            fields = {"action": "link_lost"} | ({"alert": self._alert} if attempt == ALERT_ATTEMPTS else {})
             message = "no %s: %s Attempt %d follows in %.2f s."
             logger.warning(message, self._what, reason, attempt, wait, extra=fields)
             await wait_or_stop(stop, wait)

@@ -214,15 +214,16 @@ class TraderProcess:
         attempt = 0
         while not self._is_over:
             try:
-                self._take(await self._reader.locate())
+                asked = self.now()
+                self._take(await self._reader.locate(), asked)
                 attempt = 0
                 while not self._is_over:
-                    now = self.now()
-                    batch = await self._reader.read(block_ms=READ_BLOCK_MS, now_s=now.monotonic_s)
+                    asked = self.now()
+                    batch = await self._reader.read(block_ms=READ_BLOCK_MS, now_s=asked.monotonic_s)
                     if batch.lost:
                         self._write(self.engine.lose_book("entries were trimmed before they were read"))
                         batch = msgspec.structs.replace(batch, events=(await self._reader.locate()).events)
-                    self._take(batch)
+                    self._take(batch, asked)
             except REDIS_ERRORS as exc:
                 attempt += 1
                 self._lost_redis("streams", exc, attempt)
@@ -234,10 +235,11 @@ class TraderProcess:
                 self._write(self.engine.lose_book(f"a stream entry cannot be read ({exc})"))
                 await self._back_off(attempt)
 
-    def _take(self, batch: Batch) -> None:
+    def _take(self, batch: Batch, asked: Now) -> None:
+        """Go by what a read brought that was begun at `asked`: its answer may have been long on the way."""
         now = self.now()
         if batch.feed:
-            self.engine.on_feed(batch.feed, now)
+            self.engine.on_feed(batch.feed, asked)
         self._write(self.engine.on_events(batch.events))  # before anybody decides on it: a fill is a fact
         if batch.events or batch.feed:
             self._write(self.engine.decide(now))

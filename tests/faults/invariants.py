@@ -4,8 +4,10 @@
     I2   whatever rests is known, as it rests, to a trader that lives; a person's orders are listed as such
     I3   what a trader booked = its fills at the exchange; positions agree wherever one is kept
     I4   position, what rests and what may rest, at its worst, within the limits at every instant
+    I5   each create and amend was decided on a book that was good then          (tests.faults.told)
     I6   a dry-run trader writes nothing to the exchange
     I9   each intent was on record before it left, and ends explained, as it truly ended
+    I10  requests stay within the tokens, and creates leave what cancels need    (tests.faults.tokens)
 
 Pure: each function takes values and returns what is wrong, in words. Lines and journal share one machine's clock.
 """

@@ -13,6 +13,7 @@ One rig serves a module; a `LiveCase` is one row on one of its traders.
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -35,6 +36,8 @@ from tests.faults.ledger import CREATE, FillAt, Ledger, OrderAt, Request, money_
 from tests.faults.livetrader import LiveTrader, Plan, facts_of
 from tests.faults.records import Noted
 from tests.faults.stored import Stored
+from tests.faults.tokens import Allowance, overspent
+from tests.faults.told import READ_WITHIN_US, Listener, Told, decided_badly
 from tests.faults.truth import count_cx as count_cx_of
 from tests.faults.truth import price_cc
 from traders.core.facts import MarketFacts, encode_facts
@@ -115,6 +118,8 @@ class LiveRig(BaseRig):
         key_path = Path(self.ready["private_key_path"])
         self.owner = OwnersHand(self.ready["rest"], self.ready["key_id"], key_path)
         self._keep_key(key_path)
+        self.allowance = Allowance.told(self.owner.must("GET", "/account/limits"))
+        self.listener = Listener(self.redis)
         self.control("POST", f"/accounts/{OUTSIDER}/deposit", {"amount": DEEP_POCKETS})
         self.traders = [LiveTrader(self, number, plan) for number, plan in enumerate(options.traders, start=1)]
         self._free = [
@@ -163,7 +168,7 @@ class LiveRig(BaseRig):
             "KALSHI_WS_URL": self.ready["ws"],
             "KALSHI_KEY_ID": "",
             "KALSHI_PRIVATE_KEY_PATH": "",
-            "PYTHONPATH": str(self._packages()),
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(self._packages()), os.environ.get("PYTHONPATH")])),
         }
 
     def _packages(self) -> Path:
@@ -194,6 +199,11 @@ class LiveRig(BaseRig):
         self.ledger.add(self.control("GET", f"/ledger/lines?after={self.ledger.last_number}")["lines"])
         return self.ledger
 
+    def listen(self) -> Told:
+        """Take over what the gateway has told the live traders since the last time."""
+        self.listener.listen(trader.ticker for trader in self.traders if trader.is_live)
+        return self.listener.told
+
     def holdings(self) -> dict[str, Any]:
         """Return what the owner's account has at the exchange now."""
         found: dict[str, Any] = self.control("GET", f"/ledger?account={OWNER}")[OWNER]
@@ -213,6 +223,7 @@ class LiveRig(BaseRig):
 
     def mark(self) -> Mark:
         """Return this moment as the begin of a row."""
+        self.listen()
         journals = {trader.number: trader.record.read().last_number for trader in self.traders}
         return Mark(self.fetch().last_number, time.time_ns() // 1_000, journals)
 
@@ -284,7 +295,12 @@ class LiveRig(BaseRig):
 
 
 class LiveCase(BaseCase):
-    """One row on one trader: it quotes, faults are armed and seen applied, and everything since it began is judged."""
+    """One row on one trader: it quotes, faults are armed and seen applied, and everything since it began is judged.
+
+    `reads_within_us` is how late its traders may have what the gateway tells: for rows that slow the line down.
+    """
+
+    reads_within_us = READ_WITHIN_US
 
     def __init__(self, rig: LiveRig, trader: LiveTrader, *, quotes: bool = True) -> None:
         self.rig, self.trader, self.mark = rig, trader, rig.mark()
@@ -570,9 +586,12 @@ class LiveCase(BaseCase):
         rig = self.rig
         stored, holdings = Stored(rig.database_url, rig.account), rig.holdings()
         parties = rig.parties(self.mark.journals)
-        ledger = rig.fetch()
+        ledger, told = rig.fetch(), rig.listen()
         since, since_us = self.mark.line, self.mark.at_us
         verdict = judge(ledger, parties, since=since, since_us=since_us, external=stored.external)
+        for party in parties:
+            verdict.problems += decided_badly(told, party, within_us=self.reads_within_us)
+        verdict.problems += overspent(ledger, parties, rig.allowance, since=since)
         verdict.problems += stored_apart(ledger, stored.orders.values(), stored.fills, since=since)
         at_exchange = {row["ticker"]: count_cx_of(row["position_fp"]) for row in holdings["positions"]}
         for ticker in {trader.ticker for trader in rig.traders if trader.is_live} - ledger.settled:

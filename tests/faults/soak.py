@@ -34,13 +34,16 @@ from traders.journal import read_records
 HOUR_US = 3_600_000_000
 TURN_S = 0.1
 VALUE_EVERY_S = 3.0
+SLOWED_US = 2_000_000  # the longest pause after which a reader goes on with what it has
 GROWN_S = 90.0  # sixteen processes start at once
 SHOWN = 8
 STEADY = ("quoting", "flattening", "flat", "latched")
 
 
 class SoakCase(LiveCase):
-    """The whole rig as one row."""
+    """The whole rig as one row, whose stores and lines are slowed down all the time."""
+
+    reads_within_us = SLOWED_US
 
     def state(self) -> str:
         """Return what each trader said last, and where."""

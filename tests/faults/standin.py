@@ -12,7 +12,10 @@ from typing import Any
 import redis.asyncio as redis_async
 
 from feed.schema import (
+    INTEREST,
+    INTEREST_LEASE_S,
     VERSION,
+    Decision,
     FillState,
     JournalBody,
     JournalEntry,
@@ -21,12 +24,15 @@ from feed.schema import (
     OrderSent,
     OrderState,
     TraderView,
+    interest_member,
 )
 from markets.core.orderids import Owner
+from tests.faults.base import HEAL_S, POLL_S
 from tests.faults.hands import Reply
 from tests.faults.invariants import ENDS, Party
 from tests.faults.ledger import CREATE, FillAt, OrderAt
 from tests.faults.livetrader import LiveTrader
+from tests.faults.told import Basis
 from traders.journal import Journal
 
 
@@ -58,7 +64,8 @@ class StandIn(LiveTrader):
     # ---- what it is told to do ---------------------------------------------------------------------------------------
 
     def place(self, side: int, price_cc: int, count_cx: int) -> OrderAt:
-        """Place an order as a trader should: on record first, sent once, its answer written down."""
+        """Place an order as a trader should: decided on a book, on record first, sent once, its answer written down."""
+        self.decide(self.book())
         number = self.wish("place", side=side, price_cc=price_cc, count_cx=count_cx)
         self.note(OrderSent(number, _now_us()))
         reply = self.post(number, side, price_cc, count_cx)
@@ -73,6 +80,19 @@ class StandIn(LiveTrader):
         self.rig.owner.must("DELETE", f"{CREATE}/{order.order_id}", exchange_index=0, market_ticker=self.ticker)
         self.note(OrderAnswer(number, _now_us(), "accepted"))
         self.catch_up()
+
+    def book(self) -> Basis:
+        """Return what the market's newest good book rests on, as the gateway tells it to whoever wants it."""
+        member = interest_member(self.ticker, f"trader:{self.number}")
+        self.rig.redis.zadd(INTEREST, {member: time.time() + INTEREST_LEASE_S})
+        give_up = time.monotonic() + HEAL_S
+        while (basis := self.rig.listen().newest(self.ticker)) is None:
+            assert time.monotonic() < give_up, f"nobody tells the book of {self.ticker}"
+            time.sleep(POLL_S)
+        return basis
+
+    def decide(self, basis: Basis) -> None:
+        self.note(Decision("by hand", {"basis": basis}, 0))
 
     def wish(self, verb: str, *, client_order_id: str = "", **fields: Any) -> int:
         self._intents += 1

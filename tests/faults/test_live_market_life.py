@@ -15,16 +15,18 @@ from tests.faults.livetrader import IMPROVES, JOINS, Plan
 pytestmark = pytest.mark.long
 
 PAUSED = '{"error":{"code":"exchange_is_paused","message":"exchange is paused"}}'
+CENT_UD = 10_000
 FEW = 4  # requests that a halt may cost before it is understood
-(STEADY, HALTED, CLOSING, EARLY, LONG_YES, LONG_NO, TICKS, FEES, RESTING) = range(9)  # places of traders
+# Places of traders.
+(STEADY, HALTED, CLOSING, EARLY, LONG_YES, LONG_NO, TICKS, FEES, SCALAR_YES, SCALAR_NO, RESTING) = range(11)
 STAYING = {**JOINS.guards, "last_quote_s": 0}
 
 
 @pytest.fixture(scope="module")
 def live_options() -> LiveOptions:
-    resting = Plan(market=8, strategies=type(JOINS)(JOINS.placement, guards=STAYING))
-    improving = {LONG_YES, LONG_NO, FEES}
-    plans = [Plan(market=at, strategies=IMPROVES if at in improving else JOINS) for at in range(8)]
+    resting = Plan(market=RESTING, strategies=type(JOINS)(JOINS.placement, guards=STAYING))
+    improving = {LONG_YES, LONG_NO, SCALAR_YES, SCALAR_NO, FEES}
+    plans = [Plan(market=at, strategies=IMPROVES if at in improving else JOINS) for at in range(RESTING)]
     return LiveOptions(quick_leases=True, traders=(*plans, resting))
 
 
@@ -158,10 +160,18 @@ def test_F6_an_early_close_and_a_reopening_are_followed(live_on: Any) -> None:
 # ---- F7 --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("place", "side"), [(LONG_YES, 0), (LONG_NO, 1)], ids=["long-yes", "long-no"])
+RESULTS: dict[str, tuple[int, int, dict[str, str], dict[str, str], int]] = {
+    "long-yes": (LONG_YES, 0, {"result": "no"}, {"result": "yes"}, 10_000),
+    "long-no": (LONG_NO, 1, {"result": "no"}, {"result": "yes"}, 10_000),
+    "long-yes-scalar": (SCALAR_YES, 0, {"result": "yes"}, {"result": "scalar", "value": "0.3700"}, 3_700),
+    "long-no-void": (SCALAR_NO, 1, {"result": "yes"}, {"result": "scalar", "value": "0.5000"}, 5_000),
+}
+
+
+@pytest.mark.parametrize(("place", "side", "first", "last", "yes_cc"), RESULTS.values(), ids=RESULTS)
 @pytest.mark.timeout(120)
 def test_F7_a_market_is_determined_disputed_amended_and_settled_to_the_cent(
-    live_on: Any, place: int, side: int
+    live_on: Any, place: int, side: int, first: dict[str, str], last: dict[str, str], yes_cc: int
 ) -> None:
     live: LiveCase = live_on(place)
     live.pause()
@@ -169,23 +179,26 @@ def test_F7_a_market_is_determined_disputed_amended_and_settled_to_the_cent(
     live.hit_some(side)
     live.until(lambda: live.position_cx() == live.true_position_cx() != 0, "it is booked")
     ticker = live.trader.ticker
-    live.rig.market(ticker, "determine", {"result": "no"})
+    live.rig.market(ticker, "determine", first)
     until_none_rests(live)
     held_cx = live.true_position_cx()
     live.rig.market(ticker, "dispute")
-    live.rig.market(ticker, "amend", {"result": "yes"})
+    live.rig.market(ticker, "amend", last)
     live.let_it_look()
     assert live.resting() == []
+    assert live.rig.ledger.filled_position_cx(ticker) == held_cx, "it left by no trade"
     live.rig.market(ticker, "settle")
     live.rig.hurry_desk()
     live.until(lambda: ticker in live.stored().settlements, "the settlement is stored", within_s=45)
-    paid_ud = max(0, held_cx) * 10_000  # Yes came true
-    assert live.stored().settlements[ticker] == ("yes", paid_ud)
+    paid_ud = max(0, held_cx) * yes_cc + max(0, -held_cx) * (10_000 - yes_cc)
+    result, revenue_ud = live.stored().settlements[ticker]
+    assert (result, revenue_ud) == (last["result"], paid_ud // CENT_UD * CENT_UD), "the venue tells it in whole cents"
     assert live.stored().positions.get(ticker, 0) == 0
-    book = [
-        one for one in live.rig.holdings()["cash_book"] if one["kind"] == "settlement" and one["reference"] == ticker
-    ]
+    holdings = live.rig.holdings()
+    book = [one for one in holdings["cash_book"] if one["kind"] == "settlement" and one["reference"] == ticker]
     assert sum(money_ud(one["amount_dollars"]) for one in book) == paid_ud
+    assert len(book) <= 1, "once"
+    live.until(lambda: live.known_cash_ud() == live.rig.cash_ud(), "what it paid is in the account's cash")
     live.judge(faults=4, stirs=False, first=True)
     live.trader.end()
 

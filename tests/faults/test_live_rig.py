@@ -7,11 +7,13 @@ import itertools
 import pytest
 
 from feed.schema import OrderSent
+from tests.faults.base import OWNER
 from tests.faults.invariants import Most, limits_passed
 from tests.faults.ledger import CREATE, OrderAt
 from tests.faults.liverig import LiveCase, LiveOptions, LiveRig
 from tests.faults.livetrader import Plan
 from tests.faults.standin import StandIn
+from tests.faults.told import decided_badly
 from tests.faults.truth import price_cc
 
 pytestmark = pytest.mark.long
@@ -83,6 +85,20 @@ def test_I1_a_create_sent_twice_is_found_out(case: LiveCase, stand_in: StandIn) 
     assert settled(case, stand_in) == [f"I1 {order.client_order_id} was sent 2 times"]
 
 
+def test_I5_a_create_that_was_decided_on_the_book_of_a_former_connection_is_found_out(
+    case: LiveCase, stand_in: StandIn
+) -> None:
+    old = stand_in.book()
+    stand_in.place(0, LOW_CC, SIZE_CX)
+    assert decided_badly(case.rig.listen(), stand_in.party()) == []
+    case.rig.control("POST", "/clients/close", {"account": OWNER, "code": 1012})
+    case.until(lambda: stand_in.book()[0] != old[0], "the book is of another connection")
+    stand_in.decide(old)
+    stand_in.wish("place", side=0, price_cc=LOW_CC, count_cx=SIZE_CX)
+    (problem,) = decided_badly(case.rig.listen(), stand_in.party(), within_us=0)
+    assert "decided on the book" in problem
+
+
 def test_I9_a_create_that_is_written_down_afterwards_is_found_out(case: LiveCase, stand_in: StandIn) -> None:
     stand_in._intents += 1
     stand_in.post(1, 0, LOW_CC, SIZE_CX)
@@ -126,6 +142,7 @@ def test_I4_an_order_beyond_the_limits_is_found_out(case: LiveCase, stand_in: St
 
 def test_I9_an_order_whose_answer_was_lost_and_that_is_given_up_is_found_out(case: LiveCase, stand_in: StandIn) -> None:
     case.arm({"do": "apply_then_answer", "method": "POST", "path": CREATE, "status": 503})
+    stand_in.decide(stand_in.book())
     number = stand_in.wish("place", side=0, price_cc=LOW_CC, count_cx=SIZE_CX)
     stand_in.note(OrderSent(number, 0))
     assert stand_in.post(number, 0, LOW_CC, SIZE_CX).status == 503

@@ -16,7 +16,7 @@ FEED = {
     *(f"D{n}" for n in (*range(1, 9), *range(10, 15))),
 }
 ORDERS = {
-    *("B15", "B16", "I6"),
+    *("B15", "B16", "I5", "I6", "I10"),
     *(f"C{n}" for n in range(1, 20)),
     *(f"F{n}" for n in range(1, 14)),
 }
