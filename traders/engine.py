@@ -9,6 +9,7 @@ sends. Whoever runs it writes the bodies down.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 
 import msgspec
 
@@ -26,6 +27,7 @@ from feed.schema import (
     TraderView,
     encode,
 )
+from markets.core.book import OrderBook
 from markets.core.units import Side
 from traders.brokers.base import Broker, OrderEvent
 from traders.core.commands import PlaceOrder, TakeOrder
@@ -51,6 +53,7 @@ LIVE = "live"
 STATUSES = {"activated": "active", "deactivated": "inactive", "determined": "determined", "settled": "finalized"}
 
 Reasons = tuple[tuple[str, Side | None], ...]
+_reason = attrgetter("code", "side")  # a why's key, without a call for each
 
 
 class Now(msgspec.Struct, frozen=True):
@@ -122,13 +125,14 @@ class Engine:
     def on_events(self, events: Sequence[BookEvent]) -> list[JournalBody]:
         """Apply market events in order, each once; the moment a book breaks, nothing stays resting on it."""
         bodies: list[JournalBody] = []
+        view, broker = self.view, self._broker
         for event in events:
-            if not self.view.on_event(event):
+            if not view.on_event(event):
                 continue
-            if self.view.broken:
-                bodies += self._book(self._broker.cancel_all(f"book lost: {self.view.broken}"))
-            if not self.view.broken or isinstance(event, BookTrade):  # what still stands can be filled
-                happened = self._broker.on_event(event, book=self.view.book, time_us=self.view.time_us)
+            if view.broken:
+                bodies += self._book(broker.cancel_all(f"book lost: {view.broken}"))
+            if not view.broken or isinstance(event, BookTrade):  # what still stands can be filled
+                happened = broker.on_event(event, book=view.book, time_us=view.time_us)
                 if happened:
                     bodies += self._book(happened)
             self._note(event)
@@ -198,16 +202,18 @@ class Engine:
         """Look at the market once and act; also called when nothing came, because time alone can end a quote."""
         if self.state in ("draining", "stopped"):
             return []
-        must_cancel = self._desired == PAUSED or self.is_closed(now)  # whatever the book looks like
+        is_closed = self.is_closed(now)
+        must_cancel = is_closed or self._desired == PAUSED  # whatever the book looks like
         if self._is_mid_update(now) and not must_cancel:
             return []
         time_us = self._exchange_us(now)
         happened = self._broker.on_time(time_us)
-        bodies = self._book(happened) if happened else []
-        nothing = self._nothing(now)
+        bodies: list[JournalBody] = self._book(happened) if happened else []
+        nothing = self._nothing(now, is_closed=is_closed)
         if nothing is None:
-            latched, decided = self._decide(now)
-            bodies += latched
+            latch, decided = self._decide(now)
+            if latch is not None:
+                bodies.append(_latch_change(latch))
         else:
             terms = DiffTerms(in_flight=self._broker.in_flight())
             decided = Decided(nothing, (), diff(nothing, self._broker.resting(), terms))
@@ -229,9 +235,9 @@ class Engine:
         lag_us = self.view.lag_us
         return self.view.time_us if lag_us is None else max(self.view.time_us, now.wall_us - lag_us)
 
-    def _nothing(self, now: Now) -> Quotes | None:
+    def _nothing(self, now: Now, *, is_closed: bool) -> Quotes | None:
         """Return why nothing may rest, None when the market may be quoted: anything in doubt means nothing."""
-        if self.is_closed(now):
+        if is_closed:
             return _held("closed", CLOSED)
         if self._desired == PAUSED:
             return _held("paused", "paused by {by}", by=self._by)
@@ -240,20 +246,21 @@ class Engine:
             self._broker.on_book_lost()
         return _held("no_good_book", "no good book, no quote: {because}", because=invalid) if invalid else None
 
-    def _decide(self, now: Now) -> tuple[list[JournalBody], Decided]:
+    def _decide(self, now: Now) -> tuple[Latch | None, Decided]:
         """Return the decision on a market that may be quoted, and a latch that closed over it."""
-        rules, book = self._setup.rules, self._broker.others(self.view.book)
+        setup, broker = self._setup, self._broker
+        rules, book = setup.rules, broker.others(self.view.book)
         trading_ud = self.inventory.trading_ud(book)
         self._risk.look(now.wall_us, trading_ud)
-        resting, position, cash = self._broker.resting(), self.inventory.position, self._broker.cash
+        resting, position, cash = broker.resting(), self.inventory.position, broker.cash
         base = RiskState(
             position_cx=position.position_cx,
             cost_ud=position.cost_ud,
             resting=resting,
-            unknown=self._broker.unproven(),
-            outside=self._broker.outside(),
-            stopped=self._broker.stopped,
-            allotments=self._setup.allotments,
+            unknown=broker.unproven(),
+            outside=broker.outside(),
+            stopped=broker.stopped,
+            allotments=setup.allotments,
             cash_ud=cash.free_ud,
             exchange_index=cash.exchange_index,
             shards=cash.elsewhere,
@@ -263,25 +270,25 @@ class Engine:
         if latch is not None:
             risk = msgspec.structs.replace(risk, latch=latch)
         self._decided = decided = decide(
-            self._market(now),
+            self._market(book, now),
             self._state(resting, now),
             rules,
             risk,
             flat_by=self._by if self._desired == FLAT else "",
-            in_flight=self._broker.in_flight(),
-            uncertain=self._broker.uncertain,
+            in_flight=broker.in_flight(),
+            uncertain=broker.uncertain,
             before=self._decided,
         )
         self._risk.refused(decided.denied, now.wall_us)
         self._flattening = decided.wanted.flattening
-        return ([] if latch is None else [_latch_change(latch)]), decided
+        return latch, decided
 
-    def _market(self, now: Now) -> MarketView:
+    def _market(self, book: OrderBook, now: Now) -> MarketView:
         facts = self._facts
         return MarketView(
             ticker=self._setup.ticker,
             time_us=now.wall_us,
-            book=self._broker.others(self.view.book),
+            book=book,
             grid=self._grid,
             close_time_us=facts.close_time_us,
             history=self.history,
@@ -329,7 +336,7 @@ class Engine:
     def _decision(self, wanted: Quotes, now: Now, *, has_commands: bool) -> list[JournalBody]:
         """Return the decision if it is worth a line: something changed, or a minute has passed."""
         self._repeats += 1
-        reasons = tuple([(why.code, why.side) for why in wanted.whys])  # each why's key, without a call for each
+        reasons = tuple(map(_reason, wanted.whys))
         if not has_commands and self._is_repeat(reasons, now):
             return []
         figures = {"position_cx": self.inventory.position_cx, "why": _plain(told(wanted.whys))}

@@ -134,22 +134,23 @@ class PaperBroker:
         return tuple([self._quote(paper) for paper in self._papers.values() if not paper.is_leaving])
 
     def _quote(self, paper: PaperOrder) -> RestingQuote:
-        order = paper.order
+        order, client_order_id = paper.order, paper.order.client_order_id
+        if paper.is_at_rest:
+            ahead_cx: int | None = self._queue.orders[client_order_id].place.ahead_cx
+        else:
+            ahead_cx = self._would_find_cx(client_order_id)
         return RestingQuote(
-            client_order_id=order.client_order_id,
+            client_order_id=client_order_id,
             side=order.side,
             price_cc=order.price_cc,
             remaining_cx=min(order.remaining_cx, paper.wanted_cx),
-            ahead_cx=self._ahead_cx(paper),
+            ahead_cx=ahead_cx,
             rested_us=paper.rests_us,
             expires_us=paper.wanted_until_us,
         )
 
-    def _ahead_cx(self, paper: PaperOrder) -> int | None:
-        """Return the queue ahead; of an order on its way, what it would find now."""
-        client_order_id = paper.order.client_order_id
-        if paper.is_at_rest:
-            return self._queue.orders[client_order_id].place.ahead_cx
+    def _would_find_cx(self, client_order_id: str) -> int | None:
+        """Return what an order that is on its way would find ahead of it now."""
         ways = (way for way in self._on_way if way.client_order_id == client_order_id)
         return next((way.found.level_cx for way in ways if isinstance(way.command, PlaceOrder)), None)
 
@@ -166,7 +167,7 @@ class PaperBroker:
                 cancels.add(paper.order.side)
             elif paper.held or self._is_changing(paper):
                 amends.add(paper.order.side)
-        return InFlight(frozenset(creates), frozenset(cancels), frozenset(amends))
+        return InFlight(frozenset(creates), frozenset(cancels), frozenset(amends), is_taking=self.is_taking)
 
     def _is_changing(self, paper: PaperOrder) -> bool:
         client_order_id = paper.order.client_order_id
@@ -268,14 +269,13 @@ class PaperBroker:
     # --- what takes effect --------------------------------------------------------------------------------------------
 
     def on_time(self, time_us: int) -> list[OrderEvent]:
-        events = self._until(time_us)
+        events = self._until(time_us) if time_us > self._time_us or self._due_us < self._time_us else []
         self._queue.settle(self._time_us)
         return events
 
     def _until(self, time_us: int) -> list[OrderEvent]:
         """Let everything happen that is due before `time_us`: what happens at that very moment was not seen by it."""
-        if time_us > self._time_us:
-            self._time_us = time_us
+        self._time_us = max(self._time_us, time_us)
         events: list[OrderEvent] = []
         while self._due_us < self._time_us:
             arrival_us = self._on_way[0].at_us if self._on_way else NEVER_US

@@ -15,7 +15,7 @@ Terms: market_making.md section 2.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from typing import Annotated
@@ -83,13 +83,14 @@ def spots(view: MarketView, quote: Quote, steps_most: int) -> list[Spot]:
     end = view.grid.rank(quote.side, quote.price_cc)
     ladder = view.book.levels[quote.side]
     lowest_cc = min(ladder, default=quote.price_cc)
-    levels = sorted(ladder.items())  # the best is popped first
+    within = prices[max(0, end - 1 - steps_most) : end]
+    levels = sorted([level for level in ladder.items() if level[0] >= within[0]]) if within else []
     found: list[Spot] = []
     buffer_cx = 0
-    for price_cc in reversed(prices[max(0, end - 1 - steps_most) : end]):
+    for price_cc in reversed(within):
         if found and price_cc < lowest_cc:
             break
-        while levels and levels[-1][0] >= price_cc:
+        while levels and levels[-1][0] >= price_cc:  # the best is popped first
             buffer_cx += levels.pop()[1]
         found.append(Spot(price_cc, buffer_cx, ladder.get(price_cc, 0)))
     return found
@@ -102,7 +103,8 @@ def first_spot(view: MarketView, quote: Quote) -> Spot | None:
     if price_cc is None:
         return None
     ahead_cx = book.levels[side].get(price_cc, 0)
-    return Spot(price_cc, book.better_cx(side, price_cc) + ahead_cx, ahead_cx)
+    better_cx = book.better_cx(side, price_cc) if price_cc < book.best_cc[side] else 0
+    return Spot(price_cc, better_cx + ahead_cx, ahead_cx)
 
 
 def resting_spot(view: MarketView, order: RestingQuote) -> Spot:
@@ -144,14 +146,18 @@ def keep(
     view: MarketView, state: TraderState, quotes: Quotes, keeping: Keeping, need_of: Callable[[Quote], Need]
 ) -> Quotes:
     """Return the quotes, each as deep as what `need_of` says of it demands, or dropped."""
-    kept: list[Quote | None] = [None, None]  # by side
+    if not quotes.quotes:
+        return quotes
+    kept: list[Quote] = []
     whys = [*quotes.whys]
     for quote in quotes.quotes:
-        kept[quote.side], why = _keep(view, state, quote, keeping, need_of(quote), must_qualify=quotes.must_qualify)
+        left, why = _keep(view, state, quote, keeping, need_of(quote), must_qualify=quotes.must_qualify)
         whys.append(why)
-    return msgspec.structs.replace(
-        quotes, quotes=tuple([quote for quote in kept if quote is not None]), whys=tuple(whys)
-    )
+        if left is not None:
+            kept.append(left)
+    if len(kept) > 1 and kept[0].side > kept[1].side:
+        kept.reverse()
+    return msgspec.structs.replace(quotes, quotes=tuple(kept), whys=tuple(whys))
 
 
 def _keep(
@@ -161,13 +167,14 @@ def _keep(
     if first is None:
         return None, Why("off_grid", "{side} dropped: no price of the grid is low enough", {}, quote.side)
     floor_cc = qualifying_floor_cc(view, quote.side, quote) if must_qualify else None
+    least_cc = floor_cc or 0
     open_to: tuple[Spot, ...] = (first,)
     if first.buffer_cx * BPS < need.needed_cx * (BPS + keeping.hysteresis_bps):  # else nobody looks any further
         found = spots(view, quote, keeping.steps_most)
         # The placement's own price stays open, whatever it earns there: that was its choice.
-        open_to = tuple([spot for spot in found if spot.price_cc >= (floor_cc or 0)]) or open_to
+        open_to = tuple([spot for spot in found if spot.price_cc >= least_cc]) or open_to
     wish = quote if first.price_cc == quote.price_cc else _at(quote, first.price_cc)
-    ours = _ours(view, state, wish, first, least_cc=floor_cc or 0)
+    ours = _ours(view, state.resting, wish, first, least_cc)
     return _kept(_Case(view.grid, wish, open_to, ours, need, keeping.hysteresis_bps, floor_cc is not None))
 
 
@@ -203,7 +210,7 @@ def _at(quote: Quote, price_cc: int) -> Quote:
     return quote if price_cc == quote.price_cc else msgspec.structs.replace(quote, price_cc=price_cc)
 
 
-def _ours(view: MarketView, state: TraderState, wish: Quote, there: Spot, *, least_cc: int) -> Spot | None:
+def _ours(view: MarketView, resting: tuple[RestingQuote, ...], wish: Quote, there: Spot, least_cc: int) -> Spot | None:
     """Return where the first of our orders of that side stands, at a price not better than the wish; None without one.
 
     What stands behind it, a top-up after it was filled in part, is never nearer to being filled.
@@ -214,12 +221,12 @@ def _ours(view: MarketView, state: TraderState, wish: Quote, there: Spot, *, lea
     """
     first: RestingQuote | None = None
     side, price_cc = wish.side, wish.price_cc
-    for order in state.resting:
+    for order in resting:
         if order.side is side and (order.price_cc == price_cc or _is_below(view, order, wish, least_cc)):
             first = order if first is None else max(first, order, key=_nearness)
     if first is None:
         return None
-    if first.price_cc == wish.price_cc and there.ahead_cx is not None:
+    if first.price_cc == price_cc and there.ahead_cx is not None:
         return _stands(first, there.buffer_cx - there.ahead_cx, there.ahead_cx)
     return resting_spot(view, first)
 
@@ -237,11 +244,10 @@ def _choose(
     open_to: tuple[Spot, ...], ours: Spot | None, needed_cx: int, hysteresis_bps: int
 ) -> tuple[str, Spot | None]:
     """Return where to rest, None for nowhere, and a reason's code."""
-    enough = next((spot for spot in open_to if spot.buffer_cx >= needed_cx), None)
+    enough = _first(open_to, needed_cx * BPS)
     if ours is not None:
-        ample_cx = needed_cx * (BPS + hysteresis_bps)
-        closer = (spot for spot in open_to if spot.price_cc > ours.price_cc)
-        ample = next((spot for spot in closer if spot.buffer_cx * BPS >= ample_cx), None)
+        closer = [spot for spot in open_to if spot.price_cc > ours.price_cc]
+        ample = _first(closer, needed_cx * (BPS + hysteresis_bps))
         if ample is not None:
             return "buffered", ample
         if ours.buffer_cx * BPS >= needed_cx * (BPS - hysteresis_bps):
@@ -250,6 +256,14 @@ def _choose(
             # The level behind us is what we need before us, and a wish cannot say "the same price, at the back".
             return "buffer_requeues", None
     return ("buffered", enough) if enough is not None else ("buffer_missing", None)
+
+
+def _first(found: Sequence[Spot], least: int) -> Spot | None:
+    """Return the first spot with a buffer of `least` ÷ BPS at least."""
+    for spot in found:
+        if spot.buffer_cx * BPS >= least:
+            return spot
+    return None
 
 
 TEXTS = {
@@ -265,17 +279,18 @@ TEXTS = {
 
 
 def _why(grid: PriceGrid, wish: Quote, spot: Spot, need: Need, code: str) -> Why:
-    side = wish.side
+    side, buffer_cx = wish.side, spot.buffer_cx
+    is_deeper = spot.price_cc != wish.price_cc
     figures: Figures = {
         "yes_price_cc": yes_price_cc(side, spot.price_cc),
         "wished_yes_price_cc": yes_price_cc(side, wish.price_cc),
-        "steps_deeper": grid.rank(side, wish.price_cc) - grid.rank(side, spot.price_cc),
-        "buffer_cx": spot.buffer_cx,
-        "buffer_bps": buffer_pct(spot.buffer_cx, wish.count_cx),
+        "steps_deeper": grid.rank(side, wish.price_cc) - grid.rank(side, spot.price_cc) if is_deeper else 0,
+        "buffer_cx": buffer_cx,
+        "buffer_bps": buffer_pct(buffer_cx, wish.count_cx),
         "ahead_cx": spot.ahead_cx,
         "needed_cx": need.needed_cx,
-        "short_cx": max(0, need.needed_cx - spot.buffer_cx),
-        **need.about(spot.buffer_cx),
+        "short_cx": max(0, need.needed_cx - buffer_cx),
+        **need.about(buffer_cx),
     }
     unknown = "" if spot.ahead_cx is not None else ", its place in the queue unknown and not counted"
     return Why(code, f"{TEXTS[code]}{unknown}; {need.text}", figures, side)

@@ -71,8 +71,9 @@ class Decided(msgspec.Struct, frozen=True):
     """What is wanted as far as it is allowed, what was refused, and what to tell the broker.
 
     Attributes:
-        calm: What was seen, if nothing was refused and nothing is to be done; time alone cannot change that,
+        calm: What was seen, if nothing is to be done; time alone cannot change that, nor what was refused,
         calm_until_us: until an order comes due for renewal.
+        limited: The reasons among those of `wanted` that limits gave: the last ones.
     """
 
     wanted: Quotes
@@ -80,6 +81,7 @@ class Decided(msgspec.Struct, frozen=True):
     commands: tuple[Command, ...]
     calm: Seen | None = None
     calm_until_us: int = NEVER_US
+    limited: tuple[Why, ...] = ()
 
 
 def decide(
@@ -107,16 +109,25 @@ def decide(
         wanted = unmoved(wanted, state.resting, uncertain)
     seen = _seen(view, state, wanted, risk, in_flight)
     if before is not None and _is_still_calm(before, seen, view.time_us):
+        if before.denied:
+            return _denied_again(before, wanted, seen)
         return Decided(wanted, (), (), seen, before.calm_until_us)
     allowed = checked(view, state, wanted, rules.limits, risk)
     commands = _commands(view, state, allowed.quotes, rules, risk, in_flight=in_flight)
     passed, refused = _last_look(commands, view, rules.limits, risk, is_at_once=in_flight is None)
     whys = [Why(one.code, "{side} held: " + one.text, one.figures, one.side) for one in refused]
     denied = (*allowed.denied, *refused)
-    wanted = allowed.quotes.because(*whys) if whys else allowed.quotes
-    if denied or commands:
-        return Decided(wanted, denied, passed)
-    return Decided(wanted, (), (), seen, _first_due_us(state.resting, rules.strategies.tolerances.lifetime_s))
+    limited = allowed.quotes.because(*whys) if whys else allowed.quotes
+    if commands or (denied and risk.latch is not None):  # a latch is told with its age
+        return Decided(limited, denied, passed)
+    until_us = _first_due_us(state.resting, rules.strategies.tolerances.lifetime_s)
+    return Decided(limited, denied, (), seen, until_us, limited.whys[len(wanted.whys) :])
+
+
+def _denied_again(before: Decided, wanted: Quotes, seen: Seen) -> Decided:
+    """Return the same decision with what strategies say now."""
+    limited = msgspec.structs.replace(before.wanted, whys=(*wanted.whys, *before.limited))
+    return Decided(limited, before.denied, (), seen, before.calm_until_us, before.limited)
 
 
 def _seen(view: MarketView, state: TraderState, wanted: Quotes, risk: RiskState, in_flight: InFlight | None) -> Seen:
@@ -140,21 +151,27 @@ def _first_due_us(resting: tuple[RestingQuote, ...], lifetime_s: int) -> int:
 
 
 def _is_still_calm(before: Decided, seen: Seen, now_us: int) -> bool:
-    return before.calm is not None and now_us < before.calm_until_us and _is_same(before.calm, seen)
+    """Return whether limits and diff would see what they saw then."""
+    calm = before.calm
+    if calm is None or now_us >= before.calm_until_us:
+        return False
+    return calm == seen or _are_same_but_for_places(calm, seen)
 
 
-def _is_same(one: Seen, other: Seen) -> bool:
-    """Return whether limits and diff would see the same: places in the queue move often, and are not for them."""
-    return one == other or _without_places(one) == _without_places(other)
+def _are_same_but_for_places(one: Seen, other: Seen) -> bool:
+    """Return whether nothing differs but places in the queue: they move often, and are not for limits and diff."""
+    if not (_are_same(one.resting, other.resting) and _are_same(one.risk.resting, other.risk.resting)):
+        return False
+    risk = msgspec.structs.replace(other.risk, resting=one.risk.resting)
+    return one == msgspec.structs.replace(other, resting=one.resting, risk=risk)
 
 
-def _without_places(seen: Seen) -> Seen:
-    risk = msgspec.structs.replace(seen.risk, resting=_placeless(seen.risk.resting))
-    return msgspec.structs.replace(seen, resting=_placeless(seen.resting), risk=risk)
+def _are_same(orders: tuple[RestingQuote, ...], others: tuple[RestingQuote, ...]) -> bool:
+    return orders is others or (len(orders) == len(others) and all(map(_is_same_order, orders, others)))
 
 
-def _placeless(orders: tuple[RestingQuote, ...]) -> tuple[RestingQuote, ...]:
-    return tuple([msgspec.structs.replace(order, ahead_cx=None) for order in orders])
+def _is_same_order(order: RestingQuote, other: RestingQuote) -> bool:
+    return order == other or order == msgspec.structs.replace(other, ahead_cx=order.ahead_cx)
 
 
 def _commands(

@@ -19,7 +19,7 @@ from markets.core.units import DOLLAR_CC
 from traders.core.maintenance import maintenance_left_us
 from traders.core.placing import Count
 from traders.core.types import MarketView, Quotes, TraderState
-from traders.core.unrest import flows, last_jump, last_sweep
+from traders.core.unrest import flows, is_calm, last_jump, last_sweep, note_calm
 from traders.core.why import Why
 
 SECOND_US = 1_000_000
@@ -33,7 +33,7 @@ Hold = Annotated[int, msgspec.Meta(ge=0, le=240)]
 Hours = Annotated[int, msgspec.Meta(ge=0, le=86_400)]
 
 
-class Guards(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Guards(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, cache_hash=True):
     """Parameters of the guards.
 
     Attributes:
@@ -80,43 +80,37 @@ def guarded(view: MarketView, state: TraderState, quotes: Quotes, guards: Guards
     del state
     if not quotes.quotes:
         return quotes
-    found: list[Why] = []
-    for guard in GUARDS:
-        found += guard(view, guards)
-    whys = found and [why for why in found if why.side is None or quotes.on(why.side) is not None]
+    found: list[Why] = []  # what guards say, in their order; those that have nothing to look at are not asked
+    if view.status not in TRADING:
+        found.append(Why("guard_status", "held: the market is {status}", {"status": view.status}))
+    left_us = view.close_time_us - view.time_us
+    if left_us <= guards.last_quote_s * SECOND_US:
+        found.append(Why("guard_close", "held: the market closes in {left_us}", {"left_us": left_us}))
+    if guards.weekly_maintenance:
+        over_us = maintenance_left_us(view.time_us, guards.before_maintenance_s * SECOND_US)
+        if over_us is not None:
+            text = "held: weekly maintenance, over in {left_us}"
+            found.append(Why("guard_maintenance", text, {"left_us": over_us}))
+    if guards.programs_only:
+        found += _programs(view, guards)
+    if view.moments:
+        found += _moments(view, guards)
+    found += _book(view, guards)
+    if not is_calm(view.history, guards, view.time_us):
+        found += _unrest(view, guards)
+    return _without_held(quotes, found) if found else quotes
+
+
+def _without_held(quotes: Quotes, found: list[Why]) -> Quotes:
+    whys = [why for why in found if why.side is None or quotes.on(why.side) is not None]
     if not whys:
         return quotes
     held = {why.side for why in whys}
-    kept = () if None in held else tuple(quote for quote in quotes.quotes if quote.side not in held)
+    kept = () if None in held else tuple([quote for quote in quotes.quotes if quote.side not in held])
     return msgspec.structs.replace(quotes, quotes=kept, whys=(*quotes.whys, *whys))
 
 
-def _status(view: MarketView, guards: Guards) -> tuple[Why, ...]:
-    del guards
-    if view.status in TRADING:
-        return ()
-    return (Why("guard_status", "held: the market is {status}", {"status": view.status}),)
-
-
-def _close(view: MarketView, guards: Guards) -> tuple[Why, ...]:
-    left_us = view.close_time_us - view.time_us
-    if left_us > guards.last_quote_s * SECOND_US:
-        return ()
-    return (Why("guard_close", "held: the market closes in {left_us}", {"left_us": left_us}),)
-
-
-def _maintenance(view: MarketView, guards: Guards) -> tuple[Why, ...]:
-    if not guards.weekly_maintenance:
-        return ()
-    left_us = maintenance_left_us(view.time_us, guards.before_maintenance_s * SECOND_US)
-    if left_us is None:
-        return ()
-    return (Why("guard_maintenance", "held: weekly maintenance, over in {left_us}", {"left_us": left_us}),)
-
-
 def _programs(view: MarketView, guards: Guards) -> tuple[Why, ...]:
-    if not guards.programs_only:
-        return ()
     end_us = _programs_end_us(view)
     if end_us is None:
         return (Why("guard_programs", "held: no liquidity program runs"),)
@@ -136,7 +130,7 @@ def _programs_end_us(view: MarketView) -> int | None:
 
 
 def _moments(view: MarketView, guards: Guards) -> tuple[Why, ...]:
-    if not view.moments or not (guards.lead_s or guards.lag_s):
+    if not (guards.lead_s or guards.lag_s):
         return ()
     least_us = view.time_us - guards.lag_s * SECOND_US
     most_us = view.time_us + guards.lead_s * SECOND_US
@@ -167,8 +161,20 @@ def _one_sided(yes_cc: int, no_cc: int) -> tuple[Why, ...]:
     return (Why("guard_empty_side", "held: nobody shows a {missing}", {"missing": missing}),)
 
 
+def _unrest(view: MarketView, guards: Guards) -> list[Why]:
+    found: list[Why] = []
+    if view.history.prints:
+        found += _flow(view, guards)
+        found += _sweep(view, guards)
+    if guards.jump_cc:
+        found += _jump(view, guards)
+    if not found:
+        note_calm(view.history, guards, view.time_us)
+    return found
+
+
 def _flow(view: MarketView, guards: Guards) -> tuple[Why, ...]:
-    if not guards.flow_cx or not view.history.prints:
+    if not guards.flow_cx:
         return ()
     found = flows(
         view.history,
@@ -177,6 +183,8 @@ def _flow(view: MarketView, guards: Guards) -> tuple[Why, ...]:
         least_cx=guards.flow_cx,
         hold_us=guards.hold_s * SECOND_US,
     )
+    if not found:
+        return ()
     return tuple(
         [
             Why(
@@ -191,7 +199,7 @@ def _flow(view: MarketView, guards: Guards) -> tuple[Why, ...]:
 
 
 def _sweep(view: MarketView, guards: Guards) -> tuple[Why, ...]:
-    if not (guards.sweep_cx or guards.sweep_levels) or not view.history.prints:
+    if not (guards.sweep_cx or guards.sweep_levels):
         return ()
     sweep = last_sweep(
         view.history,
@@ -214,8 +222,6 @@ def _sweep(view: MarketView, guards: Guards) -> tuple[Why, ...]:
 
 
 def _jump(view: MarketView, guards: Guards) -> tuple[Why, ...]:
-    if not guards.jump_cc:
-        return ()
     jump = last_jump(
         view.history,
         view.time_us,
@@ -227,6 +233,3 @@ def _jump(view: MarketView, guards: Guards) -> tuple[Why, ...]:
         return ()
     figures = {"moved_cc": jump.moved_cc, "jump_s": guards.jump_s, "left_us": jump.until_us - view.time_us}
     return (Why("guard_jump", "held: the mid moved {moved_cc} within {jump_s}, over in {left_us}", figures),)
-
-
-GUARDS = (_status, _close, _maintenance, _programs, _moments, _book, _flow, _sweep, _jump)

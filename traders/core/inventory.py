@@ -17,7 +17,7 @@ import msgspec
 from markets.core.book import OrderBook
 from markets.core.fees import DIRECT_PRECISION_UD
 from markets.core.settlement import Position
-from markets.core.units import Side
+from markets.core.units import NO, YES, Side
 
 
 class Payout(msgspec.Struct, frozen=True):
@@ -95,8 +95,9 @@ class Inventory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
         What is held is sold to whoever bids for that side; None when nobody does.
         """
-        side = self.position.side
-        if side is None:
+        position_cx = self.position.position_cx
+        if not position_cx:
             return self.cash_ud
+        side = YES if position_cx > 0 else NO
         mark_cc = book.best_cc[side]
-        return self.cash_ud + abs(self.position_cx) * mark_cc if mark_cc else None
+        return self.cash_ud + abs(position_cx) * mark_cc if mark_cc else None

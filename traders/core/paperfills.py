@@ -273,13 +273,15 @@ class PaperQueue:
         """Move our orders by a removal that nothing traded."""
         if not removal.count_cx:
             return
-        level, displaced_cx = removal.level, self.displaced_cx(removal.level)
+        level, displaced_cx = removal.level, self._displaced.get(removal.level, 0)
         level_cx = removal.level_cx + displaced_cx
         gone_cx = -(-displaced_cx * removal.count_cx // removal.level_cx)
         if gone_cx:
             self._displace(level, -gone_cx)
         left = self._lines.left(level, removal.count_cx, before=removal.number)
-        for order in self._at(level):
+        for order in self.orders.values():
+            if order.level != level:
+                continue
             if order.number < removal.number:
                 part_bps = part_ahead_bps(left, order.number, self._ahead_bps)
                 order.place = order.place.after_cancel(removal.count_cx, level_cx=level_cx, ahead_bps=part_bps)

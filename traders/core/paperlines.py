@@ -15,6 +15,7 @@ Counts are hundredths of a contract; numbers order everything that happens.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from operator import attrgetter
 
 import msgspec
 
@@ -83,7 +84,7 @@ class Lines:
             return tuple(fitting)
         there = [arrival for arrival in line if arrival.number < before]
         lumps = tuple([arrival for arrival in there if arrival.is_lump and arrival.count_cx >= count_cx])
-        for arrival in lumps or sorted(there, key=lambda arrival: -arrival.count_cx):
+        for arrival in lumps or sorted(there, key=attrgetter("count_cx"), reverse=True):
             taken_cx = min(arrival.count_cx, count_cx)
             arrival.count_cx -= taken_cx
             count_cx -= taken_cx

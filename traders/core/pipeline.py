@@ -95,10 +95,18 @@ class Chosen(msgspec.Struct, frozen=True):
     strategy: Strategy
     params: msgspec.Struct
 
-    def asked(self, view: MarketView, state: TraderState, *wanted: Quotes) -> tuple[Quotes, bool]:
-        """Return what the strategy answers, and whether it failed: then nothing, with why."""
+    def asked(self, view: MarketView, state: TraderState, wanted: Quotes | None = None) -> tuple[Quotes, bool]:
+        """Return what the strategy answers, and whether it failed: then nothing, with why.
+
+        Args:
+            wanted: What the stage before it wished, and that was sound; None for the first one.
+        """
+        function = self.strategy.function
         try:
-            return _sound(self.strategy.function(view, state, *wanted, self.params)), False
+            if wanted is None:
+                return _sound(function(view, state, self.params)), False
+            answer = function(view, state, wanted, self.params)
+            return answer if answer is wanted else _sound(answer), False
         except Exception as exc:  # noqa: BLE001 - a stranger's mistake ends its quotes, not the process that pulls them
             figures = {"strategy": self.strategy.name, "error": f"{type(exc).__name__}: {exc}"[:ERROR_MOST]}
             return Quotes((), (Why(FAILED, "{strategy} failed: {error}", figures),)), True
@@ -122,8 +130,9 @@ class Strategies(msgspec.Struct, frozen=True):
         if not failed:
             wanted = guarded(view, state, wanted, self.guards)
         for stage in (self.buffering, *self.flattens):
-            if not failed:
-                wanted, failed = stage.asked(view, state, wanted)
+            if failed:
+                break
+            wanted, failed = stage.asked(view, state, wanted)
         return wanted
 
 
@@ -138,10 +147,10 @@ def _sound(answer: object) -> Quotes:
     quotes, take = answer.quotes, answer.take
     wishes: tuple[Quote | Take, ...] = quotes if take is None else (*quotes, take)
     for one in wishes:
-        price_cc = one.limit_cc if isinstance(one, Take) else one.price_cc
-        if type(one.side) is not Side or type(price_cc) is not int or type(one.count_cx) is not int:
+        price_cc, count_cx = one.limit_cc if isinstance(one, Take) else one.price_cc, one.count_cx
+        if type(one.side) is not Side or type(price_cc) is not int or type(count_cx) is not int:
             raise ValueError(f"it wants a side, price or count of the wrong type: {one}")
-        if one.count_cx <= 0:
+        if count_cx <= 0:
             raise ValueError(f"it wants nothing or less: {one}")
     if len(quotes) > 1 and (len(quotes) > len(SIDES) or quotes[0].side is quotes[1].side):
         raise ValueError("it wants more than one quote on a side")

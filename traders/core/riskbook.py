@@ -73,9 +73,11 @@ class RiskBook:
             day, self._day_ends_us = exchange_day(now_us)
             self.memory = self.memory.on_day(day)
         self.memory = self.memory.with_result(trading_ud)
-        for times in (self._creates, self._refusals):
-            while times and times[0] <= now_us - MINUTE_US:
-                times.popleft()
+        gone_us = now_us - MINUTE_US
+        while self._creates and self._creates[0] <= gone_us:
+            self._creates.popleft()
+        while self._refusals and self._refusals[0] <= gone_us:
+            self._refusals.popleft()
 
     def state(self, base: RiskState, trading_ud: int | None) -> RiskState:
         """Return `base` with what is remembered."""

@@ -15,7 +15,7 @@ begins anew.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from copy import copy
 from itertools import pairwise, takewhile
 from typing import TypeVar
@@ -75,6 +75,11 @@ class _Follower:
         self._oldest: Print | None = None  # of the history
         self._newest: Print | None = None
 
+    @property
+    def stands_until_us(self) -> int:
+        """Until when another look finds the same, or what of it still holds, unless something more is noted."""
+        return NEVER_US if self._are_in_order else 0
+
     def _news(self, history: History, since_us: int, now_us: int) -> tuple[list[Print], bool]:
         """Return the prints that were noted since the last look, oldest first, and whether to begin anew with them.
 
@@ -98,6 +103,34 @@ class _Follower:
         return new, not can_follow
 
 
+class _Calm(msgspec.Struct, frozen=True):
+    """With these the newest, nothing was found at `since_us`, nor will be before `until_us`."""
+
+    happened: Print | None
+    touch: Touch | None
+    since_us: int
+    until_us: int
+
+
+def is_calm(history: History, terms: Hashable, now_us: int) -> bool:
+    """Return whether looking again could find nothing: nothing was, by those terms, and no more has been noted."""
+    calm: _Calm | None = history.findings.get(("calm", terms))
+    if calm is None or not calm.since_us <= now_us < calm.until_us:
+        return False
+    prints, touches = history.prints, history.touches
+    return calm.happened is (prints[-1] if prints else None) and calm.touch is (touches[-1] if touches else None)
+
+
+def note_calm(history: History, terms: Hashable, now_us: int) -> None:
+    """Note that flows, sweeps and jumps have been looked for just now, and none holds."""
+    prints, touches = history.prints, history.touches
+    followers = [one for one in history.findings.values() if isinstance(one, _Follower)]
+    until_us = min([follower.stands_until_us for follower in followers], default=NEVER_US)
+    history.findings["calm", terms] = _Calm(
+        prints[-1] if prints else None, touches[-1] if touches else None, now_us, until_us
+    )
+
+
 def flows(history: History, now_us: int, *, span_us: int, least_cx: int, hold_us: int) -> list[Flow]:
     """Return the one-sided flow that holds, at most one a side: the last one of each.
 
@@ -110,11 +143,10 @@ def flows(history: History, now_us: int, *, span_us: int, least_cx: int, hold_us
     followed: _Flows | None = history.findings.get(key)
     if followed is None:
         followed = history.findings[key] = _Flows(span_us, least_cx)
-    return [
-        Flow(flow.side, flow.net_cx, flow.until_us + hold_us)
-        for flow in followed.last(history, since_us, now_us)
-        if flow.until_us + hold_us > now_us
-    ]
+    last = followed.last(history, since_us, now_us)
+    if not last:
+        return []
+    return [Flow(flow.side, flow.net_cx, flow.until_us + hold_us) for flow in last if flow.until_us + hold_us > now_us]
 
 
 class _Net(msgspec.Struct):
@@ -159,6 +191,10 @@ class _Flows(_Follower):
         self._gone = 0  # of them, by now
         self._ahead: deque[Print] = deque()  # they will count
         self._due_us = NEVER_US  # when the next one begins to count, or ceases to
+
+    @property
+    def stands_until_us(self) -> int:
+        return self._due_us if self._are_in_order else 0
 
     def last(self, history: History, since_us: int, now_us: int) -> list[Flow]:
         """Return each side's last flow, as of the moment when it ended; past now while it lasts."""

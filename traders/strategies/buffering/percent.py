@@ -6,6 +6,7 @@ one trade takes away.
 
 from __future__ import annotations
 
+from functools import lru_cache, partial
 from typing import Annotated
 
 import msgspec
@@ -39,9 +40,11 @@ class _Share(Need, frozen=True):
 def adjust(view: MarketView, state: TraderState, quotes: Quotes, params: Params) -> Quotes:
     """Return the quotes with at least that buffer % before each."""
 
-    def need_of(quote: Quote) -> Need:
-        # buffer ÷ (buffer + remaining) ≥ part, solved for the buffer and rounded up.
-        needed_cx = -(-quote.count_cx * params.min_bps // (BPS - params.min_bps))
-        return _Share(needed_cx, "{needed_bps} needed, which is {needed_cx}", params.min_bps)
+    return keep(view, state, quotes, params, partial(_need, params.min_bps))
 
-    return keep(view, state, quotes, params, need_of)
+
+@lru_cache(maxsize=256)  # the same quote is wished again and again
+def _need(min_bps: int, quote: Quote) -> Need:
+    # buffer ÷ (buffer + remaining) ≥ part, solved for the buffer and rounded up.
+    needed_cx = -(-quote.count_cx * min_bps // (BPS - min_bps))
+    return _Share(needed_cx, "{needed_bps} needed, which is {needed_cx}", min_bps)

@@ -219,6 +219,21 @@ def test_a_refusal_is_told_each_time() -> None:
     assert [denied.code for denied in situation.decided(before=before).denied] == ["LATCHED", "LATCHED"]
 
 
+def test_a_refusal_that_stands_is_not_looked_for_again_and_told_beside_the_reasons_of_now() -> None:
+    situation = a_situation(created_in_minute=60)
+    before = situation.decided(rules(Quotes((BID, ASK), (Why("once", "once"),))))
+    assert before.calm is not None
+    after = situation.decided(rules(Quotes((BID, ASK), (Why("now", "now"),))), before)
+    assert [why.code for why in after.wanted.whys] == ["now", "RATE_EXCEEDED", "RATE_EXCEEDED"]
+    assert (after.denied, after.wanted.quotes) == (before.denied, ())
+
+
+def test_a_latch_is_told_with_its_age_of_now() -> None:
+    before = a_situation(latch=Latch("DAILY_LOSS", NOW_US - 1)).decided()
+    after = a_situation(latch=Latch("DAILY_LOSS", NOW_US - 1), after_us=5).decided(before=before)
+    assert [denied.figures["age_us"] for denied in after.denied] == [6, 6]
+
+
 def test_what_rests_and_what_the_limits_count_may_differ() -> None:
     before = a_situation(resting=BOTH).decided()
     situation = a_situation(resting=BOTH)
