@@ -2,6 +2,7 @@
 
 Decided before Django is set up, because the settings hold the addresses of the stores:
 
+- `kill` runs at once, without Django: it must be quick, and work whatever is broken;
 - a command that needs no stores runs at once;
 - given stores (`DATABASE_URL`, `REDIS_URL`) are used as they are;
 - else this home's running stores are used, or embedded ones are started, migrated, and stopped afterwards.
@@ -94,6 +95,10 @@ def _has_command(package: str, name: str) -> bool:
 
 
 def _run(argv: list[str]) -> None:
+    if argv[1:2] == ["kill"]:
+        from traders import killcommand
+
+        sys.exit(killcommand.main(argv[2:], home.locate(BASE_DIR)))
     if not needs_stores(argv):
         _run_storeless(argv)
     elif env.secret("DATABASE_URL") and env.secret("REDIS_URL"):

@@ -168,6 +168,11 @@ class Engine:
     def pause(self, by: str, now: Now) -> list[JournalBody]:
         return self._wish(PAUSED, by, now)
 
+    @property
+    def desired(self) -> str:
+        """What it was told to be: RUNNING, PAUSED or FLAT."""
+        return self._desired
+
     def resume(self, by: str, now: Now) -> list[JournalBody]:
         return self._wish(RUNNING, by, now)
 

@@ -53,11 +53,15 @@ REDIS_ERRORS = (RedisError, ConnectionError, TimeoutError)
 
 
 class Hooks(msgspec.Struct, frozen=True):
-    """What the process does for it: write journal lines, wait until they are durable, book and decide."""
+    """What the process does for it: write journal lines, wait until they are durable, book and decide.
+
+    `why_killed` says why nothing new may leave, empty without a kill; it is looked at before each order.
+    """
 
     write: Callable[[Sequence[JournalBody]], None]
     synced: Callable[[], Awaitable[None]]
     react: Callable[[], None]
+    why_killed: Callable[[], str]
 
 
 class LiveLine:
@@ -99,6 +103,7 @@ class LiveLine:
         write: Callable[[Sequence[JournalBody]], None],
         synced: Callable[[], Awaitable[None]],
         react: Callable[[], None],
+        why_killed: Callable[[], str],
     ) -> LiveSide:
         """Return the live part of the trader's process.
 
@@ -107,7 +112,7 @@ class LiveLine:
             state: What they come to, or the database where it is ahead of them.
         """
         orders = _recover(self.start, self.live, checkpoint, lines, state, now_us=self.now_us())
-        return LiveSide(self, orders, state, Hooks(write, synced, react))
+        return LiveSide(self, orders, state, Hooks(write, synced, react, why_killed))
 
     async def close(self) -> None:
         self.pipe.close()
@@ -142,8 +147,9 @@ class LiveSide:
         self._venue = venue = Venue(line.rest, live, start.ticker, line.now_us)
         synced = hooks.synced if live.journal_sync == "always" else _at_once
         self._sender = Sender(
-            orders, venue, write=self._note, synced=synced, now_us=line.now_us, changed=self._hooks.react
-        )
+            orders, venue,
+            write=self._note, synced=synced, now_us=line.now_us, changed=hooks.react, why_killed=hooks.why_killed,
+        )  # fmt: skip
         self._looker = Looker(orders, venue, now_us=line.now_us, changed=self._hooks.react)
         self.broker.why_not_sending = lambda: self._sender.stopped
         self.broker.why_not_decreasing = lambda: self._sender.why_no_change(is_renewal=False)

@@ -54,12 +54,14 @@ from kalshimm.runtime.process import ProcessIdentity
 from kalshimm.runtime.resp import Pipe
 from markets.core.units import Side, format_count, format_price, yes_price_cc
 from traders.core.facts import read_facts
+from traders.core.kills import Target
 from traders.core.orders import OrderStatus
 from traders.core.pipeline import FAILED
 from traders.core.types import decode_fair
-from traders.engine import CLOSED, Engine, Now
+from traders.engine import CLOSED, PAUSED, Engine, Now
 from traders.feedview import Batch, StreamReader
 from traders.journal import Journal, load_checkpoint, recover, save_checkpoint
+from traders.killswitch import KillSwitch
 from traders.processes import Ended, Running, trader_folder, write_ended, write_running
 from traders.start import Start, read_start
 
@@ -114,11 +116,14 @@ class TraderProcess:
         before, lines, kept = recover(self._kept, self._journal.entries(), start.stored, path)
         self._state = kept
         self._journal.acknowledge(start.stored.number)
+        switch, target = KillSwitch(path.parent.parent), Target(start.trader, start.name, start.account, start.event)
+        self._why_killed = partial(switch.why, target)
         self._live = None
         if line is not None:
             self._live = line.side(
-                before, lines, kept, write=self._write, synced=self._journal.synced, react=self._react
-            )
+                before, lines, kept,
+                write=self._write, synced=self._journal.synced, react=self._react, why_killed=self._why_killed,
+            )  # fmt: skip
         self.engine = Engine(
             start.setup(),
             start.paper_broker(kept.inventory) if self._live is None else self._live.broker,
@@ -142,6 +147,7 @@ class TraderProcess:
         """Trade until stopped or the market closes; return why it ended."""
         await self._checkpoint()  # what was taken from the database must stand in the file before a line follows it
         self._recover_orders()
+        self._heed_kill(self.now())
         try:
             reason = await self._trade(stop)
         except Exception:
@@ -262,6 +268,8 @@ class TraderProcess:
             refusal = "expired"
         elif control.verb == "pause":
             self._write(self.engine.pause(control.issuer, now))
+        elif control.verb in ("resume", "flatten") and (killed := self._why_killed()):
+            refusal = f"{killed}; `kill --release` first"
         elif control.verb == "resume":
             self._write(self.engine.resume(control.issuer, now))
         elif control.verb == "flatten":
@@ -298,10 +306,18 @@ class TraderProcess:
         while not self._is_over:
             self._pulse.turn(every_s=WATCH_S)
             now = self.now()
+            self._heed_kill(now)
             self._write(self.engine.decide(now))
             if self.engine.is_closed(now):
                 self._closed.set()
             await asyncio.sleep(WATCH_S)
+
+    def _heed_kill(self, now: Now) -> None:
+        """Pause when a kill covers it; it stays so until somebody resumes it, also once the kill is released."""
+        killed = self._why_killed()
+        if killed and self.engine.desired != PAUSED:
+            logger.error("paused: %s", killed, extra={"action": "killed", "alert": "KILLED"})
+            self._write(self.engine.pause(f"a kill: {killed}", now))
 
     # report
 

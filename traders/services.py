@@ -20,8 +20,10 @@ from kalshimm.runtime import streams
 from kalshimm.runtime.clock import SystemClock
 from markets.models import Event, Market, Series
 from traders import controls
+from traders.core.kills import Target
 from traders.core.types import FairValue
-from traders.models import Desired, Mode, SeriesRule, StrategySet, Trader
+from traders.killswitch import KillSwitch
+from traders.models import PAPER, Desired, Mode, SeriesRule, StrategySet, Trader
 from traders.series import free_name
 
 DEMO_STRATEGY = "join-best"
@@ -41,6 +43,9 @@ VERBS = {
     "resume": (Desired.RUNNING, (Desired.PAUSED, Desired.FLAT)),
     "flatten": (Desired.FLAT, (Desired.RUNNING, Desired.PAUSED)),
 }
+
+
+MOVES = ("start", "resume", "flatten")  # after which a trader may place orders
 
 
 class RefusedChange(KalshimmError):
@@ -99,10 +104,13 @@ def steer(traders: Iterable[Trader], verb: str, *, actor: str, may_go_live: bool
         may_go_live: Whether the caller has seen that every live trader among them may trade: `traders.grants` does.
 
     Raises:
-        RefusedChange: One is live and would be started otherwise.
+        RefusedChange: One is live and would be started otherwise, or is killed.
     """
     changed: list[Trader] = []
+    switch = KillSwitch(settings.KALSHIMM_HOME)
     for trader in traders:
+        if verb in MOVES:
+            _refuse_killed(switch, trader)
         if verb == "start" and trader.mode == Mode.LIVE and not may_go_live:
             raise RefusedChange(f"Trader {trader.name} is live; start it with `traders start --live {trader.name}`.")
         before, is_released = trader.desired, verb == "start" and _try_again(trader)
@@ -113,6 +121,17 @@ def steer(traders: Iterable[Trader], verb: str, *, actor: str, may_go_live: bool
         audit(actor, "trader.desired", trader.name, before=str(before), now=str(trader.desired), **released)
         changed.append(trader)
     return changed
+
+
+def _refuse_killed(switch: KillSwitch, trader: Trader) -> None:
+    """Refuse what would have a killed trader place orders."""
+    if not switch.kills():
+        return
+    account = PAPER if trader.mode == Mode.DRY_RUN else settings.KALSHI_ENV
+    event = Market.objects.filter(pk=trader.market_ticker).values_list("event_id", flat=True).first()
+    kill = switch.covering(Target(trader.pk, trader.name, account, event or ""))
+    if kill:
+        raise RefusedChange(f"Trader {trader.name} stands still: {kill.why}. First `{kill.release_command}`.")
 
 
 def _desire(trader: Trader, verb: str) -> bool:

@@ -61,7 +61,7 @@ class Start(msgspec.Struct, frozen=True):
     """One start of one trader.
 
     `instance` names this start in process.json and exit.json. `stored` is what the database knows of its journal,
-    for the day the trader's folder is gone or has fallen behind.
+    for the day the trader's folder is gone or has fallen behind. `event` is its market's, for `kill` and for people.
     """
 
     trader: int
@@ -79,6 +79,7 @@ class Start(msgspec.Struct, frozen=True):
     stored: Checkpoint = Checkpoint()
     allotments: tuple[Allotment, ...] = ()
     live: LiveStart | None = None
+    event: str = ""
     version: int = START_VERSION
 
     def setup(self) -> Setup:

@@ -36,6 +36,7 @@ import msgspec
 import redis.asyncio as redis_async
 from django.conf import settings
 from django.db import Error as DatabaseFault
+from msgspec.structs import replace
 
 from feed.schema import TraderView, decode_trader_view
 from kalshimm.errors import HomeNotWritable, KalshimmError, NotReachable
@@ -49,10 +50,12 @@ from traders import allotments, fleet, leases, spawner
 from traders.brokers.paper import PaperSettings
 from traders.core.decision import parse_limits
 from traders.core.facts import encode_facts
+from traders.core.kills import Kill, covering
 from traders.core.restart import CrashHistory, GiveUp
 from traders.engine import CLOSED
 from traders.fleet import Wanted, in_thread
 from traders.fleetline import FleetLine
+from traders.killswitch import KillSwitch
 from traders.livestarts import REFUSED_AGAIN_S, LiveStarts, NotYet, as_left, worst_ud
 from traders.models import PAPER, Trader
 from traders.processes import Ended, forget, living, read_ended, read_running, send_signal, trader_folder
@@ -105,6 +108,9 @@ class Supervisor:
         self._left: dict[int, Wanted] = {}  # live traders whose rows are gone
         self._live = LiveStarts(home, client=client, clock=clock)
         self._line = FleetLine(client, clock)
+        self._switch = KillSwitch(home)
+        self._kills: tuple[Kill, ...] = ()  # as they stand in the database
+        self._killed: dict[int, Kill] = {}  # whom the database may still say to run
         self._has_spawner = True
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -121,6 +127,7 @@ class Supervisor:
         self._living = await asyncio.to_thread(living, self._home)
         if await self._read_database():
             self._stop_nobodys()
+        self._heed_kills()
         self._pull_nobodys()
         await self._line.listen([wanted.id for wanted in self._wanted])
         for wanted in self._wanted:
@@ -133,6 +140,7 @@ class Supervisor:
         try:
             for name in await in_thread(fleet.apply_series_rules, self._clock.wall_us()):
                 logger.info("series rule made trader %s", name, extra={"action": "trader_created"})
+            await self._write_kills()
             self._wanted = await in_thread(fleet.read_wanted, self._living)
         except DatabaseFault as exc:
             logger.warning("database: %s; going on with what was read last", exc, extra={"action": "database_lost"})
@@ -141,6 +149,32 @@ class Supervisor:
             del self._known[gone]
             self._line.forget(gone)
         return True
+
+    def _heed_kills(self) -> None:
+        """Let nobody run whom a kill covers; the database is told in the next step."""
+        kills = self._switch.kills()
+        for wanted in self._wanted:
+            kill = covering(kills, wanted.target)
+            if kill and wanted.desired not in ("stopped", "paused"):
+                self._killed.setdefault(wanted.id, kill)
+        self._wanted = [
+            replace(one, desired="paused") if one.id in self._killed and one.desired != "stopped" else one
+            for one in self._wanted
+        ]
+
+    async def _write_kills(self) -> None:
+        """Write down who is killed, and what was killed and released meanwhile."""
+        for trader, kill in list(self._killed.items()):
+            await in_thread(fleet.pause_killed, trader, kill)
+            del self._killed[trader]
+        kills = self._switch.kills()
+        for kill in kills:
+            if kill not in self._kills:
+                await in_thread(fleet.note_kill, kill)
+        for kill in self._kills:
+            if kill not in kills:
+                await in_thread(fleet.note_release, kill)
+        self._kills = kills
 
     def _stop_nobodys(self) -> None:
         """Stop every process whose trader was deleted: nobody could steer it any more."""
@@ -386,6 +420,7 @@ class Supervisor:
             stored=stored,
             allotments=reserved,
             live=live,
+            event=wanted.event,
         )
 
     async def _stop(

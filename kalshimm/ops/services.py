@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 from typing import Any
 
 from kalshimm.ops.models import AuditRow
@@ -20,11 +18,3 @@ def audit(actor: str, action: str, subject: str, **detail: Any) -> None:
         detail: JSON-able facts, old and new values above all; never a secret.
     """
     AuditRow.objects.create(actor=actor, action=action, subject=subject, detail=detail)
-
-
-def command_line_actor() -> str:
-    """Return who is at the command line, for the audit log."""
-    try:
-        return f"cli:{getpass.getuser()}"
-    except (KeyError, OSError):  # a uid without a name
-        return f"cli:{os.getuid()}"

@@ -240,6 +240,7 @@ class LiveRig(BaseRig):
 
     def make_whole(self) -> None:
         """Undo whatever a row left behind, but for what markets have become."""
+        (self.home / "kill.json").unlink(missing_ok=True)
         self.heal(self.gateway, self.writer, self.desk)
         for halt in ("trading", "exchange"):
             self.control("DELETE", "/pauses", {"halt": halt})

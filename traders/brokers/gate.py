@@ -1,6 +1,7 @@
 """Why no new order, and no change of one, may leave just now; cancels need no leave.
 
     ENDING           the trader stops
+    KILLED           a person has killed it, or more than it
     NO_GRANT         the person's permission has run out
     NO_CREDENTIALS   key, signature or clock was not accepted, or the key may not (C15)
     CLOCK            ours is too far from the exchange's, or nobody knows how far (E1)
@@ -66,10 +67,18 @@ class Gate:
 
     Args:
         offset: How far the venue's clock is ahead of ours, None while nobody knows.
+        why_killed: Empty without a kill.
     """
 
-    def __init__(self, ticker: str, grant_expires_us: int, offset: Callable[[], Offset | None]) -> None:
+    def __init__(
+        self,
+        ticker: str,
+        grant_expires_us: int,
+        offset: Callable[[], Offset | None],
+        why_killed: Callable[[], str] = str,
+    ) -> None:
         self._ticker, self._grant_expires_us, self._offset = ticker, grant_expires_us, offset
+        self._why_killed = why_killed
         self.orders, self.changes = Breaker(), Breaker()
         self.hold_orders_until_us = 0
         self._ending = ""
@@ -99,6 +108,8 @@ class Gate:
     def _why_nothing(self, now_us: int) -> str:
         if self._ending:
             return f"ENDING: {self._ending}"
+        if killed := self._why_killed():
+            return f"KILLED: {killed}"
         if now_us >= self._grant_expires_us:
             return f"{NO_GRANT}: it has expired"
         if self._denial is not None and not self._denial.is_doubtful:

@@ -74,6 +74,7 @@ class Sender:
         synced: Returns once everything written up to now is durable; OSError when that fails.
         now_us: The exchange's time as far as it is known, by a clock that nobody sets back.
         changed: Called when something has become of an intent.
+        why_killed: Why nothing new may leave, empty when it may; looked at each time.
     """
 
     def __init__(
@@ -85,10 +86,11 @@ class Sender:
         synced: Callable[[], Awaitable[None]],
         now_us: Callable[[], int],
         changed: Callable[[], None],
+        why_killed: Callable[[], str] = str,
     ) -> None:
         self._live, self._venue, self._write, self._synced = live, venue, write, synced
         self._now_us, self._changed = now_us, changed
-        self._gate = Gate(venue.ticker, venue.grant_expires_us, venue.clock_offset)
+        self._gate = Gate(venue.ticker, venue.grant_expires_us, venue.clock_offset, why_killed)
         self._paces = dict.fromkeys((CANCEL, DECREASE, RENEW, ORDER), Pace())
         self._queue: list[Queued] = []
         self._unsent: dict[int, Queued] = {}

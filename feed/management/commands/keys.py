@@ -21,7 +21,7 @@ from feed.keycheck import Standing
 from feed.keyring import add_key, check_key, rotate_key
 from feed.keys import KeyEntry, Vault
 from feed.models import ExchangeKey
-from kalshimm.ops.services import command_line_actor
+from kalshimm.runtime.actor import command_line_actor
 from markets.models.catalog import microseconds
 
 ENVIRONMENTS = ("local", *DOMAINS)

@@ -11,7 +11,7 @@ import msgspec
 from django.core.management.base import BaseCommand, OutputWrapper
 from django.utils import timezone
 
-from kalshimm.ops.services import command_line_actor
+from kalshimm.runtime.actor import command_line_actor
 from markets.formatting import contracts, dollars, price
 from traders.grants import LASTS, LASTS_MOST, Offer, create_grant, offer, revoke, state_of
 from traders.management.commands.traders import find

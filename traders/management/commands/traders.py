@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand
 from django.db.models import Q
 
 from kalshimm.errors import EXIT_USAGE, KalshimmError
-from kalshimm.ops.services import command_line_actor
+from kalshimm.runtime.actor import command_line_actor
 from markets.core.units import DOLLAR_CC, parse_price
 from markets.models import Market
 from traders import grants
