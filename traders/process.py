@@ -118,6 +118,7 @@ class TraderProcess:
         self._journal.acknowledge(start.stored.number)
         switch, target = KillSwitch(path.parent.parent), Target(start.trader, start.name, start.account, start.event)
         self._why_killed = partial(switch.why, target)
+        self._heeded = ""
         self._live = None
         if line is not None:
             self._live = line.side(
@@ -267,7 +268,8 @@ class TraderProcess:
         elif control.expires_us <= now.wall_us:
             refusal = "expired"
         elif control.verb == "pause":
-            self._write(self.engine.pause(control.issuer, now))
+            if not self._heeded:  # else a kill has paused it, and it goes on saying so
+                self._write(self.engine.pause(control.issuer, now))
         elif control.verb in ("resume", "flatten") and (killed := self._why_killed()):
             refusal = f"{killed}; `kill --release` first"
         elif control.verb == "resume":
@@ -315,9 +317,10 @@ class TraderProcess:
     def _heed_kill(self, now: Now) -> None:
         """Pause when a kill covers it; it stays so until somebody resumes it, also once the kill is released."""
         killed = self._why_killed()
-        if killed and self.engine.desired != PAUSED:
+        if killed and (killed != self._heeded or self.engine.desired != PAUSED):
             logger.error("paused: %s", killed, extra={"action": "killed", "alert": "KILLED"})
             self._write(self.engine.pause(f"a kill: {killed}", now))
+        self._heeded = killed
 
     # report
 

@@ -174,9 +174,10 @@ class SendingWorld:
         self.disk, self.venue = Disk(), ScriptedMarket(self.clock)
         self.live = LiveOrders(Owner(77, 3, 1), TICKER, group_id=GROUP)
         self._changed = asyncio.Event()
+        self.killed = ""
         self.sender = Sender(
             self.live, self.venue, write=self.disk.write, synced=self.disk.synced, now_us=self.clock.now_us,
-            changed=self._changed.set,
+            changed=self._changed.set, why_killed=lambda: self.killed,
         )  # fmt: skip
         self.looker = Looker(self.live, self.venue, now_us=self.clock.now_us, changed=self._changed.set)
         self.stop = asyncio.Event()

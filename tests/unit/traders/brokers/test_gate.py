@@ -316,3 +316,29 @@ async def test_nothing_new_leaves_once_the_grant_has_expired() -> None:
         assert (await world.does(BID))[0] is Outcome.NOT_SENT
         assert (await world.does(RenewOrder(one, world.now_us + HOUR_US)))[0] is Outcome.NOT_SENT
         assert await world.answer(world.cancel(one)) == (Outcome.ACCEPTED, "")
+
+
+# G1
+
+
+async def test_G1_while_it_is_killed_cancels_leave_and_nothing_else() -> None:
+    async with sending() as world:
+        one = await world.placed(ASK)
+        world.killed = "everything was killed by cli:tester"
+        assert world.sender.stopped == "KILLED: everything was killed by cli:tester"
+        assert await world.does(BID) == (Outcome.NOT_SENT, world.sender.stopped)
+        assert await world.does(DecreaseOrder(one, 500)) == (Outcome.NOT_SENT, world.sender.stopped)
+        assert await world.answer(world.cancel(one)) == (Outcome.ACCEPTED, "")
+        world.killed = ""
+        assert world.sender.stopped == ""
+        assert (await world.does(BID))[0] is Outcome.ACCEPTED
+
+
+async def test_G1_a_kill_while_an_order_waits_for_the_disk_keeps_it_back() -> None:
+    async with sending() as world:
+        world.disk.delay_s = 0.2
+        intent = world.wish(BID)
+        await world.later(0.1)
+        world.killed = "everything was killed by cli:tester"
+        assert (await world.answer(intent))[0] is Outcome.NOT_SENT
+        assert "place" not in world.venue.verbs()

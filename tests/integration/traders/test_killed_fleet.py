@@ -1,0 +1,84 @@
+"""A kill and the fleet: who is killed stands still, and stays so until a person has released it and resumes him."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from test_supervisor import a_market, a_trader, has_state
+from traderworld import HandMadeMarket, Watcher, Workers
+
+from kalshimm.ops.models import AuditRow
+from kalshimm.runtime.heartbeat import beat_key
+from tests.fixtures.stack import eventually
+from traders import killswitch
+from traders.core.kills import ALL, EVENT, TRADER, Kill, Kind
+from traders.models import Desired, Trader
+from traders.services import RefusedChange, steer
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def a_kill(kind: Kind, key: str = "") -> Kill:
+    return Kill(kind=kind, key=key, by="cli:tester", at_us=1_795_000_000_000_000)
+
+
+@pytest.fixture
+def fleet(workers_with_database: Workers, market: HandMadeMarket, redis_client: redis.Redis) -> Workers:
+    market.start()
+    workers_with_database.spawner()
+    workers_with_database.start("supervisor")
+    eventually(lambda: redis_client.exists(beat_key("supervisor", "main")), "the supervisor is at work")
+    return workers_with_database
+
+
+def is_desired(trader: Trader, desired: str) -> Callable[[], bool]:
+    return lambda: Trader.objects.filter(pk=trader.pk, desired=desired).exists()
+
+
+def test_G1_a_killed_trader_pauses_and_stays_paused_once_the_kill_is_released(
+    fleet: Workers, watcher: Watcher, settings: Any
+) -> None:
+    settings.KALSHIMM_HOME = fleet.home
+    a_market()
+    trader = a_trader()
+    eventually(lambda: watcher.is_quoting(trader.pk), "the trader quotes")
+    killswitch.throw(fleet.home, a_kill(TRADER, trader.name))
+    eventually(has_state(trader, "paused"), "it is paused")
+    eventually(is_desired(trader, Desired.PAUSED), "the database says so")
+    eventually(lambda: AuditRow.objects.filter(action="kill").exists(), "the kill is on record")
+    assert AuditRow.objects.get(action="kill").actor == "cli:tester"
+    why = f"paused by a kill: trader {trader.name} was killed by cli:tester"
+    eventually(lambda: (view := watcher.view(trader.pk)) and (view.quotes, view.why) == ([], why), "it says why")
+    with pytest.raises(RefusedChange, match=rf"kill --release --trader {trader.name}"):
+        steer([trader], "resume", actor="test")
+    killswitch.release(fleet.home, TRADER, trader.name)
+    eventually(lambda: AuditRow.objects.filter(action="kill.released").exists(), "the release is on record")
+    assert is_desired(trader, Desired.PAUSED)()
+    steer([trader], "resume", actor="test")
+    eventually(lambda: watcher.is_quoting(trader.pk), "it quotes again")
+
+
+def test_G1_a_kill_of_an_event_reaches_a_trader_that_starts_later(fleet: Workers, watcher: Watcher) -> None:
+    market = a_market()
+    killswitch.throw(fleet.home, a_kill(EVENT, market.event_id))
+    trader = a_trader()
+    eventually(has_state(trader, "paused"), "it stands still from the start")
+    view = watcher.view(trader.pk)
+    assert view is not None
+    assert view.quotes == []
+
+
+@pytest.mark.parametrize("verb", ["start", "resume", "flatten"])
+def test_G1_nobody_moves_while_everything_is_killed(verb: str, tmp_path: Path, settings: Any) -> None:
+    settings.KALSHIMM_HOME = tmp_path
+    a_market()
+    trader = a_trader()
+    killswitch.throw(tmp_path, a_kill(ALL))
+    with pytest.raises(RefusedChange, match="everything was killed by cli:tester"):
+        steer([trader], verb, actor="test")
+    steer([trader], "pause", actor="test")
+    assert is_desired(trader, Desired.PAUSED)()
