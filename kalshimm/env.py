@@ -10,8 +10,6 @@ import os
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 
-from psycopg.pq import Conninfo
-
 from kalshimm.errors import ConfigurationError
 
 TRUE = {"1", "true", "yes", "on"}
@@ -98,6 +96,8 @@ def database(url: str) -> dict[str, object]:
         raise ConfigurationError("DATABASE_URL", f"{expected}; the host or the database name is missing")
     # A server that does not answer must not hold a page or a command for ever.
     options = {"connect_timeout": "5"} | dict(parse_qsl(parts.query))
+    from psycopg.pq import Conninfo  # here: `kill` reads the environment, too, and must begin at once
+
     unknown = sorted(set(options) - {option.keyword.decode() for option in Conninfo.get_defaults()})
     if unknown:
         raise ConfigurationError(

@@ -9,10 +9,10 @@ Exit code 0: confirmed by the exchange. 4: something could not be confirmed; the
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -21,7 +21,9 @@ from kalshimm.runtime.actor import command_line_actor
 from kalshimm.runtime.clock import Clock, SystemClock
 from traders import killswitch
 from traders.core.kills import ACCOUNT, ALL, EVENT, TRADER, Kill, Kind
-from traders.killing import Outcome, carry_out, plan
+
+if TYPE_CHECKING:
+    from traders.killing import Outcome
 
 WITHIN_S = 60.0
 
@@ -34,8 +36,8 @@ def main(argv: Sequence[str], home: Path) -> int:
         return _release(home, kind, key, as_json=options.as_json)
     clock = SystemClock()
     kill = Kill(kind=kind, key=key, by=command_line_actor(), at_us=clock.wall_us())
-    unwritten = _throw(home, kill)
-    outcomes = asyncio.run(_carry_out(home, kill, options, clock))
+    unwritten = _throw(home, kill)  # before anything that takes time, the way to the exchange above all
+    outcomes = _carry_out(home, kill, options, clock)
     return _tell(kill, outcomes, unwritten, as_json=options.as_json)
 
 
@@ -77,14 +79,13 @@ def _throw(home: Path, kill: Kill) -> str:
     return ""
 
 
-async def _carry_out(home: Path, kill: Kill, options: argparse.Namespace, clock: Clock) -> list[Outcome]:
+def _carry_out(home: Path, kill: Kill, options: argparse.Namespace, clock: Clock) -> list[Outcome]:
+    from traders.killing import carry_out_all, plan
+
     parties, impossible = plan(home, kill, ours_only=options.ours_only)
     for outcome in impossible:
         _say(str(outcome))
-    carried = await asyncio.gather(
-        *(carry_out(home, party, clock, within_s=options.within, say=_say) for party in parties)
-    )
-    return [*carried, *impossible]
+    return [*carry_out_all(home, parties, clock, within_s=options.within, say=_say), *impossible]
 
 
 def _tell(kill: Kill, outcomes: Sequence[Outcome], unwritten: str, *, as_json: bool) -> int:

@@ -359,3 +359,14 @@ async def carry_out(home: Path, party: Party, clock: Clock, *, within_s: float, 
     environment = Environment(party.environment, party.rest_url, "")
     async with Rest(environment, signer, clock, connection=BRIEF) as rest:
         return await Carrying(home, party, rest, clock, say=say).run(within_s)
+
+
+def carry_out_all(
+    home: Path, parties: Sequence[Party], clock: Clock, *, within_s: float, say: Callable[[str], None]
+) -> list[Outcome]:
+    """Kill on all of these accounts at the same time."""
+
+    async def all_of_them() -> list[Outcome]:
+        return await asyncio.gather(*(carry_out(home, party, clock, within_s=within_s, say=say) for party in parties))
+
+    return asyncio.run(all_of_them())

@@ -13,11 +13,12 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-import redis.asyncio as redis_async
-from redis.exceptions import RedisError
+
+if TYPE_CHECKING:  # who ships has it; `kill` logs, too, and must begin at once
+    import redis.asyncio as redis_async
 
 QUEUE_RECORDS = 5_000
 # Libraries that tell of every request, frame or task; from them only trouble is of interest.
@@ -152,6 +153,8 @@ async def send(client: redis_async.Redis, records: Sequence[Record], *, role: st
 
 async def ship(client: redis_async.Redis, *, role: str, name: str) -> None:
     """Send what has gathered to the log stream; with Redis away it is kept for the next call."""
+    from redis.exceptions import RedisError
+
     records = queue_handler.take()
     if not records:
         return
