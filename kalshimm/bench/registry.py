@@ -5,6 +5,7 @@ from __future__ import annotations
 from kalshimm.bench.books import BooksBench
 from kalshimm.bench.engine import EngineBench
 from kalshimm.bench.exchange import ExchangeBench
+from kalshimm.bench.fleet import FleetBench
 from kalshimm.bench.gateway import GatewayBench
 from kalshimm.bench.latency import LatencyBench
 from kalshimm.bench.report import Bench
@@ -16,6 +17,7 @@ ALL: tuple[Bench, ...] = (
     BooksBench(),
     EngineBench(),
     ExchangeBench(),
+    FleetBench(),
     GatewayBench(),
     LatencyBench(),
     SustainedBench(),

@@ -92,7 +92,7 @@ class SustainedBench(Bench):
     async def run(self, effort: Effort, progress: Progress) -> list[Round]:
         """Find the rate if none is given, then play whole rounds at it."""
         material = books.prepare(MARKETS, LAP_DELTAS, is_lap=True)
-        with _two_cores(), scratch() as stores:
+        with two_cores(), scratch() as stores:
             if effort.rate:
                 return await _rounds(stores, material, effort.rate, effort, progress)
             rate = await _climb(stores, material.tape, effort, progress)
@@ -306,7 +306,7 @@ def _write_start(own: Rig, trader: int, tape: Tape) -> None:
 
 
 @contextlib.contextmanager
-def _two_cores() -> Iterator[None]:
+def two_cores() -> Iterator[None]:
     """Keep this process and all that it starts to two processors, where the system can."""
     if not hasattr(os, "sched_setaffinity"):
         yield
