@@ -14,6 +14,7 @@ from datetime import timedelta
 import msgspec
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from feed.keys import Vault, VaultError
@@ -25,7 +26,7 @@ from traders.core.golive import START, Credential, LiveFacts, Missing, Permissio
 from traders.core.limits import Limits
 from traders.core.registry import ParamsError
 from traders.core.risk import reserve_ud
-from traders.models import Grant, Mode, Trader
+from traders.models import Desired, Grant, Mode, Trader
 from traders.services import RefusedChange, steer
 
 LASTS = timedelta(hours=24)
@@ -157,9 +158,11 @@ def start_live(traders: Iterable[Trader], *, actor: str) -> list[Trader]:
     """Give live traders the start flag and let them run: all of them, or none; return them.
 
     Raises:
-        RefusedChange: Of any of them something is missing; each thing is named, and nothing has changed.
+        RefusedChange: Of any of them something is missing, or its market is traded by another live trader; each thing
+            is named, and nothing has changed.
     """
     chosen = _locked(traders)
+    _refuse_rivals(chosen)
     _refuse([(trader, _but_start(_permission(trader)[1])) for trader in chosen])
     for trader in chosen:
         _set_start_flag(trader, actor)
@@ -172,9 +175,10 @@ def start(traders: Iterable[Trader], *, actor: str) -> list[Trader]:
     """Let traders run, live ones only if a person has started them under the grant they have; return them.
 
     Raises:
-        RefusedChange: Of a live one something is missing; nothing has changed.
+        RefusedChange: Of a live one something is missing, or another trades its market; nothing has changed.
     """
     chosen = _locked(traders)
+    _refuse_rivals(chosen)
     _refuse([(trader, _permission(trader)[1]) for trader in chosen if trader.mode == Mode.LIVE])
     steer(chosen, "start", actor=actor, may_go_live=True)
     return chosen
@@ -311,6 +315,28 @@ def _locked(traders: Iterable[Trader]) -> list[Trader]:
     numbers = [trader.pk for trader in traders]
     rows = Trader.objects.select_for_update(of=("self",)).select_related("strategy")
     return list(rows.filter(pk__in=numbers).order_by("pk"))
+
+
+def _refuse_rivals(traders: Iterable[Trader]) -> None:
+    """Refuse a second live trader in a market: each would take the other's orders and fills for a stranger's.
+
+    Two starts at once wait for each other at the market's row.
+
+    Raises:
+        RefusedChange: It names both.
+    """
+    live = [trader for trader in traders if trader.mode == Mode.LIVE]
+    tickers = {trader.market_ticker for trader in live}
+    list(Market.objects.select_for_update(of=("self",)).filter(pk__in=tickers).order_by("pk"))
+    trades = ~Q(desired=Desired.STOPPED) | Q(pid__isnull=False) | ~Q(group_id="")
+    taken = {one.market_ticker: one for one in Trader.objects.filter(trades, mode=Mode.LIVE, market_ticker__in=tickers)}
+    for trader in live:
+        other = taken.setdefault(trader.market_ticker, trader)
+        if other != trader:
+            raise RefusedChange(
+                f"Trader {trader.name} does not go live: {other.name} trades {trader.market_ticker} on the same "
+                f"account. Stop it first (`traders stop {other.name}`), and wait until nothing of it rests."
+            )
 
 
 def _refuse(checked: Iterable[tuple[Trader, tuple[Missing, ...]]]) -> None:

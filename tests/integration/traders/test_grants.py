@@ -43,13 +43,13 @@ def installation(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     return settings
 
 
-def a_market() -> None:
+def a_market(ticker: str = MARKET) -> None:
     series, _ = Series.objects.get_or_create(ticker="HIGH", defaults={"seen_at": NOW})
     event, _ = Event.objects.get_or_create(
         ticker="HIGH-0", defaults={"series": series, "title": "Highest temperature", "seen_at": NOW}
     )
     Market.objects.get_or_create(
-        ticker=MARKET,
+        ticker=ticker,
         defaults={
             "event": event, "status": "active", "yes_sub_title": "45° to 46°", "open_time": NOW,
             "close_time": NOW + timedelta(days=9), "price_ranges": [[0, 10_000, 100]], "seen_at": NOW,
@@ -57,10 +57,10 @@ def a_market() -> None:
     )  # fmt: skip
 
 
-def a_trader(name: str = "mine", mode: Mode = Mode.LIVE, **options: Any) -> Trader:
-    a_market()
+def a_trader(name: str = "mine", mode: Mode = Mode.LIVE, *, market: str = MARKET, **options: Any) -> Trader:
+    a_market(market)
     return create_trader(
-        name=name, market_ticker=MARKET, strategy=strategy_named("join-best"), actor="test", mode=mode, **options
+        name=name, market_ticker=market, strategy=strategy_named("join-best"), actor="test", mode=mode, **options
     )
 
 
@@ -318,7 +318,7 @@ def test_the_start_flag_is_set_once(installation: Any) -> None:
 
 
 def test_G2_of_several_either_all_start_live_or_none(installation: Any) -> None:
-    first, second = a_trader("first"), a_trader("second")
+    first, second = a_trader("first"), a_trader("second", market="HIGH-0-1")
     a_key(installation.KALSHIMM_HOME)
     a_grant(first)
     with pytest.raises(RefusedChange, match="Trader second does not go live"):
@@ -327,6 +327,49 @@ def test_G2_of_several_either_all_start_live_or_none(installation: Any) -> None:
     a_grant(second)
     assert len(run_json("traders", "start", "first", "second", "--live")["traders"]) == 2
     assert Trader.objects.filter(desired="running").count() == 2
+
+
+@pytest.mark.parametrize("trades", [{"desired": Desired.PAUSED}, {"pid": 4_242}, {"group_id": "group-1"}])
+def test_two_live_traders_of_one_market_and_account_are_refused(installation: Any, trades: dict[str, Any]) -> None:
+    first, second = a_trader("first"), a_trader("second")
+    a_key(installation.KALSHIMM_HOME)
+    for trader in (first, second):
+        a_grant(trader)
+    Trader.objects.filter(pk=first.pk).update(**trades)
+    for start_it in (start_live, grants.start):
+        with pytest.raises(RefusedChange, match="second does not go live: first trades HIGH-0-0"):
+            start_it([second], actor="somebody")
+    Trader.objects.filter(pk=first.pk).update(desired=Desired.STOPPED, pid=None, group_id="")
+    with pytest.raises(RefusedChange, match="second does not go live: first trades HIGH-0-0"):
+        start_live([first, second], actor="somebody")
+    assert start_live([second], actor="somebody") == [second]
+    a_paper_one = a_trader("paper", Mode.DRY_RUN, desired=Desired.STOPPED)
+    assert grants.start([a_paper_one], actor="somebody") == [a_paper_one], "on paper there may be any number"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_G3_of_two_live_traders_of_one_market_that_start_at_once_one_does(installation: Any) -> None:
+    pair = [a_trader("first"), a_trader("second")]
+    a_key(installation.KALSHIMM_HOME)
+    for trader in pair:
+        a_grant(trader)
+    together, refused = threading.Barrier(2), []
+
+    def click(trader: Trader) -> None:
+        together.wait()
+        try:
+            start_live([trader], actor="somebody")
+        except RefusedChange as exc:
+            refused.append(str(exc))
+        connections.close_all()
+
+    threads = [threading.Thread(target=click, args=(trader,)) for trader in pair]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(refused) == 1
+    assert Trader.objects.filter(desired="running").count() == 1
 
 
 def test_G2_a_plain_start_is_no_start_flag(installation: Any) -> None:
@@ -358,7 +401,7 @@ def test_G2_a_start_of_many_leaves_out_who_has_no_started_grant_and_says_so(
 ) -> None:
     a_key(installation.KALSHIMM_HOME)
     a_trader("paper", Mode.DRY_RUN, desired=Desired.STOPPED)
-    started, waiting, _ = a_trader("started"), a_trader("waiting"), a_trader("bare")
+    started, waiting, _ = (a_trader(name, market=f"HIGH-0-{name}") for name in ("started", "waiting", "bare"))
     for trader in (started, waiting):
         a_grant(trader)
     start_live([started], actor="somebody")
