@@ -89,6 +89,43 @@ def create_trader(
     return trader
 
 
+@transaction.atomic
+def create_for_event(
+    event_ticker: str,
+    *,
+    strategy: StrategySet,
+    actor: str,
+    desired: str = Desired.RUNNING,
+    mode: Mode = Mode.DRY_RUN,
+) -> list[Trader]:
+    """Make a trader for each open market of an event that has none of this mode yet; return those made now.
+
+    Raises:
+        RefusedChange: The event is not in the catalogue, or no market of it is open.
+    """
+    if not Event.objects.filter(pk=event_ticker).exists():
+        raise RefusedChange(f"There is no event {event_ticker} in the catalogue; see `refresh_catalog`.")
+    markets = list(Market.objects.filter(event_id=event_ticker, status=OPEN, close_time__gt=timezone.now()))
+    if not markets:
+        raise RefusedChange(f"No market of event {event_ticker} is open.")
+    tickers = [market.pk for market in markets]
+    traders = Trader.objects.filter(mode=mode, market_ticker__in=tickers)
+    traded = set(traders.values_list("market_ticker", flat=True))
+    taken = set(Trader.objects.values_list("name", flat=True))
+    made = []
+    for market in sorted(markets, key=lambda one: one.pk):
+        if market.pk in traded:
+            continue
+        name = free_name(market.pk if mode == Mode.DRY_RUN else f"{market.pk}-live", taken)
+        taken.add(name)
+        made.append(
+            create_trader(
+                name=name, market_ticker=market.pk, strategy=strategy, actor=actor, desired=desired, mode=mode
+            )
+        )
+    return made
+
+
 def _first_problem(error: ValidationError) -> str:
     field, messages = next(iter(error.message_dict.items()))
     return f"{field}: {messages[0]}"

@@ -143,6 +143,28 @@ def test_G2_a_trader_that_was_made_for_dry_run_never_starts_live() -> None:
     assert (trader.mode, trader.desired) == ("dry-run", "stopped")
 
 
+def test_create_makes_a_trader_for_each_open_market_of_an_event_that_has_none() -> None:
+    a_series("HIGH", events=[3, 1])
+    Market.objects.filter(pk="HIGH-0-2").update(status="settled")
+    a_trader("first", "HIGH-0-0")
+    (row,) = run_json("create", "--event", "HIGH-0", "--stopped")["traders"]
+    assert (row["name"], row["market"], row["mode"], row["desired"]) == ("high-0-1", "HIGH-0-1", "dry-run", "stopped")
+    assert run_json("create", "--event", "HIGH-0")["traders"] == [], "each has one now"
+    live = run_json("create", "--event", "HIGH-0", "--live")["traders"]
+    assert [(one["name"], one["mode"], one["desired"]) for one in live] == [
+        ("high-0-0-live", "live", "stopped"), ("high-0-1-live", "live", "stopped"),
+    ]  # fmt: skip
+    for argv in (["--event", "HIGH-9"], ["--event", "HIGH-0-0"]):
+        with pytest.raises(RefusedChange, match="no event"):
+            run("create", *argv)
+    Market.objects.filter(event_id="HIGH-1").update(status="closed")
+    with pytest.raises(RefusedChange, match="No market of event HIGH-1 is open"):
+        run("create", "--event", "HIGH-1")
+    for argv in (["one", "--event", "HIGH-0"], ["one"], ["--market", "HIGH-0-0"], []):
+        with pytest.raises(BadUsage, match="name and a --market"):
+            run("create", *argv)
+
+
 def test_create_makes_a_trader_and_says_what_is_wrong_otherwise() -> None:
     a_series("HIGH", events=[1])
     (row,) = run_json("create", "mine", "--market", "HIGH-0-0", "--stopped")["traders"]

@@ -20,6 +20,7 @@ from traders.services import (
     DEMO_STRATEGY,
     VERBS,
     RefusedChange,
+    create_for_event,
     create_trader,
     release,
     steer,
@@ -54,8 +55,9 @@ class Command(BaseCommand):
         why = self._verb(verbs, "why", "the decision that an order was sent on")
         why.add_argument("order", help="its client order id, or the exchange's")
         create = self._verb(verbs, "create", "make a trader, for dry-run unless --live is given")
-        create.add_argument("name")
-        create.add_argument("--market", required=True, help="ticker of its market")
+        create.add_argument("name", nargs="?", help="of the trader; with --event they are named by their markets")
+        create.add_argument("--market", help="ticker of its market")
+        create.add_argument("--event", help="make one for each open market of this event that has none")
         create.add_argument("--strategy", default=DEMO_STRATEGY, help="name of a strategy set")
         create.add_argument("--stopped", action="store_true", help="do not start it yet")
         create.add_argument(
@@ -129,15 +131,20 @@ class Command(BaseCommand):
             self.stdout.write(f"{line['code']:<24} {figures}")
 
     def _create(self, options: dict[str, Any]) -> None:
-        trader = create_trader(
-            name=options["name"],
-            market_ticker=options["market"],
-            strategy=strategy_named(options["strategy"]),
-            actor=command_line_actor(),
-            desired=Desired.STOPPED if options["stopped"] else Desired.RUNNING,
-            mode=Mode.LIVE if options["live"] else Mode.DRY_RUN,
-        )
-        self._tell(rows([trader]), options)
+        name, market, event = options["name"], options["market"], options["event"]
+        given: dict[str, Any] = {
+            "strategy": strategy_named(options["strategy"]),
+            "actor": command_line_actor(),
+            "desired": Desired.STOPPED if options["stopped"] else Desired.RUNNING,
+            "mode": Mode.LIVE if options["live"] else Mode.DRY_RUN,
+        }
+        if event and not (name or market):
+            made = create_for_event(event, **given)
+        elif name and market and not event:
+            made = [create_trader(name=name, market_ticker=market, **given)]
+        else:
+            raise BadUsage("A trader has a name and a --market; or say --event alone, for one in each of its markets.")
+        self._tell(rows(made), options)
 
     def _change(self, verb: str, options: dict[str, Any]) -> None:
         if verb == "start":
