@@ -96,6 +96,10 @@ def _has_command(package: str, name: str) -> bool:
 
 def _run(argv: list[str]) -> None:
     if argv[1:2] == ["kill"]:
+        if "--drill" in argv:
+            from kalshimm.bench import killdrill
+
+            sys.exit(killdrill.main(argv[2:]))
         from traders import killcommand
 
         sys.exit(killcommand.main(argv[2:], home.locate(BASE_DIR)))

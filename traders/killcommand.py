@@ -30,7 +30,13 @@ WITHIN_S = 60.0
 
 def main(argv: Sequence[str], home: Path) -> int:
     """Run the command; return its exit code."""
-    options = _parser().parse_args(argv)
+    parser = argparse.ArgumentParser(
+        prog="manage.py kill",
+        description="Stop trading: nothing new leaves, what rests is canceled, and the exchange is asked for proof.",
+        epilog="Without a scope everything is killed. It holds until `kill --release` with the same scope.",
+    )
+    add_arguments(parser)
+    options = parser.parse_args(argv)
     kind, key = _scope(options)
     if options.release:
         return _release(home, kind, key, as_json=options.as_json)
@@ -41,12 +47,7 @@ def main(argv: Sequence[str], home: Path) -> int:
     return _tell(kill, outcomes, unwritten, as_json=options.as_json)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="manage.py kill",
-        description="Stop trading: nothing new leaves, what rests is canceled, and the exchange is asked for proof.",
-        epilog="Without a scope everything is killed. It holds until `kill --release` with the same scope.",
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     scope = parser.add_mutually_exclusive_group()
     scope.add_argument("--all", action="store_true", help="every trader, and every order of every account (default)")
     scope.add_argument("--account", metavar="A", help="every trader and every order of one account")
@@ -55,10 +56,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--ours-only", action="store_true", help="spare orders that this installation did not place")
     parser.add_argument("--release", action="store_true", help="take a kill back; traders stay paused until resumed")
     parser.add_argument(
+        "--drill", action="store_true", help="time a kill against a local exchange of its own; nothing else is touched"
+    )
+    parser.add_argument(
         "--within", type=float, default=WITHIN_S, metavar="S", help=f"keep trying for so long ({WITHIN_S:.0f} s)"
     )
     parser.add_argument("--json", action="store_true", dest="as_json", help="one JSON document on one line")
-    return parser
 
 
 def _scope(options: argparse.Namespace) -> tuple[Kind, str]:
