@@ -44,7 +44,11 @@ def main(argv: Sequence[str], home: Path) -> int:
     kill = Kill(kind=kind, key=key, by=command_line_actor(), at_us=clock.wall_us())
     unwritten = _throw(home, kill)  # before anything that takes time, the way to the exchange above all
     outcomes = _carry_out(home, kill, options, clock)
-    return _tell(kill, outcomes, unwritten, as_json=options.as_json)
+    code = _tell(kill, outcomes, unwritten, as_json=options.as_json)
+    if not outcomes and kind != ALL and not _means_anybody(home, kill):
+        _say(f"No trader was ever started here that {kill.what} could mean: look at the name. The kill stands.")
+        return EXIT_FAILED
+    return code
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -89,6 +93,12 @@ def _carry_out(home: Path, kill: Kill, options: argparse.Namespace, clock: Clock
     for outcome in impossible:
         _say(str(outcome))
     return [*carry_out_all(home, parties, clock, within_s=options.within, say=_say), *impossible]
+
+
+def _means_anybody(home: Path, kill: Kill) -> bool:
+    from traders.killing import read_targets
+
+    return any(kill.covers(target) for target, _ in read_targets(home))
 
 
 def _tell(kill: Kill, outcomes: Sequence[Outcome], unwritten: str, *, as_json: bool) -> int:

@@ -114,22 +114,24 @@ class Outcome(msgspec.Struct, frozen=True):
 # ---- who is meant ----------------------------------------------------------------------------------------------------
 
 
-def read_leased(home: Path) -> list[Leased]:
-    """Return what the start files of live traders tell, also of another version; one that tells nothing is logged."""
-    found = []
+def read_targets(home: Path) -> list[tuple[Target, Leased | None]]:
+    """Return every trader that has been started here, live ones with their lease, by their start files.
+
+    Also those of another version; one that tells nothing is logged.
+    """
+    found: list[tuple[Target, Leased | None]] = []
     for path in sorted((home / "traders").glob("*/start.json")):
         try:
             start = msgspec.json.decode(path.read_bytes(), type=_Start)
         except (OSError, msgspec.MsgspecError) as exc:
             logger.warning("%s cannot be read: %s", path, exc, extra={"action": "kill_start_unread"})
             continue
-        if start.live is None:
-            continue
-        target = Target(start.trader, start.name, start.account, start.event)
-        live = start.live
-        found.append(
-            Leased(target, live.environment, live.rest_url, live.group_id, live.exchange_index, live.subaccount)
-        )
+        target, live, leased = Target(start.trader, start.name, start.account, start.event), start.live, None
+        if live is not None:
+            leased = Leased(
+                target, live.environment, live.rest_url, live.group_id, live.exchange_index, live.subaccount
+            )
+        found.append((target, leased))
     return found
 
 
@@ -155,7 +157,7 @@ def plan(home: Path, kill: Kill, *, ours_only: bool) -> tuple[list[Party], list[
     Args:
         ours_only: Spare orders that are not of this installation.
     """
-    leased = [one for one in read_leased(home) if kill.covers(one.target)]
+    leased = [lease for target, lease in read_targets(home) if lease is not None and kill.covers(target)]
     is_wide = kill.kind in (ALL, ACCOUNT)
     wanted = {(one.environment, one.target.account) for one in leased}
     try:

@@ -1,0 +1,116 @@
+"""Who a kill means, by the files of a home alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from feed.kalshi.wire.kinds import Secret
+from feed.keys import Vault
+from traders.core.kills import ACCOUNT, ALL, EVENT, TRADER, Kill, Kind
+from traders.killcommand import main
+from traders.killing import plan
+
+REST = "http://127.0.0.1:1/trade-api/v2"
+
+
+@pytest.fixture(autouse=True)
+def no_master_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("KALSHIMM_MASTER_KEY", "KALSHIMM_MASTER_KEY_FILE", "CREDENTIALS_DIRECTORY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def a_key(
+    home: Path, environment: str = "local", *, account: str = "local", scopes: tuple[str, ...] = ("write", "read")
+) -> None:
+    key = Ed25519PrivateKey.generate()
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()
+    vault = Vault(home)
+    name = f"key-{len(vault.entries())}"
+    sealed = vault.seal(name=name, account=account, environment=environment, key_id="i", pem=Secret(pem))
+    vault.keep(msgspec.structs.replace(sealed, scopes=scopes), instead_of=None)
+
+
+def a_start(home: Path, trader: int, *, event: str = "E", is_live: bool = True, **other: Any) -> None:
+    live = {"environment": "local", "rest_url": REST, "group_id": f"group-{trader}", "exchange_index": 0}
+    start = {
+        "trader": trader, "name": f"trader-{trader}", "account": "local" if is_live else "paper", "event": event,
+        "live": live if is_live else None, "version": 99,
+    }  # fmt: skip
+    path = home / "traders" / str(trader)
+    path.mkdir(parents=True)
+    (path / "start.json").write_bytes(msgspec.json.encode(start | other))
+
+
+def a_kill(kind: Kind, key: str = "") -> Kill:
+    return Kill(kind=kind, key=key, by="cli:tester", at_us=1)
+
+
+def test_a_trader_is_meant_with_its_group_whatever_the_version_of_its_start_file(tmp_path: Path) -> None:
+    a_key(tmp_path)
+    a_start(tmp_path, 1)
+    a_start(tmp_path, 2, event="F")
+    a_start(tmp_path, 3, is_live=False)
+    for kill in (a_kill(TRADER, "trader-1"), a_kill(EVENT, "E")):
+        ((party,), impossible) = plan(tmp_path, kill, ours_only=False)
+        assert ([one.group_id for one in party.leased], party.traders, impossible) == (["group-1"], frozenset({1}), [])
+        assert (party.is_whole, party.rest_url, party.account) == (False, REST, "local")
+
+
+@pytest.mark.parametrize("kill", [a_kill(ALL), a_kill(ACCOUNT, "local")])
+def test_an_account_is_meant_as_a_whole_unless_others_are_spared(tmp_path: Path, kill: Kill) -> None:
+    a_key(tmp_path)
+    a_start(tmp_path, 1)
+    a_start(tmp_path, 2)
+    for ours_only in (False, True):
+        ((party,), _) = plan(tmp_path, kill, ours_only=ours_only)
+        assert (party.is_whole, party.traders, len(party.leased)) == (not ours_only, None, 2)
+
+
+def test_an_account_with_a_trading_key_is_meant_without_any_trader_and_one_with_a_read_key_is_not(
+    tmp_path: Path,
+) -> None:
+    a_key(tmp_path, "demo", account="demo")
+    a_key(tmp_path, "prod", account="prod", scopes=("read",))
+    (parties, impossible) = plan(tmp_path, a_kill(ALL), ours_only=False)
+    assert ([one.account for one in parties], impossible) == (["demo"], [])
+    assert parties[0].rest_url.endswith("kalshi.co/trade-api/v2")
+    assert plan(tmp_path, a_kill(EVENT, "E"), ours_only=False) == ([], [])
+
+
+def test_without_a_key_the_account_is_named_as_not_confirmed(tmp_path: Path) -> None:
+    a_start(tmp_path, 1)
+    ((), (outcome,)) = plan(tmp_path, a_kill(ALL), ours_only=False)
+    assert (outcome.is_confirmed, "cancel at the exchange" in outcome.why) == (False, True)
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys" / "index.json").write_text("{")
+    ((), (outcome,)) = plan(tmp_path, a_kill(ALL), ours_only=False)
+    assert (outcome.account, "is damaged" in outcome.why) == ("local", True)
+
+
+def test_a_start_file_that_cannot_be_read_hides_no_other(tmp_path: Path) -> None:
+    a_key(tmp_path)
+    a_start(tmp_path, 1)
+    a_start(tmp_path, 2)
+    (tmp_path / "traders" / "2" / "start.json").write_text("{")
+    ((party,), _) = plan(tmp_path, a_kill(ALL), ours_only=False)
+    assert [one.target.trader for one in party.leased] == [1]
+
+
+@pytest.mark.parametrize("scope", [("--trader", "trader-7"), ("--event", "G"), ("--account", "mine")])
+def test_G10_a_name_that_means_nobody_is_said(
+    tmp_path: Path, scope: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    a_start(tmp_path, 1, is_live=False)
+    assert main(scope, tmp_path) == 1
+    assert "look at the name" in capsys.readouterr().err
+    assert main(("--trader", "trader-1"), tmp_path) == 0, "a paper trader is somebody"
+    assert main(("--release",), tmp_path) == 0
+    assert not (tmp_path / "kill.json").exists()
