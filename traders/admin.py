@@ -43,7 +43,10 @@ class SeriesRuleForm(forms.ModelForm):  # type: ignore[type-arg]  # as above
 
     class Meta:
         model = SeriesRule
-        fields = ("series_ticker", "strategy", "is_active", "max_traders")
+        fields = (
+            "series_ticker", "strategy", "is_active", "max_traders", "limits", "title_has", "needs_program", "lead_s",
+            "close_buffer_s", "begins_from", "begins_until",
+        )  # fmt: skip
 
     def clean_series_ticker(self) -> str:
         ticker: str = self.cleaned_data["series_ticker"]
@@ -181,6 +184,8 @@ class AllotmentForm(forms.ModelForm):  # type: ignore[type-arg]  # as above
         scope, key, mode = cleaned.get("scope"), cleaned.get("key"), cleaned.get("mode")
         if scope == Allotment.Scope.FLEET and key:
             self.add_error("key", "The fleet has no key; leave it empty.")
+        elif scope == Allotment.Scope.RULE and not SeriesRule.objects.filter(series_ticker=key).exists():
+            self.add_error("key", f"No rule follows a series {key!r}; see Series rules.")
         elif scope == Allotment.Scope.EVENT and not Event.objects.filter(pk=key).exists():
             self.add_error("key", f"The catalogue has no event {key!r}; look it up under Events.")
         elif scope == Allotment.Scope.ACCOUNT and mode and key not in (known := known_accounts(mode)):

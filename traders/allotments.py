@@ -1,4 +1,4 @@
-"""Limits above a trader: what an event, an account and the fleet may lose together is allotted, not raced for.
+"""Limits above a trader: what an event, a rule, an account or the fleet may lose together is allotted, not raced for.
 
     start, or other limits ──reserve()──► row locks on the allotments ──► Trader.reserved_ud, or ReservationRefused
     ended                  ──release()──► what it still holds stays reserved until its market has paid
@@ -38,7 +38,7 @@ class ReservationRefused(KalshimmError):
 
     Attributes:
         code: ALLOTMENT_EXCEEDED, or ALLOTMENT_UNKNOWN where nobody can tell what others use.
-        scope: event, account or fleet.
+        scope: event, rule, account or fleet.
         figures: In micro-dollars: `wanted_ud`, `used_ud` by others, `most_ud`, and `fits_ud`, which would do.
     """
 
@@ -116,7 +116,9 @@ def reserved_ud(row: AllotmentRow) -> int:
 
 def named(row: AllotmentRow) -> str:
     """Return an allotment's name in a sentence."""
-    return "the fleet" if row.scope == Scope.FLEET else f"{row.scope} {row.key}"
+    if row.scope == Scope.FLEET:
+        return "the fleet"
+    return f"{row.get_scope_display().lower()} {row.key}"
 
 
 def known_accounts(mode: str) -> list[str]:
@@ -138,6 +140,8 @@ def _locked(trader: Trader) -> list[AllotmentRow]:
             figures={},
         )
     above = Q(scope=Scope.FLEET) | Q(scope=Scope.ACCOUNT, key=account_of(trader.mode)) | Q(scope=Scope.EVENT, key=event)
+    if trader.series_rule is not None:
+        above |= Q(scope=Scope.RULE, key=trader.series_rule.series_ticker)
     return list(AllotmentRow.objects.filter(above, mode=trader.mode).select_for_update().order_by("pk"))
 
 
@@ -146,6 +150,8 @@ def _sharing(row: AllotmentRow) -> QuerySet[Trader]:
     traders = Trader.objects.filter(mode=row.mode)
     if row.scope == Scope.EVENT:
         return traders.filter(market_ticker__in=Market.objects.filter(event_id=row.key).values("ticker"))
+    if row.scope == Scope.RULE:
+        return traders.filter(series_rule__series_ticker=row.key)
     if row.scope == Scope.ACCOUNT and row.key != account_of(row.mode):
         return traders.none()
     return traders

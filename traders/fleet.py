@@ -34,7 +34,7 @@ from traders.core.riskbook import RiskMemory
 from traders.grants import live_account, permission
 from traders.journal import Checkpoint
 from traders.models import PAPER, DecisionRow, Desired, Fill, Grant, JournalMark, Mode, Order, SeriesRule, Trader
-from traders.series import RollingMarket, markets_to_trade, trader_name
+from traders.series import RollingMarket, Terms, markets_to_trade, minute_of_day, trader_name
 from traders.storedlive import stored_live
 
 logger = logging.getLogger(__name__)
@@ -286,14 +286,44 @@ def apply_series_rules(now_us: int) -> list[str]:
 
 
 def _apply_rule(rule: SeriesRule, now_us: int) -> list[str]:
+    terms = rule.terms()
+    if terms.close_buffer_us:
+        _stop_near_close(rule, terms, now_us)
+    if not terms.may_begin(minute_of_day(now_us)):
+        return []
     rows = Market.objects.filter(event__series_id=rule.series_ticker, close_time__gt=_moment(now_us))
-    markets = [RollingMarket(m.ticker, m.status, microseconds(m.open_time), microseconds(m.close_time)) for m in rows]
-    due = markets_to_trade(markets, now_us=now_us, most=rule.max_traders)
+    rows = rows.select_related("event")
+    paid = _programs([m.pk for m in rows], _moment(now_us)) if terms.needs_program else {}
+    due = markets_to_trade([_rolling(m, has_program=m.pk in paid) for m in rows], terms, now_us=now_us)
     # Whoever made it: a market that has had its trader gets no second one, also when a person stopped it.
     traded = set(
         Trader.objects.filter(market_ticker__in=[m.ticker for m in due]).values_list("market_ticker", flat=True)
     )
     return [_create(rule, market) for market in due if market.ticker not in traded]
+
+
+def _rolling(market: Market, *, has_program: bool) -> RollingMarket:
+    return RollingMarket(
+        ticker=market.ticker,
+        status=market.status,
+        open_time_us=microseconds(market.open_time),
+        close_time_us=microseconds(market.close_time),
+        title=f"{market.event.title} {market.yes_sub_title}",
+        has_program=has_program,
+    )
+
+
+def _stop_near_close(rule: SeriesRule, terms: Terms, now_us: int) -> None:
+    """Stop the rule's traders whose markets are in their last stretch."""
+    running = Trader.objects.filter(series_rule=rule).exclude(desired=Desired.STOPPED)
+    closes = dict(Market.objects.filter(pk__in=running.values("market_ticker")).values_list("pk", "close_time"))
+    for trader in running:
+        close = closes.get(trader.market_ticker)
+        if close is not None and terms.is_over(microseconds(close), now_us):
+            with transaction.atomic():
+                Trader.objects.filter(pk=trader.pk).update(desired=Desired.STOPPED)
+                reason = f"its market closes within {rule.close_buffer_s} s"
+                audit(ACTOR, "trader.desired", trader.name, now=Desired.STOPPED.value, reason=reason)
 
 
 def _create(rule: SeriesRule, market: RollingMarket) -> str:
@@ -306,6 +336,7 @@ def _create(rule: SeriesRule, market: RollingMarket) -> str:
             strategy=rule.strategy,
             mode=Mode.DRY_RUN,
             desired=Desired.RUNNING,
+            limits=rule.limits,
             series_rule=rule,
         )
         audit(

@@ -6,6 +6,8 @@ alone, from the journal stream.
 
 from __future__ import annotations
 
+from datetime import time
+
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
@@ -14,6 +16,9 @@ from timescale.db.models.fields import TimescaleDateTimeField
 from traders.core.decision import parse_limits
 from traders.core.pipeline import GUARDS, TOLERANCES, Choice, NoStrategies, StrategyChoices
 from traders.core.registry import Kind, ParamsError
+from traders.series import Terms
+
+SECOND_US = 1_000_000
 
 
 class Mode(models.TextChoices):
@@ -90,8 +95,15 @@ class StrategySet(models.Model):
         )
 
 
+def _minute(at: time | None) -> int | None:
+    return None if at is None else 60 * at.hour + at.minute
+
+
 class SeriesRule(models.Model):
-    """Keeps one trader on the open market of a rolling series: as one closes, its successor gets the next."""
+    """Gives each market of a series that it means a trader: as one closes, its successor gets the next.
+
+    Its traders are for dry-run, and each has these limits. An allotment of the scope `rule` is theirs together.
+    """
 
     series_ticker = models.CharField(max_length=128, unique=True)
     strategy = models.ForeignKey(StrategySet, on_delete=models.PROTECT)
@@ -99,9 +111,51 @@ class SeriesRule(models.Model):
     max_traders = models.PositiveSmallIntegerField(
         default=1, validators=[MinValueValidator(1)], help_text="Most markets of the series traded at once."
     )
+    limits = models.JSONField(
+        default=dict, db_default={}, blank=True, help_text=f"Of each of its traders. {PARAMS} The defaults are small."
+    )
+    title_has = models.CharField(
+        max_length=128, blank=True, default="", db_default="", help_text="Only markets with this in their title."
+    )
+    needs_program = models.BooleanField(
+        default=False, db_default=False, help_text="Only markets in which a liquidity program pays, or will."
+    )
+    lead_s = models.PositiveIntegerField(
+        default=0, db_default=0, help_text="A trader is made so many seconds before its market opens."
+    )
+    close_buffer_s = models.PositiveIntegerField(
+        default=0, db_default=0, help_text="A trader stops so many seconds before its market closes."
+    )
+    begins_from = models.TimeField(
+        null=True, blank=True, help_text="Traders are made from this time of the exchange's day (ET) …"
+    )
+    begins_until = models.TimeField(null=True, blank=True, help_text="… until this one; both empty for always.")
 
     class Meta:
         ordering = ["series_ticker"]
+
+    def clean(self) -> None:
+        if self.limits is None:  # a form's empty field
+            self.limits = {}
+        try:
+            parse_limits(self.limits)
+        except ParamsError as exc:
+            raise ValidationError({"limits": str(exc)}) from exc
+        if (self.begins_from is None) != (self.begins_until is None):
+            missing = "begins_from" if self.begins_from is None else "begins_until"
+            raise ValidationError({missing: "A window has a begin and an end; leave both empty for always."})
+
+    def terms(self) -> Terms:
+        """Return what it says of markets."""
+        return Terms(
+            most=self.max_traders,
+            lead_us=self.lead_s * SECOND_US,
+            close_buffer_us=self.close_buffer_s * SECOND_US,
+            needs_program=self.needs_program,
+            title_has=self.title_has,
+            from_minute=_minute(self.begins_from),
+            until_minute=_minute(self.begins_until),
+        )
 
     def __str__(self) -> str:
         return self.series_ticker
@@ -137,6 +191,9 @@ class Trader(models.Model):
         null=True, editable=False, help_text="What its start reserved of the allotments; empty = nothing."
     )
     pid = models.IntegerField(null=True, editable=False)
+    archived_at = models.DateTimeField(
+        null=True, editable=False, help_text="Its market has paid and it holds nothing: lists leave it out."
+    )
     restarts = models.PositiveIntegerField(default=0, editable=False)
 
     class Meta:
@@ -196,16 +253,20 @@ class RetiredGroup(models.Model):
 
 
 class Allotment(models.Model):
-    """What the traders of an event, an account or the whole fleet may lose together: each start reserves its worst."""
+    """What the traders of an event, a series rule, an account or the fleet may lose together.
+
+    Each start reserves its worst.
+    """
 
     class Scope(models.TextChoices):
         EVENT = "event", "Event"
         ACCOUNT = "account", "Account"
+        RULE = "rule", "Series rule"
         FLEET = "fleet", "Fleet"
 
     scope = models.CharField(max_length=8, choices=Scope)
     key = models.CharField(
-        max_length=128, blank=True, default="", help_text="Event ticker or account; empty for the fleet."
+        max_length=128, blank=True, default="", help_text="Event or series ticker, or account; empty for the fleet."
     )
     mode = models.CharField(max_length=8, choices=Mode, default=Mode.LIVE, help_text="Dry-run and live count apart.")
     most_ud = models.BigIntegerField(validators=[MinValueValidator(0)], help_text="Micro-dollars.")

@@ -6,6 +6,7 @@ from django.conf import settings
 from feed.tasks import refresh_catalog
 from kalshimm.runtime.clock import SystemClock
 from traders import settling_paper
+from traders.archive import archive_ended
 from traders.models import SeriesRule
 
 
@@ -19,5 +20,6 @@ def refresh_rolling_series() -> None:
 
 @shared_task  # type: ignore[untyped-decorator]  # celery ships no types
 def settle_paper_traders() -> None:
-    """Book what markets paid to dry-run traders, whose processes ended with them."""
+    """Book what markets paid to dry-run traders, whose processes ended with them; archive those that are over."""
     settling_paper.settle_due(settings.KALSHIMM_HOME, settings.REDIS_URL, SystemClock())
+    archive_ended(actor="celery")

@@ -18,7 +18,7 @@ from traders import allotments
 from traders.allotments import ReservationRefused, release, reserve
 from traders.core.limits import Allotment
 from traders.models import Allotment as AllotmentRow
-from traders.models import Desired, Fill, Mode, Order, StrategySet, Trader
+from traders.models import Desired, Fill, Mode, Order, SeriesRule, StrategySet, Trader
 
 DOLLAR = 1_000_000
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -312,3 +312,19 @@ def test_starts_under_allotments_in_common_do_not_wait_for_each_other_in_a_circl
 
     begun = [threads.submit(in_its_own_connection, lambda trader=trader: start_often(trader)) for trader in traders]
     assert {future.result(timeout=60) for future in begun} == {"reserved"}
+
+
+# Rules
+
+
+def test_I4_the_traders_of_a_series_rule_share_its_allotment() -> None:
+    strategy = StrategySet.objects.create(name="join-best")
+    rule = SeriesRule.objects.create(series_ticker="ROLL", strategy=strategy)
+    allotted("rule", "ROLL", 50)
+    first, second, stranger = a_trader("A-1", series_rule=rule), a_trader("A-2", series_rule=rule), a_trader("A-3")
+    (told,) = reserve(first.pk, 30 * DOLLAR)
+    assert (told.name, told.used_ud) == ("series rule ROLL", 0)
+    found = refusal(second, 21 * DOLLAR)
+    assert (found.scope, found.figures["fits_ud"]) == ("rule", 20 * DOLLAR)
+    assert reserve(stranger.pk, 90 * DOLLAR) == (), "it is under no rule"
+    reserve(second.pk, 20 * DOLLAR)

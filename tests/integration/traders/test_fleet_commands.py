@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.exceptions import ValidationError
 from django.core.management import CommandError, call_command
 
 from kalshimm.ops.models import AuditRow
-from markets.models import Event, Market, Series
+from markets.models import Event, IncentiveProgram, Market, Series
+from traders.archive import archive_ended
+from traders.core.riskbook import EXCHANGE_ZONE
 from traders.fleet import apply_series_rules, read_stored, read_wanted
 from traders.management.commands.traders import BadUsage
 from traders.models import Desired, Fill, JournalMark, Order, SeriesRule, Trader
@@ -41,6 +44,14 @@ def a_series(
 
 def a_trader(name: str = "first", ticker: str = "HIGH-0-0") -> Trader:
     return create_trader(name=name, market_ticker=ticker, strategy=strategy_named("join-best"), actor="test")
+
+
+def a_program(ticker: str) -> None:
+    IncentiveProgram.objects.create(
+        id=f"program-{ticker}", market_ticker=ticker, incentive_type="liquidity", start_date=NOW,
+        end_date=NOW + timedelta(days=1), period_reward_cc=1_000_000, target_size_cx=10_000, discount_factor_bps=5_000,
+        seen_at=NOW,
+    )  # fmt: skip
 
 
 def run(*argv: str) -> str:
@@ -90,6 +101,77 @@ def test_a_series_rule_makes_one_trader_for_the_open_market_and_not_again() -> N
     assert apply_series_rules(now_us) == []
     steer(Trader.objects.all(), "stop", actor="somebody")
     assert apply_series_rules(now_us) == [], "what a person stopped stays stopped"
+
+
+def test_a_rule_gives_its_traders_its_limits_and_stops_them_before_the_close() -> None:
+    a_series("ROLL", events=[1], frequency="fifteen_min")
+    limits = {"order_cx_most": 300}
+    rule = SeriesRule.objects.create(
+        series_ticker="ROLL", strategy=strategy_named("join-best"), limits=limits, close_buffer_s=60
+    )
+    apply_series_rules(round(NOW.timestamp() * 1_000_000))
+    trader = Trader.objects.get()
+    assert (trader.limits, trader.series_rule, trader.desired) == (limits, rule, "running")
+    closes_us = round((NOW + timedelta(hours=3)).timestamp() * 1_000_000)
+    assert apply_series_rules(closes_us - 61_000_000) == []
+    trader.refresh_from_db()
+    assert trader.desired == "running"
+    assert apply_series_rules(closes_us - 60_000_000) == []
+    trader.refresh_from_db()
+    assert trader.desired == "stopped"
+    assert AuditRow.objects.filter(action="trader.desired").get().detail["reason"] == "its market closes within 60 s"
+
+
+def test_a_rule_that_needs_a_program_makes_no_trader_without_one() -> None:
+    a_series("ROLL", events=[2], frequency="fifteen_min")
+    SeriesRule.objects.create(
+        series_ticker="ROLL", strategy=strategy_named("join-best"), needs_program=True, max_traders=9
+    )
+    now_us = round(NOW.timestamp() * 1_000_000)
+    assert apply_series_rules(now_us) == []
+    a_program("ROLL-0-1")
+    assert len(apply_series_rules(now_us)) == 1
+    assert Trader.objects.get().market_ticker == "ROLL-0-1"
+
+
+def test_outside_its_window_a_rule_makes_no_trader() -> None:
+    a_series("ROLL", events=[1], frequency="fifteen_min")
+    local = NOW.astimezone(EXCHANGE_ZONE)
+    later, latest = (local + timedelta(hours=1)).time(), (local + timedelta(hours=2)).time()
+    rule = SeriesRule.objects.create(
+        series_ticker="ROLL", strategy=strategy_named("join-best"), begins_from=later, begins_until=latest
+    )
+    now_us = round(NOW.timestamp() * 1_000_000)
+    assert apply_series_rules(now_us) == []
+    SeriesRule.objects.filter(pk=rule.pk).update(begins_from=(local - timedelta(minutes=5)).time())
+    assert len(apply_series_rules(now_us)) == 1
+
+
+def test_a_rule_says_what_is_wrong_with_it() -> None:
+    rule = SeriesRule(series_ticker="ROLL", strategy=strategy_named("join-best"), limits={"order_cx_most": -1})
+    with pytest.raises(ValidationError, match="order_cx_most"):
+        rule.full_clean()
+    rule.limits, rule.begins_from = {}, NOW.time()
+    with pytest.raises(ValidationError, match="begin and an end"):
+        rule.full_clean()
+
+
+def test_a_rules_trader_is_archived_once_its_market_has_paid_and_lists_leave_it_out() -> None:
+    a_series("ROLL", events=[1], frequency="fifteen_min")
+    SeriesRule.objects.create(series_ticker="ROLL", strategy=strategy_named("join-best"))
+    apply_series_rules(round(NOW.timestamp() * 1_000_000))
+    trader, other = Trader.objects.get(), None
+    a_series("HIGH", events=[1])
+    other = a_trader("first", "HIGH-0-0")
+    Trader.objects.update(desired=Desired.STOPPED, state="stopped")
+    assert archive_ended(actor="test") == []
+    Market.objects.update(status="finalized", result="yes")
+    assert archive_ended(actor="test") == [trader.name]
+    assert archive_ended(actor="test") == []
+    assert [row["name"] for row in run_json("list")["traders"]] == [other.name], "a person's own stays"
+    assert len(run_json("list", "--archived")["traders"]) == 2
+    assert run_json("show", trader.name)["trader"]["name"] == trader.name
+    assert AuditRow.objects.filter(action="trader.archived", subject=trader.name).count() == 1
 
 
 def test_the_list_tells_what_tests_and_scripts_rely_on() -> None:

@@ -46,7 +46,8 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-        self._verb(verbs, "list", "every trader with its state")
+        listed = self._verb(verbs, "list", "every trader with its state")
+        listed.add_argument("--archived", action="store_true", help="also those of series rules that are over")
         show = self._verb(verbs, "show", "one trader in full")
         show.add_argument("trader", help="number or name")
         show_logs = self._verb(verbs, "logs", "the last lines a trader wrote")
@@ -94,7 +95,8 @@ class Command(BaseCommand):
             getattr(self, f"_{verb}")(options)
 
     def _list(self, options: dict[str, Any]) -> None:
-        self._tell(rows(list(Trader.objects.select_related("strategy"))), options)
+        traders = Trader.objects.select_related("strategy")
+        self._tell(rows(list(traders if options["archived"] else traders.filter(archived_at=None))), options)
 
     def _show(self, options: dict[str, Any]) -> None:
         trader = find(options["trader"])
@@ -218,7 +220,7 @@ def choose(options: dict[str, Any]) -> list[Trader]:
         raise BadUsage("Name traders by ID, or give --event EVENT, or --all: one of the three.")
     if words:
         return [find(word) for word in words]
-    traders = Trader.objects.select_related("strategy")
+    traders = Trader.objects.select_related("strategy").filter(archived_at=None)
     if event:
         traders = traders.filter(market_ticker__in=Market.objects.filter(event_id=event).values("ticker"))
     return list(traders)
