@@ -39,14 +39,14 @@ from django.db import Error as DatabaseFault
 from msgspec.structs import replace
 
 from feed.schema import TraderView, decode_trader_view
-from kalshimm.errors import HomeNotWritable, KalshimmError, NotReachable
+from kalshimm.errors import HomeNotWritable, NotReachable
 from kalshimm.runtime import streams, worker
 from kalshimm.runtime.clock import Clock, SystemClock
 from kalshimm.runtime.heartbeat import Pulse
 from kalshimm.runtime.home import folder
 from kalshimm.runtime.locks import exclusive
 from kalshimm.runtime.process import ProcessIdentity, boot_id
-from traders import allotments, fleet, leases, spawner
+from traders import allotments, fleet, leases
 from traders.brokers.paper import PaperSettings
 from traders.core.decision import parse_limits
 from traders.core.facts import encode_facts
@@ -56,9 +56,10 @@ from traders.engine import CLOSED
 from traders.fleet import Wanted, in_thread
 from traders.fleetline import FleetLine
 from traders.killswitch import KillSwitch
+from traders.launcher import Began, EndedAtOnce, Launcher, NotBegun, SpawnerLauncher
 from traders.livestarts import REFUSED_AGAIN_S, LiveStarts, NotYet, as_left, worst_ud
 from traders.models import PAPER, Trader
-from traders.processes import Ended, forget, living, read_ended, read_running, send_signal, trader_folder
+from traders.processes import Ended, forget, read_ended, read_running, trader_folder
 from traders.start import CannotStart, Start, read_start, write_start
 
 logger = logging.getLogger(__name__)
@@ -94,9 +95,22 @@ class Known(msgspec.Struct):
 
 
 class Supervisor:
-    """One per home; the caller holds its lock."""
+    """One per home; the caller holds its lock.
 
-    def __init__(self, home: Path, redis_url: str, *, client: redis_async.Redis, clock: Clock) -> None:
+    Args:
+        launcher: None for processes of this machine.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        redis_url: str,
+        *,
+        client: redis_async.Redis,
+        clock: Clock,
+        launcher: Launcher | None = None,
+    ) -> None:
+        self._launcher: Launcher = launcher or SpawnerLauncher(home, clock)
         self._home = home
         self._redis_url = redis_url
         self._client = client
@@ -111,7 +125,7 @@ class Supervisor:
         self._switch = KillSwitch(home)
         self._kills: tuple[Kill, ...] = ()  # as they stand in the database
         self._killed: dict[int, Kill] = {}  # whom the database may still say to run
-        self._has_spawner = True
+        self._has_launcher = True
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until stopped; living traders stay."""
@@ -124,7 +138,7 @@ class Supervisor:
     async def step(self) -> None:
         """Look once and act."""
         self._pulse.turn(every_s=STEP_S)
-        self._living = await asyncio.to_thread(living, self._home)
+        self._living = await asyncio.to_thread(self._launcher.running)
         if await self._read_database():
             self._stop_nobodys()
         self._heed_kills()
@@ -378,7 +392,7 @@ class Supervisor:
         wanted.strategies.parse()  # no lease for what cannot run
         parse_limits(wanted.limits)
         waits = self._live.prepare(wanted, self._wanted)
-        return waits if waits or self._has_spawner else NotYet("starting", "The spawner does not answer.")
+        return waits if waits or self._has_launcher else NotYet("starting", "The spawner does not answer.")
 
     async def _spawn(self, wanted: Wanted, known: Known, path: Path) -> None:
         start = await self._start_of(wanted)
@@ -387,16 +401,15 @@ class Supervisor:
         known.has_released, known.ended = False, ""
         # First, for a supervisor that ends before it has written the pid must leave a row that says: look here.
         await self._write_down(wanted, known, ("starting", "", None, known.restarts))
-        answer = await asyncio.to_thread(spawner.ask, self._home, spawner.Request(spawn=wanted.id))
-        if "error" in answer:
-            await self._write(wanted, known, "starting", str(answer["error"]), None)
-            return
-        if "ended" in answer:
-            await self._crashed(wanted, known, str(answer["ended"]))
-            return
-        self._pulse.count("started")
-        logger.info("started trader %s as process %s", wanted.name, answer["pid"], extra={"action": "trader_start"})
-        await self._write(wanted, known, "starting", "", int(answer["pid"]))
+        match await asyncio.to_thread(self._launcher.start, wanted.id):
+            case NotBegun(reason):
+                await self._write(wanted, known, "starting", reason, None)
+            case EndedAtOnce(reason):
+                await self._crashed(wanted, known, reason)
+            case Began(pid):
+                self._pulse.count("started")
+                logger.info("started trader %s as process %s", wanted.name, pid, extra={"action": "trader_start"})
+                await self._write(wanted, known, "starting", "", pid)
 
     async def _start_of(self, wanted: Wanted) -> Start:
         assert wanted.facts is not None, "nobody starts a trader whose market is not catalogued"
@@ -434,10 +447,10 @@ class Supervisor:
         if known.term_at_s is None:
             known.term_at_s = now_s
             logger.info("asked trader %s to stop", name, extra={"action": "trader_stop"})
-            send_signal(process, signal.SIGTERM)
+            self._launcher.signal(process, signal.SIGTERM)
         elif now_s - known.term_at_s > grace_s:
             logger.warning("trader %s did not stop in time: killed", name, extra={"action": "trader_killed"})
-            send_signal(process, signal.SIGKILL)
+            self._launcher.signal(process, signal.SIGKILL)
 
     async def _relay(self, wanted: Wanted, view: TraderView) -> None:
         """Tell a trader what is desired when it does something else, and what is new of its market."""
@@ -480,27 +493,10 @@ class Supervisor:
         self._pulse.state = "running"
         self._pulse.counters["traders_wanted"] = len(self._wanted)
         self._pulse.counters["traders_living"] = len(self._living)
-        spawner_pulse = await asyncio.to_thread(self._ping_spawner)
-        self._has_spawner = spawner_pulse is not None
-        self._pulse.counters["spawner_answers"] = int(self._has_spawner)
-        await self._line.show(self._pulse, *([spawner_pulse] if spawner_pulse else []))
-
-    def _ping_spawner(self) -> Pulse | None:
-        """Return the spawner's beat, written on its behalf: it opens no connection but its own socket.
-
-        The answer comes from the spawner's only loop, so it proves what a beat proves; none, no beat.
-        """
-        try:
-            answer = spawner.ask(self._home, spawner.Request(ping=True))
-        except KalshimmError:
-            return None
-        identity = ProcessIdentity.of(int(answer["pid"]))
-        if identity is None:
-            return None
-        pulse = Pulse(role="spawner", name="main", clock=self._clock)
-        pulse.identity, pulse.state, pulse.loops = identity, "running", int(answer["answered"])
-        pulse.counters = {"spawned": int(answer["spawned"])}
-        return pulse
+        launchers = await asyncio.to_thread(self._launcher.pulse)
+        self._has_launcher = launchers is not None
+        self._pulse.counters["spawner_answers"] = int(self._has_launcher)
+        await self._line.show(self._pulse, *([launchers] if launchers else []))
 
 
 def _crash(path: Path, ended: Ended | None) -> str:
