@@ -137,6 +137,7 @@ class Publisher:
         self._waiting: list[Piece] = []
         self._states: dict[str, schema.MarketState] = {}
         self._feed: schema.FeedState | None = None
+        self._generations: dict[int, int] = {}  # as the feed was told last
         self._under_way: list[Piece] = []
         self._states_under_way: dict[str, schema.MarketState] = {}
         self._answered = asyncio.Event()  # nothing is under way
@@ -170,7 +171,11 @@ class Publisher:
         self._states.update(states)
 
     def add_feed(self, state: schema.FeedState) -> None:
-        """Queue the connection's state behind the book events that it concerns."""
+        """Queue the connection's state behind the book events that it concerns.
+
+        One that ends a generation also goes before them: whoever reads them one by one must not decide on a book that
+        was known to be broken when it was told.
+        """
         self._feed = state
 
     def tell_books(self) -> None:
@@ -228,6 +233,8 @@ class Publisher:
 
     def _write(self) -> None:
         self._under_way, self._waiting = _first_of(self._waiting)
+        if self._feed is not None and self._are_books_told and _ends_one(self._generations, self._feed.generations):
+            self._tell_feed(self._feed, at=0)
         if not self._waiting:
             self._add_newest()
         data = b"".join([piece.data for piece in self._under_way])
@@ -241,8 +248,12 @@ class Publisher:
             self._under_way.append(pack_states(self._states))
             self._states_under_way, self._states = self._states, {}
         if self._feed is not None and self._are_books_told:
-            self._under_way.append(pack_feed(self._feed))
+            self._tell_feed(self._feed, at=len(self._under_way))
             self._feed = None
+
+    def _tell_feed(self, state: schema.FeedState, *, at: int) -> None:
+        self._under_way.insert(at, pack_feed(state))
+        self._generations = state.generations
 
     def _on_answer(self, _last: Any, exc: Exception | None) -> None:
         self._answered.set()
@@ -289,6 +300,11 @@ class Publisher:
 
     def close(self) -> None:
         self._pipe.close()
+
+
+def _ends_one(told: dict[int, int], now: dict[int, int]) -> bool:
+    """Return whether a subscription's books are no longer of the generation that was told, or are none any more."""
+    return any(now.get(sid) != generation for sid, generation in told.items())
 
 
 def _first_of(pieces: list[Piece]) -> tuple[list[Piece], list[Piece]]:

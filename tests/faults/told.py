@@ -101,7 +101,7 @@ class Told:
         from_us = at_us - within_us
         moments = sorted({from_us, at_us, *book.changes(from_us, at_us), *self.feed.changes(from_us, at_us)})
         whys = [self._why(book, basis, moment) for moment in moments]
-        return "" if "" in whys else whys[0]
+        return "" if "" in whys else max(whys, key=_tells_most)
 
     def _why(self, book: Since, basis: Basis, at_us: int) -> str:
         place = book.at(at_us)
@@ -126,6 +126,11 @@ class Told:
         if state.frame_age_ms * MS_US + age_us >= CONNECTION_SILENT_MAX_S * SECOND_US:
             return "the connection was silent"
         return f"messages were {state.lag_ms} ms late" if (state.lag_ms or 0) >= LAG_MAX_MS else ""
+
+
+def _tells_most(why: str) -> bool:
+    """Return whether a reason is about the very book: that it was another one before says little."""
+    return not why.startswith("the book was")
 
 
 def _after(basis: Basis | None, event: BookEvent) -> Basis | None:

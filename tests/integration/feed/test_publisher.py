@@ -193,3 +193,33 @@ async def test_D1_what_was_under_way_when_the_connection_broke_is_sent_again(
     assert await sending.send()
     sizes = tape_sizes(redis_client)
     assert (sizes[0], sizes[-2:]) == (1, [2, 3]), "what may have arrived comes once more, in its order"
+
+
+async def test_B4_the_end_of_a_generation_is_told_before_what_was_still_of_it_and_after(
+    redis_client: redis.Redis, sending: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader of both streams may see one entry before the next is there."""
+    orders: list[list[str]] = []
+    write = sending._pipe.write
+
+    def noting(data: bytes, commands: int, on_answer: object) -> None:
+        places = sorted((at, name) for name in (BOOK, schema.FEED) for at in _places(data, f"\r\n{name}\r\n".encode()))
+        orders.append([name for _, name in places])
+        write(data, commands, on_answer)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(sending._pipe, "write", noting)
+    for generations in ({1: 1}, {1: 1}, {1: 2}, {1: 2}, {}, {2: 1}):
+        sending.add(CONN, what_gathered(events="M-1"))
+        sending.add_feed(msgspec.structs.replace(STATE, generations=generations))
+        assert await sending.send()
+    behind, both = [BOOK, schema.FEED], [schema.FEED, BOOK, schema.FEED]
+    assert orders == [behind, behind, both, behind, both, behind]
+    assert redis_client.xlen(schema.FEED) == 8
+
+
+def _places(data: bytes, what: bytes) -> list[int]:
+    places, at = [], data.find(what)
+    while at >= 0:
+        places.append(at)
+        at = data.find(what, at + 1)
+    return places
