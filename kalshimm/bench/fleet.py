@@ -3,8 +3,8 @@
     blaster ──ws──► gateway ──► Valkey ──► N traders, forked by the real spawner
 
 All are the real processes. A number is carried when every trader quotes, no beat of any of them is ever older than
-3 s while the changes come, and each shows the touch that the tape ends with. Memory is what all of them share and own
-together (PSS), the stores' too.
+3 s while the changes come, each shows the touch that the tape ends with, and all of it stays under 4 GiB: what all
+processes share and own together (PSS), the store's too.
 
 The highest number is looked for in steps, each with processes of its own; then a whole round is played at it.
 """
@@ -52,6 +52,7 @@ SETTLE_WITHIN_S = 10.0
 ENDS_WITHIN_S = 20.0
 DAY_US = 24 * 3600 * 1_000_000
 MIB = 1 << 20
+PSS_MOST_MIB = 4_096
 
 
 class FleetBench(Bench):
@@ -155,6 +156,8 @@ class Fleet:
         if oldest_s > AGE_MOST_S:
             raise NotCarried(f"{len(self._numbers)} traders are not carried: a beat was {oldest_s:.1f} s old.")
         pss = await asyncio.to_thread(self._pss_bytes)
+        if pss > PSS_MOST_MIB * MIB:
+            raise NotCarried(f"{len(self._numbers)} traders are not carried: they take {pss / MIB:,.0f} MiB.")
         cpus = {f"{child.name}_cpus": (child.cpu_s() - cpu_s[child.name]) / wall_s for child in self._children}
         seen = {
             "oldest_beat_s": oldest_s,
