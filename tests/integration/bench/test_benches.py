@@ -127,3 +127,12 @@ def test_a_bench_that_is_ended_leaves_neither_process_nor_folder(number: signal.
         bench.kill()
     assert of_home(tmp_path) == []
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.long
+def test_a_fleet_is_measured_by_the_age_of_its_beats(manage: Any) -> None:
+    report = run(manage, "fleet", "--rate", "2")
+    assert (report["figure"], report["floor"], report["aim"]) == (2, 60, 150)
+    more = report["rounds"][0]["more"]
+    assert 0 < more["oldest_beat_s"] <= 3
+    assert more["pss_mib"] > 0
