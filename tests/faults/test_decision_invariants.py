@@ -126,6 +126,16 @@ def test_I5_each_create_goes_by_the_decision_right_before_it(telling: Telling) -
     assert telling.problems(since=telling.entries[-1].number) == [], "what was judged before is not judged again"
 
 
+@pytest.mark.parametrize("seq", [11, 12])
+def test_I5_of_what_is_told_in_one_millisecond_each_was_the_newest(telling: Telling, seq: int) -> None:
+    telling.tell(AT_US - 2 * MS, a_delta(11))
+    telling.tell(AT_US - 2 * MS, a_delta(12))
+    telling.told.add_feed(AT_US - 2 * MS, a_feed(generation=GENERATION + 1))
+    telling.decide("place", basis=[*GOOD[:3], seq])
+    assert telling.problems() == []
+    assert telling.problems(within_us=MS) != []
+
+
 @pytest.mark.parametrize(("late_ms", "is_good"), [(99, True), (101, False)])
 def test_I5_a_book_may_be_older_only_by_what_its_reader_needs(telling: Telling, late_ms: int, *, is_good: bool) -> None:
     telling.tell(AT_US - late_ms * MS, a_delta(11))

@@ -59,10 +59,6 @@ class Since:
         """Return the place of what was newest then; -1 before the first."""
         return bisect_right(self.times_us, at_us) - 1
 
-    def changes(self, after_us: int, until_us: int) -> list[int]:
-        """Return the times after one and up to another at which something new came."""
-        return self.times_us[bisect_right(self.times_us, after_us) : bisect_right(self.times_us, until_us)]
-
 
 class Told:
     """All that the streams have told: of the feed, and of each market's book.
@@ -96,24 +92,27 @@ class Told:
         return book.values[-1] if book and book.values else None
 
     def why_bad(self, ticker: str, basis: Basis, at_us: int, *, within_us: int) -> str:
-        """Return why a book was not good at any moment from `within_us` before a decision; empty when it was."""
-        book = self.books.get(ticker, Since())
-        from_us = at_us - within_us
-        moments = sorted({from_us, at_us, *book.changes(from_us, at_us), *self.feed.changes(from_us, at_us)})
-        whys = [self._why(book, basis, moment) for moment in moments]
-        return "" if "" in whys else max(whys, key=_tells_most)
+        """Return why a book was not good at any moment from `within_us` before a decision; empty when it was.
 
-    def _why(self, book: Since, basis: Basis, at_us: int) -> str:
+        Times are whole milliseconds, in which a stream may tell more than one thing: each of them was the newest.
+        """
+        book = self.books.get(ticker, Since())
+        whys = [
+            self._why_feed(basis, moment_us, place)
+            for from_us, until_us in _spans(book, basis, at_us - within_us, at_us)
+            for place in range(self.feed.at(from_us - 1), self.feed.at(until_us) + 1)
+            for moment_us in (max(from_us, self.feed.times_us[place] if place >= 0 else from_us),)
+        ]
+        if "" in whys:
+            return ""
+        if whys:
+            return whys[0]
         place = book.at(at_us)
         newest = book.values[place] if place >= 0 else None
-        if newest is None:
-            return "the market's book was not valid"
-        if newest != basis:
-            return f"the book was {newest}"
-        return self._why_feed(basis, at_us)
+        return f"the book was {newest}" if newest else "the market's book was not valid"
 
-    def _why_feed(self, basis: Basis, at_us: int) -> str:
-        place = self.feed.at(at_us)
+    def _why_feed(self, basis: Basis, at_us: int, place: int) -> str:
+        """Return what was wrong with the feed at a moment, by the entry of it at this place."""
         if place < 0:
             return "the feed had told nothing"
         state: FeedState = self.feed.values[place]
@@ -128,9 +127,12 @@ class Told:
         return f"messages were {state.lag_ms} ms late" if (state.lag_ms or 0) >= LAG_MAX_MS else ""
 
 
-def _tells_most(why: str) -> bool:
-    """Return whether a reason is about the very book: that it was another one before says little."""
-    return not why.startswith("the book was")
+def _spans(book: Since, basis: Basis, from_us: int, until_us: int) -> Iterator[tuple[int, int]]:
+    """Yield each span between two times in which this was the newest of a book."""
+    for place in range(max(book.at(from_us), 0), book.at(until_us) + 1):
+        if book.values[place] == basis:
+            ended_us = book.times_us[place + 1] if place + 1 < len(book.values) else until_us
+            yield max(from_us, book.times_us[place]), min(until_us, ended_us)
 
 
 def _after(basis: Basis | None, event: BookEvent) -> Basis | None:
