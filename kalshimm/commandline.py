@@ -20,7 +20,7 @@ from pathlib import Path
 from types import FrameType
 
 from kalshimm import env
-from kalshimm.errors import EXIT_USAGE, KalshimmError, StoreSilent
+from kalshimm.errors import EXIT_USAGE, ConfigurationError, KalshimmError, StoreSilent
 from kalshimm.runtime import home, logs
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -45,13 +45,13 @@ HELP_OPTIONS = frozenset({"-h", "--help", "--version"})
 # SQLSTATE classes of a connection that was refused, lost, or not let in; others are errors of a statement.
 CONNECTION_CLASSES = ("08", "28", "3D", "57P")
 EXIT_SIGNALLED = 128
+KILL = "kill"
 
 
 def execute(argv: Sequence[str]) -> None:
     """Run the command that `argv` names; leave by `SystemExit` with the code its error means."""
     try:
-        env.load_dotenv(BASE_DIR / ".env")
-        logs.configure(debug=env.boolean("KALSHIMM_DEBUG"))
+        _prepare(argv)
         _run(list(argv))
     except KeyboardInterrupt:
         sys.exit(EXIT_SIGNALLED + signal.SIGINT)
@@ -63,6 +63,17 @@ def execute(argv: Sequence[str]) -> None:
             traceback.print_exception(exc)
         print(error, file=sys.stderr)  # noqa: T201 - the one line
         sys.exit(error.exit_code)
+
+
+def _prepare(argv: Sequence[str]) -> None:
+    """Read the environment; a setting that makes no sense keeps everything from beginning but a kill."""
+    try:
+        env.load_dotenv(BASE_DIR / ".env")
+        logs.configure(debug=env.boolean("KALSHIMM_DEBUG"))
+    except (ConfigurationError, OSError, UnicodeDecodeError) as exc:
+        if list(argv[1:2]) != [KILL]:
+            raise
+        print(f"{exc} The kill goes on without it.", file=sys.stderr)  # noqa: T201 - there is no log yet
 
 
 def operator_error(exc: BaseException) -> KalshimmError | None:
@@ -95,20 +106,25 @@ def _has_command(package: str, name: str) -> bool:
 
 
 def _run(argv: list[str]) -> None:
-    if argv[1:2] == ["kill"]:
-        if "--drill" in argv:
-            from kalshimm.bench import killdrill
-
-            sys.exit(killdrill.main(argv[2:]))
-        from traders import killcommand
-
-        sys.exit(killcommand.main(argv[2:], home.locate(BASE_DIR)))
-    if not needs_stores(argv):
+    if argv[1:2] == [KILL]:
+        _run_kill(argv[2:])
+    elif not needs_stores(argv):
         _run_storeless(argv)
     elif env.secret("DATABASE_URL") and env.secret("REDIS_URL"):
         _run_django(argv)
     else:
         _run_with_stores(argv)
+
+
+def _run_kill(argv: list[str]) -> None:
+    from traders import killcommand
+
+    options = killcommand.parsed(argv)
+    if not options.drill:
+        sys.exit(killcommand.run(options, home.locate(BASE_DIR)))
+    from kalshimm.bench import killdrill
+
+    sys.exit(killdrill.main(as_json=options.as_json))
 
 
 def _run_storeless(argv: list[str]) -> None:

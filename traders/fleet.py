@@ -15,7 +15,6 @@ from django.db.models import Q
 from feed.keys import VaultError
 from feed.models import Settlement
 from feed.schema import OrderState
-from kalshimm.ops.models import AuditRow
 from kalshimm.ops.services import audit
 from markets.core.grid import PriceRange
 from markets.core.rewards import ProgramTerms
@@ -25,7 +24,7 @@ from markets.models.catalog import microseconds
 from traders.core.facts import MarketFacts, Moment
 from traders.core.golive import CREDENTIAL, Missing
 from traders.core.inventory import Inventory, Payout
-from traders.core.kills import Kill, Target
+from traders.core.kills import Target
 from traders.core.limits import Latch
 from traders.core.liveorders import Kept
 from traders.core.orders import OrderStatus
@@ -245,26 +244,6 @@ def _order_state(order: Order) -> OrderState:
 
 def write_state(trader: int, *, state: str, reason: str, pid: int | None, restarts: int) -> None:
     Trader.objects.filter(pk=trader).update(state=state, state_reason=reason, pid=pid, restarts=restarts)
-
-
-@transaction.atomic
-def pause_killed(trader: int, kill: Kill) -> None:
-    """Let a trader that was killed stand still until a person resumes it, also once the kill is released."""
-    running = Trader.objects.filter(pk=trader, desired__in=(Desired.RUNNING, Desired.FLAT))
-    names = list(running.values_list("name", flat=True))
-    if running.update(desired=Desired.PAUSED):
-        audit(kill.by, "trader.desired", names[0], now=Desired.PAUSED.value, reason=kill.why)
-
-
-def note_kill(kill: Kill) -> None:
-    """Note who has killed what, once."""
-    if not AuditRow.objects.filter(action="kill", subject=kill.what, detail__at_us=kill.at_us).exists():
-        audit(kill.by, "kill", kill.what, at_us=kill.at_us)
-
-
-def note_release(kill: Kill) -> None:
-    """Note that a kill stands no more: its file says no more of who took it back."""
-    audit(ACTOR, "kill.released", kill.what, at_us=kill.at_us, killed_by=kill.by)
 
 
 def retire(trader: Wanted, reason: str) -> None:

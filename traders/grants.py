@@ -329,10 +329,11 @@ def _refuse_rivals(traders: Iterable[Trader]) -> None:
     tickers = {trader.market_ticker for trader in live}
     list(Market.objects.select_for_update(of=("self",)).filter(pk__in=tickers).order_by("pk"))
     trades = ~Q(desired=Desired.STOPPED) | Q(pid__isnull=False) | ~Q(group_id="")
-    taken = {one.market_ticker: one for one in Trader.objects.filter(trades, mode=Mode.LIVE, market_ticker__in=tickers)}
-    for trader in live:
-        other = taken.setdefault(trader.market_ticker, trader)
-        if other != trader:
+    trading = list(Trader.objects.filter(trades, mode=Mode.LIVE, market_ticker__in=tickers).order_by("pk"))
+    for place, trader in enumerate(live):
+        rivals = (*trading, *live[:place])
+        others = (one for one in rivals if one.market_ticker == trader.market_ticker and one != trader)
+        if (other := next(others, None)) is not None:
             raise RefusedChange(
                 f"Trader {trader.name} does not go live: {other.name} trades {trader.market_ticker} on the same "
                 f"account. Stop it first (`traders stop {other.name}`), and wait until nothing of it rests."

@@ -3,7 +3,8 @@
     kill.json written ──► traders and supervisor see it: nothing new leaves
                      └──► the exchange: cancel-all, triggers, and a look at what rests (traders.killing)
 
-Exit code 0: confirmed by the exchange. 4: something could not be confirmed; the kill stands, and so does its file.
+Exit code 0: confirmed by the exchange, or there was nobody to ask. 1: it could not be written, or means nobody.
+4: something could not be confirmed; the kill stands all the same.
 """
 
 from __future__ import annotations
@@ -26,29 +27,29 @@ if TYPE_CHECKING:
     from traders.killing import Outcome
 
 WITHIN_S = 60.0
+NOBODY_ASKED = (
+    "No live trader and no key that may trade is in scope, so no exchange was asked. If you expect orders there, look "
+    "at its own page."
+)
 
 
-def main(argv: Sequence[str], home: Path) -> int:
-    """Run the command; return its exit code."""
+def parsed(argv: Sequence[str]) -> argparse.Namespace:
+    """Return what a command line asks for; leave with 2 where it asks for nothing that fits together."""
     parser = argparse.ArgumentParser(
         prog="manage.py kill",
         description="Stop trading: nothing new leaves, what rests is canceled, and the exchange is asked for proof.",
         epilog="Without a scope everything is killed. It holds until `kill --release` with the same scope.",
+        allow_abbrev=False,  # half a word must not be another word: a drill is no kill
     )
     add_arguments(parser)
     options = parser.parse_args(argv)
-    kind, key = _scope(options)
-    if options.release:
-        return _release(home, kind, key, as_json=options.as_json)
-    clock = SystemClock()
-    kill = Kill(kind=kind, key=key, by=command_line_actor(), at_us=clock.wall_us())
-    unwritten = _throw(home, kill)  # before anything that takes time, the way to the exchange above all
-    outcomes = _carry_out(home, kill, options, clock)
-    code = _tell(kill, outcomes, unwritten, as_json=options.as_json)
-    if not outcomes and kind != ALL and not _means_anybody(home, kill):
-        _say(f"No trader was ever started here that {kill.what} could mean: look at the name. The kill stands.")
-        return EXIT_FAILED
-    return code
+    scopes = {"--account": options.account, "--event": options.event, "--trader": options.trader}
+    for name, value in scopes.items():
+        if value is not None and not value.strip():
+            parser.error(f"{name} names nobody; an empty word is not everything")
+    if options.drill and (options.release or options.all or any(value is not None for value in scopes.values())):
+        parser.error("--drill goes alone: it kills at an exchange of its own")
+    return options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,11 +69,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", dest="as_json", help="one JSON document on one line")
 
 
+def run(options: argparse.Namespace, home: Path) -> int:
+    """Kill, or release, as asked; return the exit code."""
+    kind, key = _scope(options)
+    if options.release:
+        return _release(home, kind, key, as_json=options.as_json)
+    clock = SystemClock()
+    kill = Kill(kind=kind, key=key, by=command_line_actor(), at_us=clock.wall_us())
+    unwritten = _throw(home, kill)  # before anything that takes time, the way to the exchange above all
+    outcomes, is_anybody = _carry_out(home, kill, options, clock)
+    if not is_anybody and kind != ALL:
+        _say(f"No trader was ever started here that {kill.what} could mean: look at the name. The kill stands.")
+    _tell(kill, outcomes, unwritten, as_json=options.as_json)
+    if not all(outcome.is_confirmed for outcome in outcomes):
+        return EXIT_OUTCOME_UNKNOWN
+    return EXIT_FAILED if unwritten or (not is_anybody and kind != ALL) else 0
+
+
 def _scope(options: argparse.Namespace) -> tuple[Kind, str]:
     found: list[tuple[Kind, str | None]] = [
         (ACCOUNT, options.account), (EVENT, options.event), (TRADER, options.trader),
     ]  # fmt: skip
-    return next(((kind, key) for kind, key in found if key), (ALL, ""))
+    return next(((kind, key) for kind, key in found if key is not None), (ALL, ""))
 
 
 def _throw(home: Path, kill: Kill) -> str:
@@ -86,38 +104,32 @@ def _throw(home: Path, kill: Kill) -> str:
     return ""
 
 
-def _carry_out(home: Path, kill: Kill, options: argparse.Namespace, clock: Clock) -> list[Outcome]:
+def _carry_out(home: Path, kill: Kill, options: argparse.Namespace, clock: Clock) -> tuple[list[Outcome], bool]:
+    """Return what came of it, and whether it means anybody."""
     from traders.killing import carry_out_all, plan
 
-    parties, impossible = plan(home, kill, ours_only=options.ours_only)
-    for outcome in impossible:
+    planned = plan(home, kill, ours_only=options.ours_only)
+    for outcome in planned.impossible:
         _say(str(outcome))
-    return [*carry_out_all(home, parties, clock, within_s=options.within, say=_say), *impossible]
+    for what in planned.left_out:
+        _say(f"left out: {what}")
+    carried = carry_out_all(home, planned.parties, clock, within_s=options.within, say=_say)
+    return [*carried, *planned.impossible], planned.is_anybody
 
 
-def _means_anybody(home: Path, kill: Kill) -> bool:
-    from traders.killing import read_targets
-
-    return any(kill.covers(target) for target, _ in read_targets(home))
-
-
-def _tell(kill: Kill, outcomes: Sequence[Outcome], unwritten: str, *, as_json: bool) -> int:
-    is_confirmed = all(outcome.is_confirmed for outcome in outcomes)
+def _tell(kill: Kill, outcomes: Sequence[Outcome], unwritten: str, *, as_json: bool) -> None:
     if as_json:
         document = {
             "kill": {"kind": kill.kind, "key": kill.key, "by": kill.by, "at_us": kill.at_us, "unwritten": unwritten},
-            "confirmed": is_confirmed,
+            "confirmed": all(outcome.is_confirmed for outcome in outcomes) if outcomes else None,
             "accounts": [msgspec.to_builtins(outcome) for outcome in outcomes],
         }
         sys.stdout.write(msgspec.json.encode(document).decode() + "\n")
-    else:
-        for outcome in outcomes:
-            sys.stdout.write(f"{outcome}\n")
-        if not outcomes:
-            sys.stdout.write("No live trader and no key that trades is in scope: nothing of it rests anywhere.\n")
-    if not is_confirmed:
-        return EXIT_OUTCOME_UNKNOWN
-    return EXIT_FAILED if unwritten else 0
+        return
+    for outcome in outcomes:
+        sys.stdout.write(f"{outcome}\n")
+    if not outcomes:
+        sys.stdout.write(f"{NOBODY_ASKED}\n")
 
 
 def _release(home: Path, kind: Kind, key: str, *, as_json: bool) -> int:

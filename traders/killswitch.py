@@ -1,19 +1,20 @@
 """KALSHIMM_HOME/kill.json: what must not trade. Whoever sends an order looks at it first; it needs no store.
 
-    kill ──throw──► kill.json ◄── every trader, before each new order and four times a second
-                        ▲    ◄── supervisor: writes down in the database that they are paused
-    kill --release ─────┘
+    kill ──throw──► kills ◄── every trader, before each new order and four times a second
+                      │   ◄── supervisor: pauses them in the database, too
+    kill --release ───┴──► released ──► forgotten once the database says that they are paused (traders.killnotes)
 
+A released kill stops nobody, and stays in the file until then: else whoever has not heard of it would resume them.
 A file that cannot be read counts as a kill of everything: somebody wrote it.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from kalshimm.runtime.home import folder, write_private
 from kalshimm.runtime.locks import FileLock
@@ -26,7 +27,8 @@ NOBODY = "somebody"
 
 
 class _Content(msgspec.Struct, frozen=True):
-    kills: tuple[Kill, ...]
+    kills: tuple[Kill, ...] = ()
+    released: tuple[Kill, ...] = ()
     version: int = VERSION
 
 
@@ -36,22 +38,15 @@ class KillSwitch:
     def __init__(self, home: Path) -> None:
         self._path = home / FILE
         self._seen: tuple[int, int, int] | None = None
-        self._kills: tuple[Kill, ...] = ()
+        self._content = _Content()
 
     def kills(self) -> tuple[Kill, ...]:
         """Return what is killed now."""
-        try:
-            status = self._path.stat()
-        except FileNotFoundError:
-            self._seen, self._kills = None, ()
-            return ()
-        except OSError as exc:
-            return (_unreadable(exc.strerror or str(exc), 0),)
-        seen = status.st_mtime_ns, status.st_ino, status.st_size
-        if seen != self._seen:
-            self._kills = _read(self._path, status.st_mtime_ns // 1_000)
-            self._seen = seen
-        return self._kills
+        return self._look().kills
+
+    def released(self) -> tuple[Kill, ...]:
+        """Return what was killed and released, and of which the database may not know."""
+        return self._look().released
 
     def covering(self, target: Target) -> Kill | None:
         """Return a kill that covers a trader, None without one."""
@@ -62,6 +57,19 @@ class KillSwitch:
         kill = self.covering(target)
         return kill.why if kill else ""
 
+    def _look(self) -> _Content:
+        try:
+            status = self._path.stat()
+            seen = status.st_mtime_ns, status.st_ino, status.st_size
+            if seen != self._seen:
+                self._content = _decoded(self._path.read_bytes(), status.st_mtime_ns // 1_000)
+                self._seen = seen
+        except FileNotFoundError:
+            self._seen, self._content = None, _Content()
+        except OSError as exc:  # of the moment: it is read again at the next look
+            return _Content((_unreadable(exc.strerror or str(exc), 0),))
+        return self._content
+
 
 def throw(home: Path, kill: Kill) -> None:
     """Write a kill down.
@@ -70,8 +78,7 @@ def throw(home: Path, kill: Kill) -> None:
         HomeNotWritable: It cannot be; traders do not know of it.
         NotReachable: Another command holds the file.
     """
-    with _changing(home) as change:
-        change(lambda kills: with_kill(kills, kill))
+    _change(home, lambda content: replace(content, kills=with_kill(content.kills, kill)))
 
 
 def release(home: Path, kind: Kind, key: str = "") -> tuple[Kill, ...]:
@@ -80,41 +87,42 @@ def release(home: Path, kind: Kind, key: str = "") -> tuple[Kill, ...]:
     Raises:
         HomeNotWritable, NotReachable: As above.
     """
-    before = KillSwitch(home).kills()
-    with _changing(home) as change:
-        after = change(lambda kills: without(kills, kind, key))
-    return tuple(kill for kill in before if kill not in after)
+    taken_back: list[Kill] = []
+
+    def without_it(content: _Content) -> _Content:
+        left = without(content.kills, kind, key)
+        taken_back[:] = [kill for kill in content.kills if kill not in left]
+        return replace(content, kills=left, released=(*content.released, *taken_back))
+
+    _change(home, without_it)
+    return tuple(taken_back)
 
 
-Change = Callable[[Callable[[tuple[Kill, ...]], tuple[Kill, ...]]], tuple[Kill, ...]]
+def forget_released(home: Path, known: Collection[Kill]) -> None:
+    """Forget released kills that the database knows of.
+
+    Raises:
+        HomeNotWritable, NotReachable: As above.
+    """
+    _change(home, lambda content: replace(content, released=tuple(k for k in content.released if k not in known)))
 
 
-@contextlib.contextmanager
-def _changing(home: Path) -> Iterator[Change]:
+def _change(home: Path, step: Callable[[_Content], _Content]) -> None:
     path = home / FILE
-
-    def change(how: Callable[[tuple[Kill, ...]], tuple[Kill, ...]]) -> tuple[Kill, ...]:
-        kills = how(KillSwitch(home).kills())
-        if kills:
-            write_private(path, msgspec.json.format(msgspec.json.encode(_Content(kills)), indent=2), is_durable=True)
+    with FileLock(folder(home, "run") / "kill.lock").held(within_s=LOCK_WITHIN_S):
+        content = step(KillSwitch(home)._look())
+        if content.kills or content.released:
+            write_private(path, msgspec.json.format(msgspec.json.encode(content), indent=2), is_durable=True)
         else:
             path.unlink(missing_ok=True)
-        return kills
-
-    with FileLock(folder(home, "run") / "kill.lock").held(within_s=LOCK_WITHIN_S):
-        yield change
 
 
-def _read(path: Path, at_us: int) -> tuple[Kill, ...]:
+def _decoded(text: bytes, at_us: int) -> _Content:
     try:
-        content = msgspec.json.decode(path.read_bytes(), type=_Content)
-    except FileNotFoundError:
-        return ()
-    except OSError as exc:
-        return (_unreadable(exc.strerror or str(exc), at_us),)
+        content = msgspec.json.decode(text, type=_Content)
     except msgspec.MsgspecError as exc:
-        return (_unreadable(str(exc), at_us),)
-    return content.kills if content.version == VERSION else (_unreadable(f"version {content.version}", at_us),)
+        return _Content((_unreadable(str(exc), at_us),))
+    return content if content.version == VERSION else _Content((_unreadable(f"version {content.version}", at_us),))
 
 
 def _unreadable(problem: str, at_us: int) -> Kill:

@@ -19,11 +19,10 @@ from kalshimm.ops.services import audit
 from kalshimm.runtime import streams
 from kalshimm.runtime.clock import SystemClock
 from markets.models import Event, Market, Series
-from traders import controls
-from traders.core.kills import Target
+from traders import controls, killnotes
 from traders.core.types import FairValue
 from traders.killswitch import KillSwitch
-from traders.models import PAPER, Desired, Mode, SeriesRule, StrategySet, Trader
+from traders.models import Desired, Mode, SeriesRule, StrategySet, Trader
 from traders.series import free_name
 
 DEMO_STRATEGY = "join-best"
@@ -145,6 +144,9 @@ def steer(traders: Iterable[Trader], verb: str, *, actor: str, may_go_live: bool
     """
     changed: list[Trader] = []
     switch = KillSwitch(settings.KALSHIMM_HOME)
+    if verb in MOVES and switch.released():
+        # Else it would be undone: nobody has paused them yet.
+        killnotes.settle(settings.KALSHIMM_HOME, live_account=settings.KALSHI_ENV)
     for trader in traders:
         if verb in MOVES:
             _refuse_killed(switch, trader)
@@ -164,9 +166,8 @@ def _refuse_killed(switch: KillSwitch, trader: Trader) -> None:
     """Refuse what would have a killed trader place orders."""
     if not switch.kills():
         return
-    account = PAPER if trader.mode == Mode.DRY_RUN else settings.KALSHI_ENV
     event = Market.objects.filter(pk=trader.market_ticker).values_list("event_id", flat=True).first()
-    kill = switch.covering(Target(trader.pk, trader.name, account, event or ""))
+    kill = switch.covering(killnotes.target_of(trader, event or "", live_account=settings.KALSHI_ENV))
     if kill:
         raise RefusedChange(f"Trader {trader.name} stands still: {kill.why}. First `{kill.release_command}`.")
 

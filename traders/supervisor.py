@@ -46,15 +46,16 @@ from kalshimm.runtime.heartbeat import Pulse
 from kalshimm.runtime.home import folder
 from kalshimm.runtime.locks import exclusive
 from kalshimm.runtime.process import ProcessIdentity, boot_id
-from traders import allotments, fleet, leases
+from traders import allotments, fleet, killnotes, leases
 from traders.brokers.paper import PaperSettings
 from traders.core.decision import parse_limits
 from traders.core.facts import encode_facts
-from traders.core.kills import Kill, covering
+from traders.core.kills import covering
 from traders.core.restart import CrashHistory, GiveUp
 from traders.engine import CLOSED
 from traders.fleet import Wanted, in_thread
 from traders.fleetline import FleetLine
+from traders.grants import live_account
 from traders.killswitch import KillSwitch
 from traders.launcher import Began, EndedAtOnce, Launcher, NotBegun, SpawnerLauncher
 from traders.livestarts import REFUSED_AGAIN_S, LiveStarts, NotYet, as_left, worst_ud
@@ -70,6 +71,7 @@ SILENT_GRACE_S = 30.0  # a frozen trader whose orders are pulled can do no harm:
 
 # What a trader does as its state tells it, and how to tell it to do something else.
 DOES = {"paused": "paused", "flattening": "flat", "flat": "flat"}  # in every other state it runs
+FENCED = "fenced"
 SAY = {"running": "resume", "paused": "pause", "flat": "flatten"}
 
 
@@ -77,7 +79,8 @@ class Known(msgspec.Struct):
     """What the supervisor remembers of one trader between steps; all of it can be lost.
 
     `heard_us` is the wall time of the process's last beat, or when it was found; `start` what it was started with, if
-    that can be read; `is_foreign` once its beat was of a version we cannot read; `ended` why its last process ended.
+    that can be read; `is_foreign` once its beat was of a version we cannot read; `ended` why its last process ended;
+    `was_paused_fenced` once its process was seen fenced while it was to be paused.
     """
 
     process: ProcessIdentity | None = None
@@ -91,6 +94,7 @@ class Known(msgspec.Struct):
     term_at_s: float | None = None
     restarts: int = 0
     is_foreign: bool = False
+    was_paused_fenced: bool = False
     written: tuple[str, str, int | None, int] | None = None
 
 
@@ -123,8 +127,6 @@ class Supervisor:
         self._live = LiveStarts(home, client=client, clock=clock)
         self._line = FleetLine(client, clock)
         self._switch = KillSwitch(home)
-        self._kills: tuple[Kill, ...] = ()  # as they stand in the database
-        self._killed: dict[int, Kill] = {}  # whom the database may still say to run
         self._has_launcher = True
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -154,7 +156,7 @@ class Supervisor:
         try:
             for name in await in_thread(fleet.apply_series_rules, self._clock.wall_us()):
                 logger.info("series rule made trader %s", name, extra={"action": "trader_created"})
-            await self._write_kills()
+            await self._settle_kills()
             self._wanted = await in_thread(fleet.read_wanted, self._living)
         except DatabaseFault as exc:
             logger.warning("database: %s; going on with what was read last", exc, extra={"action": "database_lost"})
@@ -164,31 +166,21 @@ class Supervisor:
             self._line.forget(gone)
         return True
 
-    def _heed_kills(self) -> None:
-        """Let nobody run whom a kill covers; the database is told in the next step."""
-        kills = self._switch.kills()
-        for wanted in self._wanted:
-            kill = covering(kills, wanted.target)
-            if kill and wanted.desired not in ("stopped", "paused"):
-                self._killed.setdefault(wanted.id, kill)
-        self._wanted = [
-            replace(one, desired="paused") if one.id in self._killed and one.desired != "stopped" else one
-            for one in self._wanted
-        ]
+    async def _settle_kills(self) -> None:
+        """Have the database say of whom was killed that he is paused."""
+        try:
+            await in_thread(killnotes.settle, self._home, live_account=live_account()[1])
+        except (HomeNotWritable, NotReachable) as exc:
+            logger.warning("released kills stand in the file for now: %s", exc, extra={"action": "kills_unsettled"})
 
-    async def _write_kills(self) -> None:
-        """Write down who is killed, and what was killed and released meanwhile."""
-        for trader, kill in list(self._killed.items()):
-            await in_thread(fleet.pause_killed, trader, kill)
-            del self._killed[trader]
-        kills = self._switch.kills()
-        for kill in kills:
-            if kill not in self._kills:
-                await in_thread(fleet.note_kill, kill)
-        for kill in self._kills:
-            if kill not in kills:
-                await in_thread(fleet.note_release, kill)
-        self._kills = kills
+    def _heed_kills(self) -> None:
+        """Let nobody run whom a kill covers, also while the database is away and says otherwise."""
+        kills = (*self._switch.kills(), *self._switch.released())
+        if kills:
+            self._wanted = [
+                replace(one, desired="paused") if one.desired != "stopped" and covering(kills, one.target) else one
+                for one in self._wanted
+            ]
 
     def _stop_nobodys(self) -> None:
         """Stop every process whose trader was deleted: nobody could steer it any more."""
@@ -224,7 +216,7 @@ class Supervisor:
         view = self._hear(wanted.id, known, process)
         if wanted.desired == "stopped" or wanted.is_closed(self._clock.wall_us()):
             await self._stop(wanted, known, process, "")
-        elif why := await self._why_anew(wanted, known):
+        elif why := await self._why_anew(wanted, known) or _why_resumed(wanted, known, view):
             is_frozen = view is None and self._line.is_silent(known.heard_us)
             await self._stop(wanted, known, process, why, is_harmless=is_frozen and not self._live.is_open(wanted))
         else:
@@ -244,7 +236,7 @@ class Supervisor:
 
     def _adopt(self, known: Known, process: ProcessIdentity, path: Path) -> None:
         logger.info("found process %s of trader %s", process.pid, path.name, extra={"action": "adopt"})
-        known.process, known.heard_us = process, self._clock.wall_us()
+        known.process, known.heard_us, known.was_paused_fenced = process, self._clock.wall_us(), False
         try:
             start = read_start(path)
         except CannotStart as exc:
@@ -454,6 +446,8 @@ class Supervisor:
 
     async def _relay(self, wanted: Wanted, view: TraderView) -> None:
         """Tell a trader what is desired when it does something else, and what is new of its market."""
+        if view.state == FENCED:
+            return  # whatever it is told, it quotes no more
         if DOES.get(view.state, "running") != wanted.desired and wanted.desired in SAY:
             await self._line.tell(wanted.id, SAY[wanted.desired])
         if 0 < view.latched_us <= wanted.released_us:
@@ -497,6 +491,19 @@ class Supervisor:
         self._has_launcher = launchers is not None
         self._pulse.counters["spawner_answers"] = int(self._has_launcher)
         await self._line.show(self._pulse, *([launchers] if launchers else []))
+
+
+def _why_resumed(wanted: Wanted, known: Known, view: TraderView | None) -> str:
+    """Return why a fenced process must not go on: a person paused and resumed it, or resumed it after a kill.
+
+    One whose group was triggered while it was to run waits for a person (F11).
+    """
+    if view is None or view.state != FENCED:
+        return ""
+    if wanted.desired == "paused":
+        known.was_paused_fenced = True
+        return ""
+    return "its order group was triggered, and somebody resumed it: it starts anew" if known.was_paused_fenced else ""
 
 
 def _crash(path: Path, ended: Ended | None) -> str:

@@ -61,10 +61,10 @@ class Venue(msgspec.Struct, frozen=True):
     private_key_path: str
 
 
-def main(argv: list[str]) -> int:
+def main(*, as_json: bool) -> int:
     """Run the drill and tell what it took; return the exit code."""
     drilled = asyncio.run(drill(lambda text: print(text, file=sys.stderr)))  # noqa: T201 - its progress
-    if "--json" in argv:
+    if as_json:
         sys.stdout.write(msgspec.json.encode({"drill": msgspec.to_builtins(drilled)}).decode() + "\n")
     elif drilled.confirmed_ms is not None:
         sys.stdout.write(
@@ -128,10 +128,10 @@ async def _killed(own: Rig, exchange: Child, orders: int, say: Callable[[str], N
     kill = Kill(kind=ALL, by="drill", at_us=clock.wall_us())
     killswitch.throw(own.home, kill)
     written_ms = (clock.monotonic() - began_s) * 1_000
-    parties, impossible = plan(own.home, kill, ours_only=False)
-    if impossible or len(parties) != 1:
-        raise KalshimmError(f"The drill has not the one account it made: {impossible or parties}.")
-    outcome = await carry_out(own.home, parties[0], clock, within_s=WITHIN_S, say=say)
+    planned = plan(own.home, kill, ours_only=False)
+    if planned.impossible or len(planned.parties) != 1:
+        raise KalshimmError(f"The drill has not the one account it made: {planned}.")
+    outcome = await carry_out(own.home, planned.parties[0], clock, within_s=WITHIN_S, say=say)
     exchange.require_alive()
     confirmed_ms = None if outcome.confirmed_ms is None else written_ms + outcome.confirmed_ms
     return Drilled(orders, round(written_ms, 1), confirmed_ms, outcome.resting, outcome.why)

@@ -191,6 +191,20 @@ ALONE = [
         "tests/unit/feed/kalshi/test_limiter.py",
         "test_I10_creates_never_touch_the_reserve_of_cancels",
     ),
+    Protection(
+        "kill before each order",
+        "traders.brokers.gate.Gate._why_nothing",
+        lambda _gate, _now_us: "",
+        "tests/unit/traders/brokers/test_gate.py",
+        "test_G1_a_kill_while_an_order_waits_for_the_disk_keeps_it_back",
+    ),
+    Protection(
+        "proof newer than the kill",
+        "traders.killing.Carrying._note_change",
+        lambda _carrying: None,
+        "tests/unit/traders/brokers/test_kill_proof.py",
+        "test_C4_a_reading_from_before_the_kill_proves_nothing",
+    ),
 ]
 
 

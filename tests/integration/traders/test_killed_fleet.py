@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,8 +17,10 @@ from kalshimm.runtime.heartbeat import beat_key
 from tests.fixtures.stack import eventually
 from traders import killswitch
 from traders.core.kills import ALL, EVENT, TRADER, Kill, Kind
+from traders.killnotes import settle
 from traders.models import Desired, Trader
 from traders.services import RefusedChange, steer
+from traders.supervisor import Known, _why_resumed
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -82,3 +85,66 @@ def test_G1_nobody_moves_while_everything_is_killed(verb: str, tmp_path: Path, s
         steer([trader], verb, actor="test")
     steer([trader], "pause", actor="test")
     assert is_desired(trader, Desired.PAUSED)()
+
+
+# With the supervisor away
+
+
+@pytest.fixture
+def home(tmp_path: Path, settings: Any) -> Path:
+    settings.KALSHIMM_HOME = tmp_path
+    return tmp_path
+
+
+def actions() -> list[tuple[str, str]]:
+    return list(AuditRow.objects.exclude(action="trader.created").order_by("id").values_list("action", "subject"))
+
+
+def test_G1_who_was_killed_and_released_unseen_is_paused_all_the_same(home: Path) -> None:
+    a_market()
+    a_market("HAND-2")
+    killed, other = a_trader(), a_trader("hand-2", "HAND-2")
+    kill = a_kill(TRADER, killed.name)
+    killswitch.throw(home, kill)
+    killswitch.release(home, TRADER, killed.name)
+    for _ in range(2):
+        settle(home, live_account="local")
+        assert (is_desired(killed, Desired.PAUSED)(), is_desired(other, Desired.RUNNING)()) == (True, True)
+        what = f"trader {killed.name}"
+        assert actions() == [("kill", what), ("trader.desired", killed.name), ("kill.released", what)]
+        assert not (home / "kill.json").exists()
+
+
+def test_G1_a_resume_after_a_release_that_nobody_saw_is_not_undone(home: Path) -> None:
+    a_market()
+    trader = a_trader()
+    killswitch.throw(home, a_kill(ALL))
+    killswitch.release(home, ALL)
+    steer([trader], "resume", actor="test")
+    settle(home, live_account="local")
+    assert is_desired(trader, Desired.RUNNING)()
+    assert [action for action, _ in actions()] == ["kill", "trader.desired", "kill.released", "trader.desired"]
+
+
+def test_a_standing_kill_pauses_whoever_was_set_to_run_by_another_way(home: Path) -> None:
+    market = a_market()
+    killswitch.throw(home, a_kill(EVENT, market.event_id))
+    trader = a_trader()
+    settle(home, live_account="local")
+    assert is_desired(trader, Desired.PAUSED)()
+    settle(home, live_account="local")
+    assert [action for action, _ in actions()] == ["kill", "trader.desired"], "each thing is noted once"
+
+
+def test_F11_G1_a_fenced_process_starts_anew_only_after_a_person_has_resumed_it() -> None:
+    view: Any = SimpleNamespace(state="fenced")
+    quoting: Any = SimpleNamespace(state="quoting")
+    running: Any
+    paused: Any
+    running, paused = SimpleNamespace(desired="running"), SimpleNamespace(desired="paused")
+    known = Known()
+    assert _why_resumed(running, known, view) == "", "its group was triggered by the exchange: a person is to look"
+    assert _why_resumed(paused, known, view) == ""
+    assert _why_resumed(paused, known, None) == ""
+    assert "somebody resumed it" in _why_resumed(running, known, view)
+    assert _why_resumed(running, known, quoting) == ""

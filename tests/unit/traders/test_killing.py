@@ -13,8 +13,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from feed.kalshi.wire.kinds import Secret
 from feed.keys import Vault
 from traders.core.kills import ACCOUNT, ALL, EVENT, TRADER, Kill, Kind
-from traders.killcommand import main
+from traders.killcommand import parsed, run
 from traders.killing import plan
+from traders.killswitch import KillSwitch
 
 REST = "http://127.0.0.1:1/trade-api/v2"
 
@@ -59,7 +60,8 @@ def test_a_trader_is_meant_with_its_group_whatever_the_version_of_its_start_file
     a_start(tmp_path, 2, event="F")
     a_start(tmp_path, 3, is_live=False)
     for kill in (a_kill(TRADER, "trader-1"), a_kill(EVENT, "E")):
-        ((party,), impossible) = plan(tmp_path, kill, ours_only=False)
+        planned = plan(tmp_path, kill, ours_only=False)
+        (party,), impossible = planned.parties, planned.impossible
         assert ([one.group_id for one in party.leased], party.traders, impossible) == (["group-1"], frozenset({1}), [])
         assert (party.is_whole, party.rest_url, party.account) == (False, REST, "local")
 
@@ -70,38 +72,58 @@ def test_an_account_is_meant_as_a_whole_unless_others_are_spared(tmp_path: Path,
     a_start(tmp_path, 1)
     a_start(tmp_path, 2)
     for ours_only in (False, True):
-        ((party,), _) = plan(tmp_path, kill, ours_only=ours_only)
+        (party,) = plan(tmp_path, kill, ours_only=ours_only).parties
         assert (party.is_whole, party.traders, len(party.leased)) == (not ours_only, None, 2)
 
 
-def test_an_account_with_a_trading_key_is_meant_without_any_trader_and_one_with_a_read_key_is_not(
-    tmp_path: Path,
-) -> None:
+def test_an_account_with_a_key_that_may_trade_is_meant_without_any_trader(tmp_path: Path) -> None:
     a_key(tmp_path, "demo", account="demo")
+    a_key(tmp_path, "demo", account="untested", scopes=())
     a_key(tmp_path, "prod", account="prod", scopes=("read",))
-    (parties, impossible) = plan(tmp_path, a_kill(ALL), ours_only=False)
-    assert ([one.account for one in parties], impossible) == (["demo"], [])
-    assert parties[0].rest_url.endswith("kalshi.co/trade-api/v2")
-    assert plan(tmp_path, a_kill(EVENT, "E"), ours_only=False) == ([], [])
+    planned = plan(tmp_path, a_kill(ALL), ours_only=False)
+    assert ([one.account for one in planned.parties], planned.impossible) == (["demo", "untested"], [])
+    assert planned.parties[0].rest_url.endswith("kalshi.co/trade-api/v2")
+    assert plan(tmp_path, a_kill(EVENT, "E"), ours_only=False) == ([], [], [], False)
+
+
+def test_the_keys_of_an_account_are_tried_one_after_the_other_those_that_trade_first(tmp_path: Path) -> None:
+    a_key(tmp_path, "demo", account="demo", scopes=())
+    a_key(tmp_path, "demo", account="demo")
+    (party,) = plan(tmp_path, a_kill(ALL), ours_only=False).parties
+    assert party.keys == ("key-1", "key-0")
+
+
+def test_a_local_exchange_that_does_not_run_is_left_out_unless_a_trader_traded_there(tmp_path: Path) -> None:
+    a_key(tmp_path)
+    planned = plan(tmp_path, a_kill(ALL), ours_only=False)
+    assert (planned.parties, planned.impossible, len(planned.left_out)) == ([], [], 1)
+    a_start(tmp_path, 1)
+    assert len(plan(tmp_path, a_kill(ALL), ours_only=False).parties) == 1
 
 
 def test_without_a_key_the_account_is_named_as_not_confirmed(tmp_path: Path) -> None:
     a_start(tmp_path, 1)
-    ((), (outcome,)) = plan(tmp_path, a_kill(ALL), ours_only=False)
+    (outcome,) = plan(tmp_path, a_kill(ALL), ours_only=False).impossible
     assert (outcome.is_confirmed, "cancel at the exchange" in outcome.why) == (False, True)
     (tmp_path / "keys").mkdir()
     (tmp_path / "keys" / "index.json").write_text("{")
-    ((), (outcome,)) = plan(tmp_path, a_kill(ALL), ours_only=False)
+    (outcome,) = plan(tmp_path, a_kill(ALL), ours_only=False).impossible
     assert (outcome.account, "is damaged" in outcome.why) == ("local", True)
 
 
-def test_a_start_file_that_cannot_be_read_hides_no_other(tmp_path: Path) -> None:
+def test_a_start_file_that_cannot_be_read_hides_no_other_and_leaves_a_kill_of_some_unconfirmed(tmp_path: Path) -> None:
     a_key(tmp_path)
     a_start(tmp_path, 1)
     a_start(tmp_path, 2)
     (tmp_path / "traders" / "2" / "start.json").write_text("{")
-    ((party,), _) = plan(tmp_path, a_kill(ALL), ours_only=False)
-    assert [one.target.trader for one in party.leased] == [1]
+    for kill, ours_only, unknown in ((a_kill(ALL), False, 0), (a_kill(ALL), True, 1), (a_kill(EVENT, "E"), False, 1)):
+        planned = plan(tmp_path, kill, ours_only=ours_only)
+        assert [one.target.trader for one in planned.parties[0].leased] == [1]
+        assert ["2/start.json cannot be read" in one.why for one in planned.impossible] == [True] * unknown
+
+
+def killed(home: Path, *argv: str) -> int:
+    return run(parsed(argv), home)
 
 
 @pytest.mark.parametrize("scope", [("--trader", "trader-7"), ("--event", "G"), ("--account", "mine")])
@@ -109,8 +131,29 @@ def test_G10_a_name_that_means_nobody_is_said(
     tmp_path: Path, scope: tuple[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     a_start(tmp_path, 1, is_live=False)
-    assert main(scope, tmp_path) == 1
-    assert "look at the name" in capsys.readouterr().err
-    assert main(("--trader", "trader-1"), tmp_path) == 0, "a paper trader is somebody"
-    assert main(("--release",), tmp_path) == 0
-    assert not (tmp_path / "kill.json").exists()
+    assert killed(tmp_path, *scope, "--json") == 1
+    said = capsys.readouterr()
+    assert "look at the name" in said.err
+    assert msgspec.json.decode(said.out)["confirmed"] is None, "nobody was asked"
+    assert killed(tmp_path, "--trader", "trader-1") == 0, "a paper trader is somebody"
+    assert "no exchange was asked" in capsys.readouterr().out
+    assert killed(tmp_path, "--release") == 0
+    assert KillSwitch(tmp_path).kills() == ()
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("--account", ""),
+        ("--release", "--trader", " "),
+        ("--dril",),
+        ("--d",),
+        ("--drill", "--release"),
+        ("--drill", "--event", "E"),
+        ("--all", "--event", "E"),
+    ],
+)
+def test_G10_a_word_too_few_or_half_a_word_kills_nothing(argv: tuple[str, ...]) -> None:
+    with pytest.raises(SystemExit) as left:
+        parsed(argv)
+    assert left.value.code == 2

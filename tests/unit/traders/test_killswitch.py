@@ -6,7 +6,7 @@ import pytest
 
 from kalshimm.errors import HomeNotWritable
 from traders.core.kills import ALL, EVENT, Kill, Target
-from traders.killswitch import FILE, KillSwitch, release, throw
+from traders.killswitch import FILE, KillSwitch, forget_released, release, throw
 
 TARGET = Target(7, "highny", "local", "E")
 EVERYTHING = Kill(kind=ALL, by="cli:operator", at_us=1)
@@ -32,12 +32,30 @@ def test_a_kill_is_seen_at_once_by_who_looked_before(tmp_path: Path) -> None:
     assert (tmp_path / FILE).exists(), "the other one stands"
 
 
-def test_the_last_release_leaves_no_file(tmp_path: Path) -> None:
+def test_what_was_released_stops_nobody_and_is_kept_until_it_is_forgotten(tmp_path: Path) -> None:
     throw(tmp_path, EVERYTHING)
     throw(tmp_path, OF_EVENT)
     assert release(tmp_path, ALL) == (EVERYTHING, OF_EVENT)
-    assert not (tmp_path / FILE).exists()
+    switch = KillSwitch(tmp_path)
+    assert (switch.why(TARGET), switch.kills(), switch.released()) == ("", (), (EVERYTHING, OF_EVENT))
     assert release(tmp_path, ALL) == ()
+    forget_released(tmp_path, [EVERYTHING])
+    assert switch.released() == (OF_EVENT,)
+    forget_released(tmp_path, [EVERYTHING, OF_EVENT])
+    assert not (tmp_path / FILE).exists()
+
+
+def test_E3_a_read_that_failed_for_a_moment_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    throw(tmp_path, OF_OTHER)
+    switch = KillSwitch(tmp_path)
+
+    def no_more_files(_path: Path) -> bytes:
+        raise OSError(24, "too many open files")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "read_bytes", no_more_files)
+        assert "too many open files" in switch.why(TARGET)
+    assert switch.kills() == (OF_OTHER,)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"kills": 7}', b'{"kills": [], "version": 99}'])

@@ -1,0 +1,62 @@
+"""What the database is told of kills: who killed what, who took it back, and that those who were killed are paused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from django.db import transaction
+
+from kalshimm.ops.models import AuditRow
+from kalshimm.ops.services import audit
+from markets.models import Market
+from traders import killswitch
+from traders.core.kills import Kill, Target, covering
+from traders.killswitch import KillSwitch
+from traders.models import PAPER, Desired, Mode, Trader
+
+ACTOR = "supervisor"
+
+
+def settle(home: Path, *, live_account: str) -> None:
+    """Pause whom kills cover, also those released meanwhile, note all of it, and forget what was released.
+
+    Nobody who was killed runs again without a person's resume, whoever was away while it happened. Safe to repeat.
+
+    Raises:
+        HomeNotWritable, NotReachable: What was released cannot be forgotten yet.
+    """
+    switch = KillSwitch(home)
+    kills, released = switch.kills(), switch.released()
+    if not kills and not released:
+        return
+    with transaction.atomic():
+        for kill in (*released, *kills):
+            _note("kill", kill, kill.by)
+        _pause((*kills, *released), live_account)
+        for kill in released:
+            _note("kill.released", kill, ACTOR)
+    if released:
+        killswitch.forget_released(home, released)
+
+
+def target_of(trader: Trader, event: str, *, live_account: str) -> Target:
+    """Return what a kill may name a trader by."""
+    return Target(trader.pk, trader.name, PAPER if trader.mode == Mode.DRY_RUN else live_account, event)
+
+
+def _pause(kills: tuple[Kill, ...], live_account: str) -> None:
+    running = list(Trader.objects.filter(desired__in=(Desired.RUNNING, Desired.FLAT)))
+    tickers = [trader.market_ticker for trader in running]
+    events = dict(Market.objects.filter(pk__in=tickers).values_list("pk", "event_id"))
+    for trader in running:
+        target = target_of(trader, events.get(trader.market_ticker, ""), live_account=live_account)
+        kill = covering(kills, target)
+        still = Trader.objects.filter(pk=trader.pk, desired__in=(Desired.RUNNING, Desired.FLAT))
+        if kill and still.update(desired=Desired.PAUSED):
+            audit(kill.by, "trader.desired", trader.name, now=Desired.PAUSED.value, reason=kill.why)
+
+
+def _note(action: str, kill: Kill, actor: str) -> None:
+    """Write an audit row once."""
+    if not AuditRow.objects.filter(action=action, subject=kill.what, detail__at_us=kill.at_us).exists():
+        audit(actor, action, kill.what, at_us=kill.at_us, killed_by=kill.by)
