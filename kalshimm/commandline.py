@@ -67,13 +67,13 @@ def execute(argv: Sequence[str]) -> None:
 
 def _prepare(argv: Sequence[str]) -> None:
     """Read the environment; a setting that makes no sense keeps everything from beginning but a kill."""
+    is_kill = list(argv[1:2]) == [KILL]
     try:
-        env.load_dotenv(BASE_DIR / ".env")
+        env.load_dotenv(BASE_DIR / ".env", is_tolerant=is_kill)
         logs.configure(debug=env.boolean("KALSHIMM_DEBUG"))
-    except (ConfigurationError, OSError, UnicodeDecodeError) as exc:
-        if list(argv[1:2]) != [KILL]:
-            raise
-        print(f"{exc} The kill goes on without it.", file=sys.stderr)  # noqa: T201 - there is no log yet
+    except (ConfigurationError, OSError, UnicodeDecodeError):
+        if not is_kill:
+            raise  # a kill says in which home it was; what it lacks shows there
 
 
 def operator_error(exc: BaseException) -> KalshimmError | None:

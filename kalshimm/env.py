@@ -16,8 +16,11 @@ TRUE = {"1", "true", "yes", "on"}
 FALSE = {"0", "false", "no", "off", ""}
 
 
-def load_dotenv(path: Path) -> None:
+def load_dotenv(path: Path, *, is_tolerant: bool = False) -> None:
     """Put the `NAME=value` lines of `path` into the environment, unless already set there.
+
+    Args:
+        is_tolerant: Pass over what is none.
 
     Raises:
         ConfigurationError: A line is neither blank, a comment nor an assignment.
@@ -30,6 +33,8 @@ def load_dotenv(path: Path) -> None:
             continue
         name, separator, value = line.partition("=")
         if not separator or not name.strip().isidentifier():
+            if is_tolerant:
+                continue
             raise ConfigurationError(f"{path}, line {number}", "expected NAME=value")
         os.environ.setdefault(name.strip(), value.strip().strip("'\""))
 

@@ -10,6 +10,7 @@ Exit code 0: confirmed by the exchange, or there was nobody to ask. 1: it could 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,9 +28,10 @@ if TYPE_CHECKING:
     from traders.killing import Outcome
 
 WITHIN_S = 60.0
+OF_A_HOME = ("run", "keys", "traders", "installation")
 NOBODY_ASKED = (
-    "No live trader and no key that may trade is in scope, so no exchange was asked. If you expect orders there, look "
-    "at its own page."
+    "No live trader and no key that may trade is in scope, but for what was left out, so no exchange was asked. If you "
+    "expect orders there, look at its own page."
 )
 
 
@@ -72,6 +74,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, home: Path) -> int:
     """Kill, or release, as asked; return the exit code."""
     kind, key = _scope(options)
+    if not any((home / name).exists() for name in OF_A_HOME):
+        raise KalshimmError(
+            f"{home} holds no installation, so nothing was killed: set KALSHIMM_HOME to the one that trades."
+        )
     if options.release:
         return _release(home, kind, key, as_json=options.as_json)
     clock = SystemClock()
@@ -100,7 +106,7 @@ def _throw(home: Path, kill: Kill) -> str:
     except (HomeNotWritable, NotReachable) as exc:
         _say(f"{exc} Traders do not hear of this kill: stop them, too (`traders stop --all`).")
         return str(exc)
-    _say(f"{kill.what} is killed: nothing new leaves")
+    _say(f"{kill.what} is killed in {home}: nothing new leaves")
     return ""
 
 
@@ -148,5 +154,6 @@ def _release(home: Path, kind: Kind, key: str, *, as_json: bool) -> int:
 
 
 def _say(what: str) -> None:
-    sys.stderr.write(f"{what}\n")
-    sys.stderr.flush()
+    with contextlib.suppress(OSError, ValueError):  # nobody may be left to read it: the kill goes on
+        sys.stderr.write(f"{what}\n")
+        sys.stderr.flush()

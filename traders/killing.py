@@ -16,17 +16,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import socket
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import msgspec
+from msgspec.structs import replace
 
 from feed import keys
 from feed.kalshi import environments
 from feed.kalshi.environments import Environment
 from feed.kalshi.errors import (
     Conflict,
+    Forbidden,
     NotFound,
     ProtocolViolation,
     RateLimited,
@@ -57,6 +61,7 @@ RESTING = "resting"
 # What a request may end with, and what is tried again for as long as there is time.
 AGAIN = (OutcomeUnknown, VenueError)
 TRIGGERS_AT_ONCE = 8
+LISTENS_S = 0.5
 # A slow answer is tried anew soon: all that is asked here is safe to repeat.
 BRIEF = Connection(connect_timeout_s=2.0, answer_timeout_s=4.0, deadline_s=4.0, first_wait_s=0.1)
 
@@ -66,6 +71,7 @@ class Leased(msgspec.Struct, frozen=True):
 
     Attributes:
         group_id, shard: Of its order group.
+        is_living: Whether its process lives; of one that may, for all that is known, it is taken to.
     """
 
     target: Target
@@ -74,6 +80,7 @@ class Leased(msgspec.Struct, frozen=True):
     group_id: str
     shard: int
     subaccount: int | None
+    is_living: bool = True
 
 
 class Party(msgspec.Struct, frozen=True):
@@ -189,13 +196,17 @@ def plan(home: Path, kill: Kill, *, ours_only: bool) -> Plan:
         ours_only: Spare orders that are not of this installation.
     """
     targets, unread = read_targets(home)
-    living_first = living(home)
-    leased = [lease for target, lease in targets if lease is not None and kill.covers(target)]
-    leased.sort(key=lambda one: one.target.trader not in living_first)
+    alive = living(home)
+    leased = [
+        replace(lease, is_living=target.trader in alive)
+        for target, lease in targets
+        if lease is not None and kill.covers(target)
+    ]
+    leased.sort(key=lambda one: not one.is_living)
     is_wide = kill.kind in (ALL, ACCOUNT)
     is_whole = is_wide and not ours_only
     wanted = {(one.environment, one.target.account) for one in leased}
-    impossible = [] if is_whole else [_unknown(why) for why in unread]  # whose orders, nobody can tell
+    impossible = [_unknown(why) for why in unread]  # whose orders, and behind which fence, nobody can tell
     try:
         entries = [entry for entry in keys.Vault(home).entries() if entry.may_trade is not False]
     except keys.VaultError as exc:
@@ -232,12 +243,22 @@ def _unknown(why: str) -> Outcome:
 
 
 def _address(home: Path, environment: str, leased: Iterable[Leased]) -> str:
-    """Return where an environment answers; empty for a local exchange that does not run, and that nobody traded on."""
+    """Return where an environment answers; empty for a local exchange that does not run: nothing rests there."""
     told = next((one.rest_url for one in leased if environments.answers_at(environment, one.rest_url)), "")
-    if told or environment != "local":
+    if environment != "local":
         return told or environments.resolve(environment).rest_url
     running = running_exchange(home)
-    return running.rest if running else ""
+    return next((url for url in (running.rest if running else "", told) if url and _listens(url)), "")
+
+
+def _listens(url: str) -> bool:
+    """Return whether somebody listens at an address of this machine."""
+    parts = urlsplit(url)
+    try:
+        with socket.create_connection((parts.hostname, parts.port or 80), timeout=LISTENS_S):
+            return True
+    except OSError:
+        return False
 
 
 # ---- what is done ----------------------------------------------------------------------------------------------------
@@ -252,7 +273,7 @@ class Carrying:
         say: Told whenever something new is in the way.
 
     Raises:
-        Unauthorized: The key is not accepted, and there is another.
+        Unauthorized, Forbidden: The key is not accepted, or may not, and there is another.
     """
 
     def __init__(
@@ -272,7 +293,10 @@ class Carrying:
         self._gone: set[str] = set()
         self._untriggered: dict[str, str] = {}  # whose group is not, and why
         self._refused: set[str] = set()  # and for good
+        self._denied: RequestRefused | None = None  # of a trigger: the key may not
         self._at_once = asyncio.Semaphore(TRIGGERS_AT_ONCE)
+        self._listing = asyncio.Lock()
+        self._ids: set[str] | None = None  # of the account's groups
         self._moved = asyncio.Event()
         self._changed_us: int | None = None
         self._canceled: set[str] = set()
@@ -342,6 +366,9 @@ class Carrying:
             while True:
                 attempt += 1
                 try:
+                    if not leased.is_living and await self._is_gone(leased):
+                        self._gone.add(leased.group_id)
+                        break
                     await self._rest.groups.trigger(leased.group_id, exchange_index=shard, subaccount=leased.subaccount)
                     self._triggered.add(leased.group_id)
                     break
@@ -358,10 +385,24 @@ class Carrying:
                     self._untriggered[leased.group_id] = str(exc)
                     if listed is None and _is_final(exc):
                         self._refused.add(leased.group_id)
+                        self._denied = exc if isinstance(exc, Unauthorized | Forbidden) else self._denied
                         self._moved.set()
                         return
                     await self._again(attempt, f"the group of trader {leased.target.name}", exc)
         self._note_change()
+
+    async def _is_gone(self, leased: Leased) -> bool:
+        """Return whether the account has no such group: of traders that ended long ago, by one list for all of them.
+
+        A living one's may be too new to be listed.
+        """
+        async with self._listing:
+            if self._ids is None:
+                listed = await self._rest.groups.groups(subaccount=leased.subaccount)
+                if listed.unreadable:
+                    raise ProtocolViolation(f"{len(listed.unreadable)} order groups cannot be read.")
+                self._ids = {group.id for group in listed.items}
+        return leased.group_id not in self._ids
 
     async def _listed(self, leased: Leased) -> GroupListed | None:
         """Return a group as the account lists it: one that another shard has is not gone."""
@@ -383,6 +424,8 @@ class Carrying:
                     self._note_change()
                 self._moved.clear()
                 is_fenced, may_be = not self._open(), self._groups - self._triggered - self._gone - self._refused
+                if self._denied is not None and self._has_other_key:
+                    raise self._denied
                 found = await self._look()
                 if found:
                     await self._cancel(found)
@@ -392,7 +435,7 @@ class Carrying:
                     return False
                 else:
                     await set_within(self._moved, LOOK_AGAIN_MOST_S)
-            except Unauthorized as exc:
+            except (Unauthorized, Forbidden) as exc:
                 if self._has_other_key:
                     raise
                 await self._again(attempt, "what rests", exc)
@@ -401,12 +444,14 @@ class Carrying:
 
     async def _look(self) -> list[Order]:
         """Return what rests, by a reading that shows everything done here."""
+        if self._changed_us is None:
+            raise ProtocolViolation("The exchange's answers do not say when they were made, so nothing can be proven.")
         as_of_us = -1
-        while as_of_us <= (self._changed_us or 0):
+        while as_of_us <= self._changed_us:
             await asyncio.sleep(0 if as_of_us < 0 else LOOK_AGAIN_S)
             as_of_us = (await self._rest.exchange.user_data_timestamp()).as_of_us
         listed = await self._rest.portfolio.orders(status=RESTING).all()
-        found = [order for order in listed.items if self._is_meant(order)]
+        found = list({order.order_id: order for order in listed.items if self._is_meant(order)}.values())
         if listed.unreadable:
             self._resting = None
             raise ProtocolViolation(f"{len(listed.unreadable)} resting orders cannot be read.")

@@ -35,8 +35,8 @@ def settle(home: Path, *, live_account: str) -> None:
         _pause((*kills, *released), live_account)
         for kill in released:
             _note("kill.released", kill, ACTOR)
-    if released:
-        killswitch.forget_released(home, released)
+        if released:  # not before it is so: whoever called this may yet take all of it back
+            transaction.on_commit(lambda: killswitch.forget_released(home, released))
 
 
 def target_of(trader: Trader, event: str, *, live_account: str) -> Target:

@@ -10,12 +10,15 @@ A file that cannot be read counts as a kill of everything: somebody wrote it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import contextlib
+import os
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import msgspec
 from msgspec.structs import replace
 
+from kalshimm.errors import HomeNotWritable
 from kalshimm.runtime.home import folder, write_private
 from kalshimm.runtime.locks import FileLock
 from traders.core.kills import ALL, Kill, Kind, Target, covering, with_kill, without
@@ -78,7 +81,8 @@ def throw(home: Path, kill: Kill) -> None:
         HomeNotWritable: It cannot be; traders do not know of it.
         NotReachable: Another command holds the file.
     """
-    _change(home, lambda content: replace(content, kills=with_kill(content.kills, kill)))
+    with _as_owner(home):
+        _change(home, lambda content: replace(content, kills=with_kill(content.kills, kill)))
 
 
 def release(home: Path, kind: Kind, key: str = "") -> tuple[Kill, ...]:
@@ -94,7 +98,8 @@ def release(home: Path, kind: Kind, key: str = "") -> tuple[Kill, ...]:
         taken_back[:] = [kill for kill in content.kills if kill not in left]
         return replace(content, kills=left, released=(*content.released, *taken_back))
 
-    _change(home, without_it)
+    with _as_owner(home):
+        _change(home, without_it)
     return tuple(taken_back)
 
 
@@ -110,11 +115,31 @@ def forget_released(home: Path, known: Collection[Kill]) -> None:
 def _change(home: Path, step: Callable[[_Content], _Content]) -> None:
     path = home / FILE
     with FileLock(folder(home, "run") / "kill.lock").held(within_s=LOCK_WITHIN_S):
-        content = step(KillSwitch(home)._look())
-        if content.kills or content.released:
-            write_private(path, msgspec.json.format(msgspec.json.encode(content), indent=2), is_durable=True)
-        else:
-            path.unlink(missing_ok=True)
+        try:
+            before = _decoded(path.read_bytes(), 0) if path.exists() else _Content()
+            content = step(before)
+            if content.kills or content.released:
+                write_private(path, msgspec.json.format(msgspec.json.encode(content), indent=2), is_durable=True)
+            else:
+                path.unlink(missing_ok=True)
+        except OSError as exc:
+            raise HomeNotWritable(path, exc.strerror or str(exc)) from exc
+
+
+@contextlib.contextmanager
+def _as_owner(home: Path) -> Iterator[None]:
+    """Write as the home's owner also where root kills: those who trade could not read what is root's."""
+    owner = home.stat() if home.exists() and os.geteuid() == 0 else None
+    if owner is None or owner.st_uid == 0:
+        yield
+        return
+    os.setegid(owner.st_gid)
+    os.seteuid(owner.st_uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
 
 
 def _decoded(text: bytes, at_us: int) -> _Content:

@@ -154,9 +154,9 @@ class Supervisor:
     async def _read_database(self) -> bool:
         """Read what is wanted; False when the database does not say."""
         try:
+            await self._settle_kills()
             for name in await in_thread(fleet.apply_series_rules, self._clock.wall_us()):
                 logger.info("series rule made trader %s", name, extra={"action": "trader_created"})
-            await self._settle_kills()
             self._wanted = await in_thread(fleet.read_wanted, self._living)
         except DatabaseFault as exc:
             logger.warning("database: %s; going on with what was read last", exc, extra={"action": "database_lost"})
@@ -503,7 +503,7 @@ def _why_resumed(wanted: Wanted, known: Known, view: TraderView | None) -> str:
     if wanted.desired == "paused":
         known.was_paused_fenced = True
         return ""
-    return "its order group was triggered, and somebody resumed it: it starts anew" if known.was_paused_fenced else ""
+    return "it was fenced, and somebody resumed it: it starts anew" if known.was_paused_fenced else ""
 
 
 def _crash(path: Path, ended: Ended | None) -> str:

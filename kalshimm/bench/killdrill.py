@@ -133,5 +133,6 @@ async def _killed(own: Rig, exchange: Child, orders: int, say: Callable[[str], N
         raise KalshimmError(f"The drill has not the one account it made: {planned}.")
     outcome = await carry_out(own.home, planned.parties[0], clock, within_s=WITHIN_S, say=say)
     exchange.require_alive()
-    confirmed_ms = None if outcome.confirmed_ms is None else written_ms + outcome.confirmed_ms
+    took_ms = round((clock.monotonic() - began_s) * 1_000, 1)
+    confirmed_ms = took_ms if outcome.is_confirmed else None
     return Drilled(orders, round(written_ms, 1), confirmed_ms, outcome.resting, outcome.why)

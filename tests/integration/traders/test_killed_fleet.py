@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import redis
+from django.db import transaction
 from test_supervisor import a_market, a_trader, has_state
 from traderworld import HandMadeMarket, Watcher, Workers
 
@@ -18,6 +19,7 @@ from tests.fixtures.stack import eventually
 from traders import killswitch
 from traders.core.kills import ALL, EVENT, TRADER, Kill, Kind
 from traders.killnotes import settle
+from traders.killswitch import KillSwitch
 from traders.models import Desired, Trader
 from traders.services import RefusedChange, steer
 from traders.supervisor import Known, _why_resumed
@@ -124,6 +126,20 @@ def test_G1_a_resume_after_a_release_that_nobody_saw_is_not_undone(home: Path) -
     settle(home, live_account="local")
     assert is_desired(trader, Desired.RUNNING)()
     assert [action for action, _ in actions()] == ["kill", "trader.desired", "kill.released", "trader.desired"]
+
+
+def test_G1_a_refused_change_leaves_a_release_to_be_settled(home: Path) -> None:
+    a_market()
+    a_market("HAND-2")
+    first, second = a_trader(), a_trader("hand-2", "HAND-2")
+    for trader in (first, second):
+        killswitch.throw(home, a_kill(TRADER, trader.name))
+    killswitch.release(home, TRADER, first.name)
+    with pytest.raises(RefusedChange), transaction.atomic():
+        steer([second], "resume", actor="test")
+    assert (is_desired(first, Desired.RUNNING)(), len(KillSwitch(home).released())) == (True, 1), "as before"
+    settle(home, live_account="local")
+    assert (is_desired(first, Desired.PAUSED)(), KillSwitch(home).released()) == (True, ())
 
 
 def test_a_standing_kill_pauses_whoever_was_set_to_run_by_another_way(home: Path) -> None:

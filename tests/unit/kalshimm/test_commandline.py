@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import psycopg
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from kalshimm.commandline import needs_stores, operator_error
 from kalshimm.errors import EXIT_NOT_REACHABLE, ConfigurationError, KalshimmError
+from tests.fixtures.stack import ROOT
 
 
 @pytest.mark.parametrize(
@@ -46,3 +52,15 @@ def test_it_says_that_a_store_is_away_in_one_line() -> None:
 
 def test_it_does_not_blame_the_address_for_a_failed_statement() -> None:
     assert operator_error(psycopg.errors.QueryCanceled("canceling statement due to statement timeout")) is None
+
+
+def test_G1_a_kill_begins_whatever_the_settings_say(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    settings = {"PATH": os.environ["PATH"], "KALSHIMM_HOME": str(tmp_path), "KALSHIMM_DEBUG": "maybe"}
+    ended = subprocess.run(
+        [sys.executable, "manage.py", "kill", "--json"], cwd=ROOT, env=settings, capture_output=True, text=True,
+        timeout=60, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    assert f"everything is killed in {tmp_path}" in ended.stderr
+    assert (tmp_path / "kill.json").exists()

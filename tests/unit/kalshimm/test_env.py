@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -125,3 +126,12 @@ def test_a_password_taken_for_a_port_is_not_shown() -> None:
 def test_an_option_that_postgresql_does_not_know_is_named() -> None:
     with pytest.raises(ConfigurationError, match=r"^DATABASE_URL: .*'foo'"):
         env.database("postgresql://u:hidden@h/d?foo=1")
+
+
+def test_a_tolerant_reader_passes_over_what_is_no_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KALSHIMM_AFTER", raising=False)
+    (tmp_path / ".env").write_text("no setting\nKALSHIMM_AFTER=here\n")
+    with pytest.raises(ConfigurationError, match="line 1"):
+        env.load_dotenv(tmp_path / ".env")
+    env.load_dotenv(tmp_path / ".env", is_tolerant=True)
+    assert os.environ.pop("KALSHIMM_AFTER") == "here"

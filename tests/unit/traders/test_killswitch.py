@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -76,3 +78,31 @@ def test_E3_a_home_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("no folder")
     with pytest.raises(HomeNotWritable):
         throw(tmp_path, EVERYTHING)
+
+
+def test_E3_what_cannot_be_read_for_a_moment_is_not_made_a_kill_of_everything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    throw(tmp_path, OF_OTHER)
+
+    def fails(_path: Path) -> bytes:
+        raise OSError(5, "input/output error")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "read_bytes", fails)
+        with pytest.raises(HomeNotWritable, match="input/output error"):
+            forget_released(tmp_path, [])
+    assert KillSwitch(tmp_path).kills() == (OF_OTHER,)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_a_kill_by_root_can_be_read_by_those_who_trade() -> None:
+    with tempfile.TemporaryDirectory() as name:  # pytest's own folders are root's alone
+        home = Path(name)
+        os.chown(home, 65_534, 65_534)
+        throw(home, OF_EVENT)
+        files = [home / FILE, home / "run", home / "run" / "kill.lock"]
+        assert {path.stat().st_uid for path in files} == {65_534}
+        assert os.geteuid() == 0
+        release(home, ALL)
+        assert (home / FILE).stat().st_uid == 65_534

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from feed.kalshi.clock import Offset
 from feed.kalshi.errors import Forbidden, InvalidRequest, NotFound, Paused, RateLimited, RequestRefused, Unauthorized
@@ -221,6 +222,37 @@ async def test_C15_a_key_that_is_not_accepted_gives_way_to_another() -> None:
         await kill(account, whole=True, other=True)
     outcome, _ = await kill(account, whole=True, within_s=3)
     assert not outcome.is_confirmed
+
+
+async def test_C4_answers_that_do_not_say_when_they_were_made_prove_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    account = Account(LoopClock(NOW_US), Resting("o", group="group-3"), lag_s=600)
+    monkeypatch.setattr(account, "clock_offset", lambda: None)
+    outcome, _ = await kill(account, leases=(a_lease(),), within_s=5)
+    assert (outcome.is_confirmed, "do not say when they were made" in outcome.why) == (False, True)
+
+
+@pytest.mark.parametrize("what", ["trigger", "cancel"])
+async def test_C15_a_key_that_may_only_read_gives_way_to_another(what: str) -> None:
+    account = Account(LoopClock(NOW_US), Resting("o", client_order_id=OURS.client_order_id(1)))
+    account.script[what] = [forever(Forbidden(403, "forbidden", ""))]
+    with pytest.raises(Forbidden):
+        await kill(account, leases=(a_lease(),), other=True)
+
+
+async def test_an_order_that_two_pages_list_is_canceled_once() -> None:
+    order = Resting("o", client_order_id=OURS.client_order_id(1))
+    account = Account(LoopClock(NOW_US), order, order)
+    outcome, _ = await kill(account, leases=(a_lease(),))
+    assert (outcome.is_confirmed, outcome.canceled) == (True, 1)
+
+
+async def test_groups_of_traders_that_ended_are_triggered_only_where_the_account_lists_them() -> None:
+    account = Account(LoopClock(NOW_US))
+    ended = [replace(a_lease(number), is_living=False) for number in range(10, 40)]
+    account.listed_groups = [type("Group", (), {"id": "group-11", "exchange_index": 0})]
+    outcome, _ = await kill(account, leases=(a_lease(), *ended))
+    assert (outcome.is_confirmed, outcome.triggered, outcome.gone) == (True, 2, 29)
+    assert account.asked.count("trigger") == 2
 
 
 async def test_a_fault_of_ours_is_not_taken_for_proof() -> None:
