@@ -379,11 +379,16 @@ def _open_end(ledger: Ledger, record: Record, line: Noted[OrderIntent]) -> list[
         outcome = answer.body.outcome if answer else "no answer"
         is_settled = outcome in SETTLED_ANSWERS or (state is not None and state.body.status == "refused")
         return [] if is_settled else [f"I9 {name} left no order, and ended with: {outcome}, {_said(state)}"]
-    return [f"I9 {name}: {problem}" for problem in _untrue(found[0], record.states.get(intent.client_order_id, []))]
+    states = record.states.get(intent.client_order_id, [])
+    return [f"I9 {name}: {problem}" for problem in _untrue(found[0], states, is_take=intent.verb == "take")]
 
 
-def _untrue(order: OrderAt, told: Sequence[Noted[OrderState]]) -> list[str]:
-    """Return where what was told of an order is not what became of it, or came before it did."""
+def _untrue(order: OrderAt, told: Sequence[Noted[OrderState]], *, is_take: bool) -> list[str]:
+    """Return where what was told of an order is not what became of it, or came before it did.
+
+    A take may be cut to the position that it closes: the exchange then calls it executed, and of what was wished a part
+    was canceled on arrival.
+    """
     if not told:
         return [f"nobody wrote what became of {_named(order)}"]
     for line in told:
@@ -396,6 +401,8 @@ def _untrue(order: OrderAt, told: Sequence[Noted[OrderState]]) -> list[str]:
     body = told[-1].body
     is_whole = order.filled_cx >= body.placed_cx > 0
     status = "filled" if order.is_over and is_whole else ENDS.get(order.status, order.status)
+    if is_take and order.status == EXECUTED and not is_whole and body.status == "canceled":
+        status = body.status
     true = (status, order.order_id, order.filled_cx, order.remaining_cx)
     if (body.status, body.order_id, body.filled_cx, body.remaining_cx) != true:
         return [f"it is {status} with {order.filled_cx} filled and {order.remaining_cx} remaining, and was told {body}"]

@@ -463,6 +463,20 @@ def test_I9_an_end_told_otherwise_than_it_was_is_a_problem(state: dict[str, Any]
     assert any(problem.startswith("I9") for problem in story.problems())
 
 
+@pytest.mark.parametrize(("verb", "is_good"), [("take", True), ("place", False)])
+def test_I9_only_a_take_may_be_cut_to_the_position_and_told_as_canceled(verb: str, *, is_good: bool) -> None:
+    story = Story()
+    story.write(OrderIntent(1, ID, verb, story.now_us, "", 0, 4_000, 1_000), OrderSent(1, story.now_us))
+    story.post()
+    story.fill("3.00")
+    story.order(initial_count_fp="3.00", fill_count_fp="3.00", remaining_count_fp="0.00", status="executed")
+    story.write(
+        OrderAnswer(1, story.now_us, "accepted", order_id="o1"), a_booking(300, 300),
+        a_state(filled_cx=300, remaining_cx=0, status="canceled", reason="canceled on arrival"),
+    )  # fmt: skip
+    assert (story.problems() == []) == is_good
+
+
 def test_I9_an_intent_that_stands_twice_in_the_journal_is_a_problem() -> None:
     story = Story()
     story.rest()
