@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -29,12 +29,12 @@ from tests.fixtures.stack import eventually
 from traders import grants, leases, spawner, takeover
 from traders.core.pipeline import Choice, StrategyChoices
 from traders.fleet import LiveWanted, Wanted
+from traders.fleetline import FleetLine
 from traders.livestarts import LiveStarts
 from traders.models import Allotment, Desired, Grant, Mode, RetiredGroup, Trader
 from traders.processes import living, trader_folder
 from traders.services import steer
 from traders.start import read_start
-from traders.supervisor import Supervisor
 
 pytestmark = pytest.mark.django_db(transaction=True)
 TRIGGERS = "/portfolio/order_groups/*/trigger"
@@ -332,17 +332,17 @@ def test_A9_a_frozen_supervisor_does_not_take_its_own_silence_for_its_traders(
     fleet: LiveFleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may stop between hearing its traders and judging by what it heard."""
-    read_beats, looks, must_freeze = Supervisor._read_beats, list[Supervisor](), threading.Event()
+    listen, looks, must_freeze = FleetLine.listen, list[FleetLine](), threading.Event()
 
-    async def read_and_freeze(supervisor: Supervisor) -> None:
-        await read_beats(supervisor)
+    async def listen_and_freeze(line: FleetLine, traders: Sequence[int]) -> None:
+        await listen(line, traders)
         if must_freeze.is_set():
             if not looks:
-                supervisor._line._beats.clear()  # as of a trader that has not beaten yet
+                line._beats.clear()  # as of a trader that has not beaten yet
                 time.sleep(BEAT_TTL_S + 1)  # noqa: ASYNC251 - the whole process stops
-            looks.append(supervisor)
+            looks.append(line)
 
-    monkeypatch.setattr(Supervisor, "_read_beats", read_and_freeze)
+    monkeypatch.setattr(FleetLine, "listen", listen_and_freeze)
     fleet.spawn()
     fleet.supervise()
     trader = a_running(fleet)
