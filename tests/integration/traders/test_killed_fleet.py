@@ -93,9 +93,10 @@ def test_G1_nobody_moves_while_everything_is_killed(verb: str, tmp_path: Path, s
 
 
 @pytest.fixture
-def home(tmp_path: Path, settings: Any) -> Path:
-    settings.KALSHIMM_HOME = tmp_path
-    return tmp_path
+def home(home: Path, settings: Any) -> Path:
+    """The installation's, too; whatever runs in it is stopped at the end, as everywhere."""
+    settings.KALSHIMM_HOME = home
+    return home
 
 
 def actions() -> list[tuple[str, str]]:
