@@ -38,6 +38,7 @@ GLYPHS = {
     "draining": "work",
     "stopped": "off",
 }
+STOPPED = "stopped"
 FROZEN = "silent"  # the supervisor's word for a process that lives and does not beat
 RECONCILING = "reconciling"
 
@@ -237,6 +238,8 @@ def assemble(
         expected_roles: Workers whose silence is an alarm, in the order to show them.
     """
     beats = {beat.name: beat for beat in live.beats if beat.role == TRADER_ROLE}
+    shown = tuple(trader for trader in stored.traders if not _is_over(trader, beats.get(str(trader.id)), now_us))
+    stored = msgspec.structs.replace(stored, traders=shown)
     rows = {
         trader.id: _trader_row(trader, stored.markets, beats.get(str(trader.id)), live.problem, now_us)
         for trader in stored.traders
@@ -267,6 +270,12 @@ def remember(known: Iterable[Beat], heard: Iterable[Beat], *, now_us: int, keep_
 
 def _age_ms(beat: Beat, now_us: int) -> int:
     return max(0, (now_us - beat.written_us) // 1_000)
+
+
+def _is_over(trader: StoredTrader, beat: Beat | None, now_us: int) -> bool:
+    """Return whether a trader has stopped as it should, and only what it said before is still remembered."""
+    has_stopped = trader.desired == STOPPED and trader.state == STOPPED
+    return has_stopped and (beat is None or _age_ms(beat, now_us) > BEAT_STALE_MS)
 
 
 # ---- traders ------------------------------------------------------------------------------------------------

@@ -154,6 +154,14 @@ def test_a_trader_whose_process_lives_without_a_beat_is_silent_and_unknown(beats
     assert (row.glyph, row.word, row.why) == ("unknown", "silent", "no beat since 19:31:00 UTC")
 
 
+def test_a_trader_that_has_stopped_as_it_should_is_not_called_silent() -> None:
+    over = a_trader(desired="stopped", state="stopped", state_reason="its market has closed")
+    assert a_page(a_stored(over), a_beat(age_ms=9_000)).groups == ()
+    assert [row.word for group in a_page(a_stored(over), a_beat()).groups for row in group.rows] == ["quoting"]
+    still = msgspec.structs.replace(over, state="quoting")
+    assert only_row(a_beat(age_ms=9_000), trader=still).word == "silent"
+
+
 def test_with_redis_away_nothing_is_called_silent() -> None:
     page = a_page(a_stored(a_trader()), problem="Redis does not answer.")
     assert page.groups[0].rows[0].word == "unknown"
