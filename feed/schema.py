@@ -273,7 +273,10 @@ class OrderState(msgspec.Struct, frozen=True, array_like=True, tag=0):
 
 
 class FillState(msgspec.Struct, frozen=True, array_like=True, tag=1):
-    """One fill, booked once by (account, order id, trade id). `fee_ud` None is unknown, not zero."""
+    """One fill, booked once by (account, order id, trade id). `fee_ud` None is unknown, not zero.
+
+    `time_us` is when the venue says that it traded: it may be told late. None where fills come in their order.
+    """
 
     client_order_id: str
     order_id: str
@@ -285,6 +288,7 @@ class FillState(msgspec.Struct, frozen=True, array_like=True, tag=1):
     fee_ud: int | None
     position_cx: int
     inferred: bool
+    time_us: int | None = None
 
 
 class Decision(msgspec.Struct, frozen=True, array_like=True, tag=2):

@@ -395,7 +395,7 @@ class Engine:
     def _fill(self, fill: Fill) -> FillState:
         order, before_cx = fill.order, self.inventory.position_cx
         self.inventory = self.inventory.after(
-            order.side, fill.paid_cc, fill.count_cx, fee_ud=fill.fee_ud, inferred=fill.inferred
+            order.side, fill.paid_cc, fill.count_cx, fee_ud=fill.fee_ud, inferred=fill.inferred, time_us=fill.time_us
         )
         position_cx = self.inventory.position_cx
         if before_cx * position_cx <= 0:  # it left zero, came back to it, or passed through it
@@ -412,6 +412,7 @@ class Engine:
             fee_ud=fill.fee_ud,
             position_cx=position_cx,
             inferred=fill.inferred,
+            time_us=fill.time_us,
         )
 
     def trader_view(self, now: Now) -> TraderView:

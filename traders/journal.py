@@ -136,8 +136,9 @@ class Checkpoint(msgspec.Struct, frozen=True):
         inventory, orders, risk, body = self.inventory, self.open_orders, self.risk, entry.body
         if isinstance(body, FillState):
             inventory = inventory.after(
-                Side(body.side), body.price_cc, body.count_cx, fee_ud=body.fee_ud, inferred=body.inferred
-            )
+                Side(body.side), body.price_cc, body.count_cx, fee_ud=body.fee_ud, inferred=body.inferred,
+                time_us=body.time_us,
+            )  # fmt: skip
         elif isinstance(body, OrderState):
             orders = _with_order(orders, body)
         elif isinstance(body, SettledState):

@@ -187,9 +187,11 @@ class AccountView:
         self._keep(self._completed(gone))
 
     def on_polled_fills(self, fills: Iterable[AccountFill], now_us: int) -> None:
-        """Take in fills as a read lists them."""
+        """Take in fills as a read lists them, newest first: they are told in the order in which they traded."""
         self.positions.is_short = False
-        for fill in fills:
+        found = list(fills)
+        found.reverse()  # of one moment, too, the one listed last traded first
+        for fill in sorted(found, key=lambda one: one.time_us):
             if self._book(fill):
                 detail = f"fill of {fill.count_cx} hundredths at YES {fill.yes_price_cc} cc in {fill.ticker}"
                 self._suspects.found_fill(fill.order_id, fill.trade_id, fill.time_us, detail, now_us)

@@ -12,6 +12,8 @@ finer than a cent can make.
 
 from __future__ import annotations
 
+from bisect import bisect_right
+
 import msgspec
 
 from markets.core.book import OrderBook
@@ -27,8 +29,24 @@ class Payout(msgspec.Struct, frozen=True):
     fee_ud: int = 0
 
 
+RECENT = 32  # fills among which one that is told late still finds its place
+
+
+class Traded(msgspec.Struct, frozen=True, array_like=True):
+    """A fill, and when the venue says that it traded."""
+
+    time_us: int
+    side: Side
+    price_cc: int
+    count_cx: int
+    fee_ud: int
+
+
 class Inventory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What fills came to; a change makes a new value. Money in micro-dollars.
+
+    What closing releases of the cost depends on which fill came first, and fills are told late or out of order when a
+    channel breaks; so the newest are kept, and the position is always that of their true order.
 
     Unknown fields are refused when it is read: a checkpoint of another shape must not pass for one without a position.
 
@@ -38,6 +56,8 @@ class Inventory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         fills: All fills.
         inferred_fills: Those of them that no print shows.
         unknown_fees: Those whose fee is not known, and not in `cash_ud`.
+        recent: The newest fills whose time is known, by that time; `earlier` is the position before them, if there are
+            any.
     """
 
     position: Position = Position()
@@ -45,6 +65,8 @@ class Inventory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fills: int = 0
     inferred_fills: int = 0
     unknown_fees: int = 0
+    recent: tuple[Traded, ...] = ()
+    earlier: Position = Position()
 
     @property
     def position_cx(self) -> int:
@@ -52,22 +74,48 @@ class Inventory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.position.position_cx
 
     def after(
-        self, side: Side, price_cc: int, count_cx: int, *, fee_ud: int | None = None, inferred: bool = False
+        self,
+        side: Side,
+        price_cc: int,
+        count_cx: int,
+        *,
+        fee_ud: int | None = None,
+        inferred: bool = False,
+        time_us: int | None = None,
     ) -> Inventory:
         """Return the inventory after `count_cx` filled on `side`'s ladder at `price_cc`.
 
         Args:
             fee_ud: What was charged; None is unknown.
             inferred: Whether it is known from a ticker's volume alone.
+            time_us: When it traded; None: after all others.
         """
         known_ud = fee_ud or 0
+        newest = self.position.after(side, price_cc, count_cx, fee_ud=known_ud)
+        fill = None if time_us is None else Traded(time_us, side, price_cc, count_cx, known_ud)
+        position, recent, earlier = self._with(fill, newest) if fill else (newest, (), Position())
         return Inventory(
-            position=self.position.after(side, price_cc, count_cx, fee_ud=known_ud),
+            position=position,
             cash_ud=self.cash_ud + self.position.cash_effect_ud(side, price_cc, count_cx) - known_ud,
             fills=self.fills + 1,
             inferred_fills=self.inferred_fills + inferred,
             unknown_fees=self.unknown_fees + (fee_ud is None),
+            recent=recent,
+            earlier=earlier,
         )
+
+    def _with(self, fill: Traded, newest: Position) -> tuple[Position, tuple[Traded, ...], Position]:
+        """Return position, recent fills and what was before them with one more fill, in its place among them.
+
+        Args:
+            newest: The position if it is the newest.
+        """
+        place = bisect_right([one.time_us for one in self.recent], fill.time_us)
+        recent = (*self.recent[:place], fill, *self.recent[place:])
+        earlier = self.earlier if self.recent else self.position
+        position = newest if place == len(self.recent) else _after_all(earlier, recent)
+        kept = recent[-RECENT:]
+        return position, kept, _after_all(earlier, recent[: -len(kept)])
 
     def payout(self, value_ud: int, *, precision_ud: int = DIRECT_PRECISION_UD) -> Payout:
         """Return what settlement at `value_ud` per Yes contract pays for what is held.
@@ -87,6 +135,8 @@ class Inventory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return msgspec.structs.replace(
             self,
             position=self.position.paid_out(payout.paid_ud, fee_ud=payout.fee_ud),
+            recent=(),
+            earlier=Position(),
             cash_ud=self.cash_ud + payout.paid_ud - payout.fee_ud,
         )
 
@@ -101,3 +151,9 @@ class Inventory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         side = YES if position_cx > 0 else NO
         mark_cc = book.best_cc[side]
         return self.cash_ud + abs(position_cx) * mark_cc if mark_cc else None
+
+
+def _after_all(position: Position, fills: tuple[Traded, ...]) -> Position:
+    for fill in fills:
+        position = position.after(fill.side, fill.price_cc, fill.count_cx, fee_ud=fill.fee_ud)
+    return position

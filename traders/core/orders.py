@@ -84,6 +84,7 @@ class Fill(msgspec.Struct, frozen=True):
         fee_ud: None is unknown, not zero.
         inferred: Whether it is known from a ticker's volume alone.
         price_cc: Where it is not the order's own: a taker trades at the price of whoever rested.
+        time_us: When the venue says that it traded; None where fills come in their order.
     """
 
     order: Order
@@ -93,6 +94,7 @@ class Fill(msgspec.Struct, frozen=True):
     fee_ud: int | None
     inferred: bool = False
     price_cc: int | None = None
+    time_us: int | None = None
 
     @property
     def paid_cc(self) -> int:

@@ -45,6 +45,13 @@ def test_B15_a_fill_is_booked_once_however_often_and_by_whom_it_is_told(view: Ac
     assert view.orders["o-1"].remaining_cx == 700
 
 
+def test_B16_fills_that_a_poll_finds_are_told_in_the_order_in_which_they_traded(view: AccountView) -> None:
+    newest_first = [("t-3", 7), ("t-2", 5), ("t-1", 5), ("t-0", 2)]
+    found = [a_fill(trade_id=trade, time_us=START_US + after * MS) for trade, after in newest_first]
+    view.on_polled_fills(found, LATER_US)
+    assert [fill.trade_id for fill in fills_told(view)] == ["t-0", "t-1", "t-2", "t-3"]
+
+
 def test_B15_two_orders_of_ours_may_share_a_trade(view: AccountView) -> None:
     view.on_fill(a_fill(order_id="o-1"))
     view.on_fill(a_fill(order_id="o-2", side=Side.NO))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from markets.core.book import OrderBook
 from markets.core.units import DOLLAR_CC, DOLLAR_UD, Side
-from traders.core.inventory import Inventory
+from traders.core.inventory import RECENT, Inventory
 
 FILLS = st.lists(
     st.tuples(
@@ -122,3 +122,44 @@ def test_the_lines_of_a_journal_give_it_back_from_any_point_on(fills: list, at: 
 def test_a_checkpoint_of_another_shape_is_refused_rather_than_read_as_empty() -> None:
     with pytest.raises(msgspec.ValidationError):
         msgspec.json.decode(b'{"position_cx":300,"cash_ud":-1200000,"fills":2}', type=Inventory)
+
+
+# Told late
+
+
+PLAIN = st.tuples(st.sampled_from(list(Side)), st.integers(1, DOLLAR_CC - 1), st.integers(1, 5_000))
+SHUFFLED = st.lists(PLAIN, max_size=RECENT).flatmap(
+    lambda fills: st.tuples(st.just(fills), st.permutations(range(len(fills))))
+)
+
+
+@given(SHUFFLED)
+def test_fills_told_in_any_order_come_to_what_their_true_order_does(
+    case: tuple[list[tuple[Side, int, int]], list[int]],
+) -> None:
+    fills, order = case
+    told = Inventory()
+    for number in order:
+        told = told.after(*fills[number], fee_ud=7, time_us=1_000 + number)
+    true = held(*fills)
+    assert (told.position.cost_ud, told.position.realized_ud) == (true.position.cost_ud, true.position.realized_ud)
+    assert (told.position_cx, told.cash_ud) == (true.position_cx, true.cash_ud - 7 * len(fills))
+
+
+def test_a_late_close_releases_the_cost_of_its_own_moment() -> None:
+    before = held((Side.YES, 3_000, 1_000))
+    opened = before.after(Side.YES, 7_000, 1_000, fee_ud=0, time_us=20)
+    told_late = opened.after(Side.NO, 5_000, 1_000, fee_ud=0, time_us=10)
+    assert told_late.position.cost_ud == 7_000 * 1_000, "the first contracts were gone when the dear ones came"
+    assert opened.after(Side.NO, 5_000, 1_000, fee_ud=0).position.cost_ud == 5_000 * 1_000
+
+
+def test_what_is_kept_of_fills_does_not_grow() -> None:
+    inventory = Inventory()
+    for number in range(3 * RECENT):
+        inventory = inventory.after(Side.YES, 4_000, 10, fee_ud=0, time_us=number)
+    assert len(inventory.recent) == RECENT
+    assert inventory.earlier.volume_cx == 2 * RECENT * 10
+    assert inventory.settled(DOLLAR_UD).recent == ()
+    late = inventory.after(Side.YES, 5_000, 10, fee_ud=0, time_us=0)
+    assert late.position_cx == inventory.position_cx + 10, "too late for its place, and counted all the same"
