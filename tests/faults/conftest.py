@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db import connections
 from psycopg import sql
 
+from tests.faults.fleetrig import FleetCase, FleetRig
 from tests.faults.liverig import LiveCase, LiveOptions, LiveRig
 from tests.faults.rig import Case, Options, Rig
 
@@ -112,3 +113,36 @@ def live_on(live_rig: LiveRig, request: pytest.FixtureRequest) -> Iterator[Calla
 def live(live_on: Callable[..., LiveCase]) -> LiveCase:
     """One row on the module's first trader, which quotes."""
     return live_on()
+
+
+@pytest.fixture(scope="module")
+def fleet_rig(
+    tmp_path_factory: pytest.TempPathFactory, module_database: str, live_options: LiveOptions
+) -> Iterator[FleetRig]:
+    """The whole fleet on a rig, with the traders that the module's options plan, granted and not yet started."""
+    rig = FleetRig(tmp_path_factory.mktemp("fleet"), module_database, live_options)
+    for plan in live_options.traders:
+        rig.make(plan)
+    yield rig
+    rig.close()
+
+
+@pytest.fixture
+def fleet_on(fleet_rig: FleetRig, request: pytest.FixtureRequest) -> Iterator[Callable[..., FleetCase]]:
+    """Begin the row on one of the rig's traders, which quotes; a row without a verdict fails.
+
+    After a row that failed the trader is stopped, and another one takes its place.
+    """
+    cases: list[FleetCase] = []
+
+    def begin(place: int = 0, *, quotes: bool = True) -> FleetCase:
+        case = FleetCase(fleet_rig, fleet_rig.fleet[place], quotes=quotes)
+        cases.append(case)
+        return case
+
+    yield begin
+    fleet_rig.make_whole()
+    if request.node.stash.get(FAILED, True):
+        for case in cases:
+            fleet_rig.replace(case.trader)
+    assert request.node.stash.get(FAILED, True) or all(case.is_judged for case in cases), "the row was not judged"

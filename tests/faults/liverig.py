@@ -122,9 +122,8 @@ class LiveRig(BaseRig):
         self.listener = Listener(self.redis)
         self.control("POST", f"/accounts/{OUTSIDER}/deposit", {"amount": DEEP_POCKETS})
         self.traders = [LiveTrader(self, number, plan) for number, plan in enumerate(options.traders, start=1)]
-        self._free = [
-            market for market in range(len(self.tickers)) if market not in {p.market for p in options.traders}
-        ]
+        planned = {plan.market for plan in options.traders}
+        self._free = [market for market in range(len(self.tickers)) if market not in planned]
 
     def end_all_but(self, *needed: LiveTrader) -> None:
         """Ask the traders of other rows to stop."""
@@ -135,12 +134,16 @@ class LiveRig(BaseRig):
     def replace(self, trader: LiveTrader) -> LiveTrader:
         """Put another trader in another market in the place of one that a failed row has spoilt."""
         trader.end()
-        for order in self.fetch().resting():
-            self.control("DELETE", f"/orders/{order.order_id}?account={OWNER}")
-        plan = msgspec.structs.replace(trader.plan, market=self._free.pop(0))
+        plan = self.cleared(trader)
         fresh = LiveTrader(self, max(one.number for one in self.traders) + 1, plan)
         self.traders[self.traders.index(trader)] = fresh
         return fresh
+
+    def cleared(self, trader: LiveTrader) -> Plan:
+        """Cancel whatever rests, and return a spoilt trader's plan for a market that nobody has touched."""
+        for order in self.fetch().resting():
+            self.control("DELETE", f"/orders/{order.order_id}?account={OWNER}")
+        return msgspec.structs.replace(trader.plan, market=self._free.pop(0))
 
     def _settings(self, own: dict[str, str]) -> dict[str, str]:
         keys = Path(self.ready["private_key_path"]).parent

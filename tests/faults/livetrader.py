@@ -31,6 +31,8 @@ from traders.takeover import Lease
 
 if TYPE_CHECKING:
     from tests.faults.liverig import LiveRig
+    from tests.faults.processes import Worker
+    from tests.faults.tap import Tap
 
 LIVE, DRY = "live", "dry-run"
 DAY_US = 86_400_000_000
@@ -78,11 +80,19 @@ class LiveTrader:
         self.facts = rig.facts(self.ticker)
         self.folder = trader_folder(rig.home, number)
         self.record = Record(self.folder / "journal")
-        self.rest = rig.tap(f"rest_{number}", rig.ready["rest"])
-        self.redis = rig.tap(f"redis_{number}", rig.valkey.url)
-        self.worker = rig.worker(f"trader-{number}", ["trader", str(number)], rig.trader_settings(self))
+        self.rest, self.redis = self._lines()
+        self.worker = self._process()
         self.epoch = 0
         self.group_id = ""
+
+    def _lines(self) -> tuple[Tap, Tap]:
+        """Return its ways to the exchange and to Redis."""
+        rig, number = self.rig, self.number
+        return rig.tap(f"rest_{number}", rig.ready["rest"]), rig.tap(f"redis_{number}", rig.valkey.url)
+
+    def _process(self) -> Worker:
+        argv = ["trader", str(self.number)]
+        return self.rig.worker(f"trader-{self.number}", argv, self.rig.trader_settings(self))
 
     @property
     def is_live(self) -> bool:

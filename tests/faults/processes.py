@@ -29,6 +29,8 @@ class Worker:
         settings: Environment variables on top of the test's own.
     """
 
+    stdin = subprocess.DEVNULL
+
     def __init__(self, name: str, argv: list[str], settings: dict[str, str], *, folder: Path, log: FaultLog) -> None:
         self.name, self.argv, self.settings = name, argv, settings
         self.log_path = folder / f"{name}.log"
@@ -55,9 +57,9 @@ class Worker:
         assert not self.is_running, f"{self.name} runs already"
         with self.log_path.open("a") as output:
             self._process = subprocess.Popen(
-                [sys.executable, str(ROOT / "manage.py"), *self.argv],
+                self.command(),
                 env=os.environ | self.settings,
-                stdin=subprocess.DEVNULL,
+                stdin=self.stdin,
                 stdout=subprocess.PIPE,
                 stderr=output,
                 text=True,
@@ -65,8 +67,12 @@ class Worker:
                 start_new_session=True,
             )
 
+    def command(self) -> list[str]:
+        """Return what is run."""
+        return [sys.executable, str(ROOT / "manage.py"), *self.argv]
+
     def first_line(self) -> str:
-        """Return the first line of its standard output; empty when it ended without one."""
+        """Return the next line of its standard output; empty when it ended without one."""
         assert self._process is not None
         assert self._process.stdout is not None
         return self._process.stdout.readline()
@@ -111,8 +117,9 @@ class Worker:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
 
     def output(self) -> str:
         return self.log_path.read_text() if self.log_path.exists() else ""

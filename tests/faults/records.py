@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import BinaryIO, Generic, TypeVar
 
 import msgspec
 
@@ -124,3 +125,34 @@ class Record:
     @property
     def state(self) -> str:
         return self.changes[-1].body.state if self.changes else ""
+
+
+class FollowedRecord(Record):
+    """A journal that is followed line by line: what is compacted away is read from the file that it was in."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._followed = path
+        self._file: BinaryIO | None = None
+        self._whole = 0  # bytes read as whole lines: what a crash tore behind them is cut off by the next life
+
+    def read(self) -> Record:
+        if self._file is None and self._followed.exists():
+            self._file = self._followed.open("rb")
+        while self._file is not None:
+            is_newest = self._is_newest(self._file)  # asked first: what is written meanwhile is read the next time
+            self._take(self._file)
+            if is_newest:
+                break
+            self._file.close()
+            self._file, self._whole = self._followed.open("rb"), 0
+        return self
+
+    def _take(self, file: BinaryIO) -> None:
+        file.seek(self._whole)
+        entries, taken = read_records(file.read())
+        self._whole += taken
+        self.add(entries)
+
+    def _is_newest(self, file: BinaryIO) -> bool:
+        return os.fstat(file.fileno()).st_ino == self._followed.stat().st_ino

@@ -9,12 +9,10 @@ judged. A long run is many stretches, so that a failure shows in minutes.
 
 from __future__ import annotations
 
-import os
 import random
 import time
 from collections import Counter
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import msgspec
 import psycopg
@@ -26,10 +24,9 @@ from tests.faults.liverig import LiveCase, LiveRig
 from tests.faults.livetrader import DRY, LIVE, LiveTrader
 from tests.faults.mischief import DECK, Mischief, book
 from tests.faults.processes import Worker
-from tests.faults.records import Noted, Record
+from tests.faults.records import FollowedRecord, Noted
 from tests.faults.soakplans import WANTED, Wanted
 from traders.core.types import FairValue
-from traders.journal import read_records
 
 HOUR_US = 3_600_000_000
 TURN_S = 0.1
@@ -257,34 +254,3 @@ class Soak:
 
 def _signed_cx(line: Noted) -> int:
     return line.body.count_cx if line.body.side == 0 else -line.body.count_cx
-
-
-class FollowedRecord(Record):
-    """A journal that is followed line by line: what is compacted away is read from the file that it was in."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self._followed = path
-        self._file: BinaryIO | None = None
-        self._whole = 0  # bytes read as whole lines: what a crash tore behind them is cut off by the next life
-
-    def read(self) -> Record:
-        if self._file is None and self._followed.exists():
-            self._file = self._followed.open("rb")
-        while self._file is not None:
-            is_newest = self._is_newest(self._file)  # asked first: what is written meanwhile is read the next time
-            self._take(self._file)
-            if is_newest:
-                break
-            self._file.close()
-            self._file, self._whole = self._followed.open("rb"), 0
-        return self
-
-    def _take(self, file: BinaryIO) -> None:
-        file.seek(self._whole)
-        entries, taken = read_records(file.read())
-        self._whole += taken
-        self.add(entries)
-
-    def _is_newest(self, file: BinaryIO) -> bool:
-        return os.fstat(file.fileno()).st_ino == self._followed.stat().st_ino

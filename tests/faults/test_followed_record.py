@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from feed.schema import VERSION, JournalEntry, StateChange
-from tests.faults.soak import FollowedRecord
+from tests.faults.records import FollowedRecord
 from traders import journal
 from traders.journal import Checkpoint, Journal
 
