@@ -58,7 +58,7 @@ from traders.core.kills import Target
 from traders.core.orders import OrderStatus
 from traders.core.pipeline import FAILED
 from traders.core.types import decode_fair
-from traders.engine import CLOSED, PAUSED, Engine, Now
+from traders.engine import CLOSED, PAUSED, TURN_S, Engine, Now
 from traders.feedview import Batch, StreamReader
 from traders.journal import Journal, load_checkpoint, recover, save_checkpoint
 from traders.killswitch import KillSwitch
@@ -71,7 +71,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 READ_BLOCK_MS = 500
-WATCH_S = 0.25
 REPORT_S = 0.5
 REPORT_GAP_S = 0.05  # order changes come in bursts; one beat tells them all
 KEEP_S = 3.0
@@ -306,13 +305,13 @@ class TraderProcess:
 
     async def _watch(self) -> None:
         while not self._is_over:
-            self._pulse.turn(every_s=WATCH_S)
+            self._pulse.turn(every_s=TURN_S)
             now = self.now()
             self._heed_kill(now)
-            self._write(self.engine.decide(now))
+            self._write(self.engine.turn(now))
             if self.engine.is_closed(now):
                 self._closed.set()
-            await asyncio.sleep(WATCH_S)
+            await asyncio.sleep(TURN_S)
 
     def _heed_kill(self, now: Now) -> None:
         """Pause when a kill covers it; it stays so until somebody resumes it, also once the kill is released."""
