@@ -19,6 +19,7 @@ import importlib
 import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -150,21 +151,29 @@ class TraderProcess:
         self._heed_kill(self.now())
         try:
             reason = await self._trade(stop)
-        except Exception:
-            await self._abandon()
+        except Exception as exc:
+            await self._abandon(exc)
             raise
         self._write(self.engine.finish(reason))
         await self._checkpoint()
         await self._last_words()
         return reason
 
-    async def _abandon(self) -> None:
-        """Let nothing rest that nobody watches; a live order must go even if that can no longer be written down."""
+    async def _abandon(self, cause: Exception) -> None:
+        """Let nothing rest that nobody watches; a live order must go even if that can no longer be written down.
+
+        Nor may there be a disk for the log: what happened is told over Redis, if that takes it in time.
+        """
         try:
             self._write(self.engine.drain("its process failed"))
         finally:
             if self._live is not None:
                 await self._live.pull()
+            extra = {"action": "trader_failed", "alert": "TRADER_FAILED", "ticker": self._start.ticker}
+            logger.error("trader %s ends: %s", self._start.name, _cause(cause), extra=extra)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LAST_WORDS_S):
+                    await self._ship_logs()
 
     async def _trade(self, stop: asyncio.Event) -> str:
         async with asyncio.TaskGroup() as tasks:

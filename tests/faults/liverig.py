@@ -112,7 +112,9 @@ class LiveRig(BaseRig):
             "KALSHI_REST_URL": self.desk_rest.url_through(self.ready["rest"]),
         }
         self.gateway = self.worker("gateway", ["gateway"], gateway)
-        self.writer = self.worker("writer", ["writer"], self._settings({"DATABASE_URL": self.postgres.url_through(database_url)}))
+        self.writer = self.worker(
+            "writer", ["writer"], self._settings({"DATABASE_URL": self.postgres.url_through(database_url)})
+        )
         self.desk = self.worker("desk", ["desk"], self._settings(desk))
         for worker in (self.gateway, self.writer, self.desk):
             worker.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -32,6 +33,7 @@ class Worker:
     def __init__(self, name: str, argv: list[str], settings: dict[str, str], *, folder: Path, log: FaultLog) -> None:
         self.name, self.argv, self.settings = name, argv, settings
         self.log_path = folder / f"{name}.log"
+        self.says_to: Path | None = None  # instead, for rows about where logs go
         self._log = log
         self._process: subprocess.Popen[str] | None = None
         self._output: IO[str] | None = None
@@ -53,7 +55,7 @@ class Worker:
     def start(self) -> None:
         """Start it; what an earlier life wrote stays in the log."""
         assert not self.is_running, f"{self.name} runs already"
-        with self.log_path.open("a") as output:
+        with (self.says_to or self.log_path).open("a") as output:
             self._process = subprocess.Popen(
                 [sys.executable, str(ROOT / "manage.py"), *self.argv],
                 env=os.environ | self.settings,
@@ -82,6 +84,12 @@ class Worker:
 
     def thaw(self) -> None:
         self._signal(signal.SIGCONT, is_fault=False)
+
+    def allow_file_bytes(self, most: int) -> None:
+        """Have every write to a file beyond so many bytes fail from now, as on a full disk; Linux only."""
+        assert self._process is not None
+        resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
+        self._log.note("store", f"no file of {self.name} may grow beyond {most} bytes")
 
     def stop(self) -> int:
         """Ask it to end, and return its exit code; a frozen one is thawed first."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
 
 from tests.faults.liverig import LiveCase, LiveOptions
 from tests.faults.livetrader import IMPROVES, Plan
-from tests.faults.postgres import PrivatePostgres
+from tests.faults.postgres import PrivatePostgres, SmallDisk
 
 pytestmark = pytest.mark.long
 
@@ -132,7 +134,9 @@ def test_D10_rows_of_orders_whose_commit_was_not_answered_are_there_once(live: L
 # ---- D11, D12 --------------------------------------------------------------------------------------------------------
 
 
-def test_D11_a_report_that_locks_the_tables_of_orders_keeps_no_order_up(live: LiveCase, server: PrivatePostgres) -> None:
+def test_D11_a_report_that_locks_the_tables_of_orders_keeps_no_order_up(
+    live: LiveCase, server: PrivatePostgres
+) -> None:
     with psycopg.connect(server.url) as locker:
         locker.execute(f"LOCK TABLE {', '.join(HOT)} IN ACCESS EXCLUSIVE MODE")
         live.did("the tables of orders are locked")
@@ -155,3 +159,27 @@ def test_D12_a_database_that_takes_no_writes_is_told_of_and_holds_no_order_up(
         admin.execute("ALTER SYSTEM RESET default_transaction_read_only")
         admin.execute("SELECT pg_reload_conf()")
     until_caught_up(live)
+
+
+def test_D12_E3_a_database_whose_disk_is_full_is_told_of_and_goes_on_once_there_is_room(
+    live: LiveCase, server: PrivatePostgres, tmp_path: Path
+) -> None:
+    with SmallDisk(tmp_path / "disk", megabytes=16, owner=server.user) as disk:
+        server.move_table("traders_decision", disk.path)
+        ballast = disk.path / "ballast"
+        fill_up(ballast)
+        live.did("the disk of the journal's table is full")
+        while "DATABASE_FULL" not in live.alerts():
+            goes_on(live)
+        assert str(server.data) in live.output(live.rig.writer), "it says where"
+        goes_on(live)
+        ballast.unlink()
+        until_caught_up(live)
+        server.move_back("traders_decision")
+
+
+def fill_up(ballast: Path) -> None:
+    """Take all the room that a disk has left."""
+    with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(1 << 12))

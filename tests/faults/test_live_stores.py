@@ -24,7 +24,9 @@ def until_pulled(live: LiveCase) -> None:
     """Wait until the trader has taken off what rests, itself."""
     rested = {order.order_id for order in live.resting()}
     live.until(lambda: not live.resting(), "it pulls its quotes")
-    asked = {order_id for request in live.rig.fetch().requests for word, order_id in request.changes if word == "cancel"}
+    asked = {
+        order_id for request in live.rig.fetch().requests for word, order_id in request.changes if word == "cancel"
+    }
     assert rested <= asked, "by cancels of its own, which need no store"
 
 
