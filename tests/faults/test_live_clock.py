@@ -125,7 +125,7 @@ def test_E2_a_clock_that_jumps_by_an_hour_stops_new_orders_and_loses_none(
     rested = {order.client_order_id for order in live.resting()}
     step(live, clock, by_s)
     asked = len(live.creates())
-    live.until(lambda: live.trader.beat(), "it lives")
+    live.until(live.trader.beat, "it lives")
     live.let_it_look(12)
     assert len(live.creates()) == asked, "nothing new leaves"
     for name in rested & {order.client_order_id for order in live.resting()}:

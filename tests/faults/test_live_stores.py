@@ -1,4 +1,4 @@
-"""Rows of part D about Redis, as live traders' orders see it: it dies, comes back empty, hangs, slows down, fills up."""
+"""Rows of part D about Redis, as orders of live traders see it: dead, empty, hanging, slow, full."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ class RiskBook:
             self._refusals.popleft()
 
     def _heed_step_back(self, now_us: int) -> None:
-        """Let nothing lie ahead of a clock that was set back: it would count for as long as that, or hold a latch up."""
+        """Let nothing lie ahead of a clock that was set back: it would count for so long, or hold a latch up."""
         for moments in (self._creates, self._refusals):
             for place in range(len(moments) - 1, -1, -1):
                 if moments[place] <= now_us:

@@ -26,7 +26,7 @@ def moment_us(text: str) -> int:
 
 
 class DayDesk(Desk):
-    """A desk whose clock begins wherever the day wants it; it holds 4 contracts that lose a cent whenever they shall."""
+    """A desk whose clock begins where the row wants it; it holds 4 contracts that lose a cent whenever they shall."""
 
     def __init__(self, start: str) -> None:
         self.start_us = moment_us(start)
