@@ -7,7 +7,10 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -34,6 +37,7 @@ class Worker:
         self.name, self.argv, self.settings = name, argv, settings
         self.log_path = folder / f"{name}.log"
         self.says_to: Path | None = None  # instead, for rows about where logs go
+        self.through: tuple[str, ...] = ()  # a command that becomes this one, in another surrounding
         self._log = log
         self._process: subprocess.Popen[str] | None = None
         self._output: IO[str] | None = None
@@ -57,7 +61,7 @@ class Worker:
         assert not self.is_running, f"{self.name} runs already"
         with (self.says_to or self.log_path).open("a") as output:
             self._process = subprocess.Popen(
-                [sys.executable, str(ROOT / "manage.py"), *self.argv],
+                [*self.through, sys.executable, str(ROOT / "manage.py"), *self.argv],
                 env=os.environ | self.settings,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -131,6 +135,43 @@ class Worker:
         self._process.send_signal(number)
         if is_fault:
             self._log.note("process", f"{number.name} to {self.name} (pid {self._process.pid})")
+
+
+@contextmanager
+def starved(worker: Worker, log: FaultLog, *, stopped_s: float, running_s: float) -> Iterator[None]:
+    """Give a process its share of a core in rare slices, as a machine does that has none to spare."""
+    pid, is_over = worker.pid, threading.Event()
+
+    def deal() -> None:
+        while not is_over.is_set() and worker.is_running:
+            os.kill(pid, signal.SIGSTOP)
+            is_over.wait(stopped_s)
+            os.kill(pid, signal.SIGCONT)
+            is_over.wait(running_s)
+
+    log.note("process", f"{worker.name} has the core for {running_s} s, then not for {stopped_s} s, again and again")
+    dealing = threading.Thread(target=deal, name=f"starve-{worker.name}", daemon=True)
+    dealing.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        dealing.join(END_S)
+
+
+@contextmanager
+def crowded(worker: Worker, log: FaultLog, *, spinners: int) -> Iterator[None]:
+    """Let others want the cores at all times, and give a process of low priority what they leave."""
+    nice = [sys.executable, "-c", "import os; os.nice(19)\nwhile True: pass"]
+    crowd = [subprocess.Popen(nice, stdin=subprocess.DEVNULL) for _ in range(spinners)]
+    os.sched_setscheduler(worker.pid, os.SCHED_IDLE, os.sched_param(0))
+    log.note("process", f"{spinners} processes spin, and {worker.name} has the lowest priority there is")
+    try:
+        yield
+    finally:
+        for one in crowd:
+            one.kill()
+            one.wait()
 
 
 class PrivateValkey:

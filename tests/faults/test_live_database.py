@@ -16,6 +16,7 @@ from tests.faults.postgres import PrivatePostgres, SmallDisk
 pytestmark = pytest.mark.long
 
 ROUNDS = 3  # of pulling and quoting anew, while it is away
+NEWER = "0099_from_the_future"
 HOT = ("traders_order", "traders_decision")
 SESSIONS = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -161,10 +162,29 @@ def test_D12_a_database_that_takes_no_writes_is_told_of_and_holds_no_order_up(
     until_caught_up(live)
 
 
-def test_D12_E3_a_database_whose_disk_is_full_is_told_of_and_goes_on_once_there_is_room(
-    live: LiveCase, server: PrivatePostgres, tmp_path: Path
+def test_D13_a_schema_that_became_newer_is_not_written_to_and_holds_no_order_up(
+    live: LiveCase, server: PrivatePostgres
 ) -> None:
-    with SmallDisk(tmp_path / "disk", megabytes=16, owner=server.user) as disk:
+    with psycopg.connect(server.url, autocommit=True) as admin:
+        admin.execute("INSERT INTO django_migrations (app, name, applied) VALUES ('feed', %s, now())", (NEWER,))
+        admin.execute(SESSIONS)
+        live.did("the schema is of a newer version")
+        live.until(lambda: NEWER in live.output(live.rig.writer), "the writer names the migration")
+        goes_on(live)
+        before = acknowledged(live)
+        goes_on(live)
+        assert acknowledged(live) == before, "nothing is stored meanwhile"
+        admin.execute("DELETE FROM django_migrations WHERE name = %s", (NEWER,))
+    if not live.rig.writer.is_running:
+        live.rig.writer.start()  # as its supervisor does
+    live.judge()
+    live.until_written()
+
+
+def test_D12_E3_a_database_whose_disk_is_full_is_told_of_and_goes_on_once_there_is_room(
+    live: LiveCase, server: PrivatePostgres
+) -> None:
+    with SmallDisk(server.data.parent / "disk", megabytes=16, owner=server.user) as disk:
         server.move_table("traders_decision", disk.path)
         ballast = disk.path / "ballast"
         fill_up(ballast)
