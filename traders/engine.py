@@ -39,12 +39,14 @@ from traders.core.inventory import Inventory
 from traders.core.limits import TEXTS, Allotment, Latch, RiskState
 from traders.core.orders import Fill, Order, RestingQuote
 from traders.core.riskbook import RiskBook, RiskMemory
+from traders.core.turns import Turns
 from traders.core.types import FairValue, Flattening, MarketView, Quotes, TraderState
 from traders.core.why import Figures, Why, said, told
 from traders.feedview import FeedView
 
 MID_UPDATE_MAX_S = 0.25  # a book crossed for longer than this is not merely between two messages
 REPEAT_DECISION_S = 60.0
+TURN_S = 0.25  # how often whoever runs it has it look at the market by time alone
 FIGURES_MOST = 100_000  # bytes of a decision's figures: a plug-in may give whatever it likes
 RUNNING, PAUSED, FLAT = "running", "paused", "flat"  # what a trader may be desired to be while it lives
 CLOSED = "market closed"
@@ -116,6 +118,7 @@ class Engine:
         self._crossed_at: tuple[int, float] | None = None
         self._written: tuple[Reasons, float] | None = None
         self._repeats = 0
+        self._turns = Turns(TURN_S)
 
     # What comes in
 
@@ -199,6 +202,14 @@ class Engine:
 
     # What is decided
 
+    def turn(self, now: Now) -> list[JournalBody]:
+        """Decide by time alone, each `TURN_S`: a loop that comes much later than that quotes nothing (E6).
+
+        Whoever has no such loop, as over a tape, only decides.
+        """
+        self._turns = self._turns.turned(now.monotonic_s)
+        return self.decide(now)
+
     def settle(self, now: Now) -> list[JournalBody]:
         """Book what has become of orders, in whatever state: also a trader that ends has fills."""
         return self._book(self._broker.on_time(self._exchange_us(now)))
@@ -246,6 +257,9 @@ class Engine:
             return _held("closed", CLOSED)
         if self._desired == PAUSED:
             return _held("paused", "paused by {by}", by=self._by)
+        if late_s := self._turns.too_late_s(now.monotonic_s):
+            text = "its own loop comes {late_ms} ms late: what it knows may be old"
+            return _held("late", text, late_ms=round(late_s * 1_000))
         invalid = self.view.why_invalid(now.monotonic_s)
         if invalid:
             self._broker.on_book_lost()
@@ -448,7 +462,7 @@ def _plain(reasons: list[Figures]) -> list[Figures]:
     return [{"code": reason["code"]} for reason in reasons]
 
 
-def _held(code: str, text: str, **figures: str) -> Quotes:
+def _held(code: str, text: str, **figures: str | int) -> Quotes:
     return Quotes((), (Why(code, text, figures),))
 
 

@@ -19,6 +19,7 @@ import importlib
 import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -58,7 +59,7 @@ from traders.core.kills import Target
 from traders.core.orders import OrderStatus
 from traders.core.pipeline import FAILED
 from traders.core.types import decode_fair
-from traders.engine import CLOSED, PAUSED, Engine, Now
+from traders.engine import CLOSED, PAUSED, TURN_S, Engine, Now
 from traders.feedview import Batch, StreamReader
 from traders.journal import Journal, load_checkpoint, recover, save_checkpoint
 from traders.killswitch import KillSwitch
@@ -71,7 +72,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 READ_BLOCK_MS = 500
-WATCH_S = 0.25
 REPORT_S = 0.5
 REPORT_GAP_S = 0.05  # order changes come in bursts; one beat tells them all
 KEEP_S = 3.0
@@ -151,21 +151,29 @@ class TraderProcess:
         self._heed_kill(self.now())
         try:
             reason = await self._trade(stop)
-        except Exception:
-            await self._abandon()
+        except Exception as exc:
+            await self._abandon(exc)
             raise
         self._write(self.engine.finish(reason))
         await self._checkpoint()
         await self._last_words()
         return reason
 
-    async def _abandon(self) -> None:
-        """Let nothing rest that nobody watches; a live order must go even if that can no longer be written down."""
+    async def _abandon(self, cause: Exception) -> None:
+        """Let nothing rest that nobody watches; a live order must go even if that can no longer be written down.
+
+        Nor may there be a disk for the log: what happened is told over Redis, if that takes it in time.
+        """
         try:
             self._write(self.engine.drain("its process failed"))
         finally:
             if self._live is not None:
                 await self._live.pull()
+            extra = {"action": "trader_failed", "alert": "TRADER_FAILED", "ticker": self._start.ticker}
+            logger.error("trader %s ends: %s", self._start.name, _cause(cause), extra=extra)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LAST_WORDS_S):
+                    await self._ship_logs()
 
     async def _trade(self, stop: asyncio.Event) -> str:
         async with asyncio.TaskGroup() as tasks:
@@ -306,13 +314,13 @@ class TraderProcess:
 
     async def _watch(self) -> None:
         while not self._is_over:
-            self._pulse.turn(every_s=WATCH_S)
+            self._pulse.turn(every_s=TURN_S)
             now = self.now()
             self._heed_kill(now)
-            self._write(self.engine.decide(now))
+            self._write(self.engine.turn(now))
             if self.engine.is_closed(now):
                 self._closed.set()
-            await asyncio.sleep(WATCH_S)
+            await asyncio.sleep(TURN_S)
 
     def _heed_kill(self, now: Now) -> None:
         """Pause when a kill covers it; it stays so until somebody resumes it, also once the kill is released."""

@@ -1,12 +1,14 @@
 """Put what changed on `kmm:account:{id}`, in order; every so often a whole entry, from which a newcomer reads on.
 
 What Redis does not take is kept and sent again; past a bound only what a whole entry cannot give again is kept:
-fills, settlements and differences.
+fills, settlements and differences. Those, and orders that are over, are told once more to a store that began anew:
+the writer may not have had them yet.
 """
 
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable
 
 import redis.asyncio as redis_async
@@ -22,6 +24,7 @@ ENTRIES_A_WHOLE = 1_000
 WHOLE_EVERY_S = 30.0
 STREAM_ENTRIES = 10_000  # at least the last nine whole ones
 BACKLOG_UPDATES = 20_000
+TOLD_AGAIN = 20_000  # updates, to a store that began anew: far more than come while a writer is restarted
 LASTING = (schema.AccountFill, schema.AccountSettlement, schema.AccountDifference)
 
 
@@ -33,6 +36,8 @@ class AccountPublisher:
         self._backlog: list[schema.AccountUpdate] = []
         self._entries = 0
         self._whole_at: float | None = None
+        self._generation: bytes | None = None
+        self._told: deque[schema.AccountUpdate] = deque(maxlen=TOLD_AGAIN)
         self.is_failing = False
 
     def add(self, updates: list[schema.AccountUpdate]) -> None:
@@ -60,16 +65,15 @@ class AccountPublisher:
         with_whole = whole is not None and self.is_whole_due
         sending, self._backlog = self._backlog, []
         pipeline = self._client.pipeline(transaction=False)
+        pipeline.get(schema.GENERATION)
         entries = 0
         for start in range(0, len(sending), UPDATES_AN_ENTRY):
             self._queue(pipeline, sending[start : start + UPDATES_AN_ENTRY], is_whole=False)
             entries += 1
         if whole is not None and with_whole:
             self._queue(pipeline, whole(), is_whole=True)
-        if not entries and not with_whole:
-            return True
         try:
-            await pipeline.execute()
+            generation, *_ = await pipeline.execute()
         except (RedisError, OSError, TimeoutError) as exc:
             if not self.is_failing:
                 fields = {"action": "account_unpublished", "alert": "ACCOUNT_UNPUBLISHED"}
@@ -82,7 +86,23 @@ class AccountPublisher:
         self._entries += entries
         if with_whole:
             self._entries, self._whole_at = 0, self._clock.monotonic()
+        self._see_store(generation)
+        self._told += [update for update in sending if _is_said_once(update)]
         return True
+
+    def _see_store(self, generation: bytes | None) -> None:
+        """Tell a store that began anew once more what the one before may have taken with it."""
+        if generation is None or generation == self._generation:
+            return  # whoever makes one has not yet
+        if self._generation is not None:
+            logger.warning(
+                "the store began anew: %d updates of %s are told again", len(self._told), self._account,
+                extra={"action": "account_told_again"},
+            )  # fmt: skip
+            self._backlog = [*self._told, *self._backlog]
+            self._told.clear()
+            self.ask_whole()  # behind them: some may be older than what it knows by now
+        self._generation = generation
 
     def _queue(
         self, pipeline: redis_async.client.Pipeline, updates: list[schema.AccountUpdate], *, is_whole: bool
@@ -90,3 +110,8 @@ class AccountPublisher:
         entry = schema.AccountEntry(schema.VERSION, self._account, self._clock.wall_us(), is_whole, updates)
         stream = schema.account_stream(self._account)
         pipeline.xadd(stream, {schema.FIELD: schema.encode(entry)}, maxlen=STREAM_ENTRIES, approximate=True)
+
+
+def _is_said_once(update: schema.AccountUpdate) -> bool:
+    """Return whether no whole entry ever says it again."""
+    return isinstance(update, LASTING) or (isinstance(update, schema.AccountOrder) and update.is_complete)

@@ -7,7 +7,8 @@ other, in any order of arrival:
     journal   sets trader and mode, and the state too, as long as the account has not told of the order;
               a line with a lower number than the one stored changes nothing
     account   sets the state; a complete order is never taken for an open one again, and of two open or two complete
-              states the venue's later one stays (in milliseconds: its channel says no more)
+              states the venue's later one stays (in milliseconds: its channel says no more);
+              the time of a fill is the venue's: a trader's clock may be wrong
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ INSERT INTO traders_fill AS known (account, order_id, trade_id, client_order_id,
 VALUES (%s, %s, %s, %s, %s, 'live', %s, %s, %s, %s, %s, false, %s, %s, %s, %s)
 ON CONFLICT (account, order_id, trade_id) DO UPDATE SET
     client_order_id = CASE WHEN known.client_order_id = '' THEN excluded.client_order_id ELSE known.client_order_id END,
-    fee_ud = coalesce(excluded.fee_ud, known.fee_ud),
+    fee_ud = coalesce(excluded.fee_ud, known.fee_ud), time = excluded.time,
     is_external = coalesce(excluded.is_external, known.is_external),
     exchange_index = coalesce(excluded.exchange_index, known.exchange_index), subaccount = excluded.subaccount
 """

@@ -32,7 +32,8 @@ def beat_key(role: str, name: str) -> str:
 class Beat(msgspec.Struct, frozen=True, array_like=True):
     """Proof that a worker's own loop runs; `detail` is a role's own summary for the pages, in its own schema.
 
-    `pid`, `boot_id` and `started_us` together identify the process; `lag_ms` is how late its loop comes.
+    `pid`, `boot_id` and `started_us` together identify the process; `lag_ms` is how late its loop came, at
+    the worst since the last beat.
     """
 
     version: int
@@ -76,7 +77,7 @@ class Pulse:
         """Note one turn of the loop, and how late it came against its period."""
         now = self._clock.monotonic()
         if self._due is not None:
-            self.lag_ms = max(0, int((now - self._due) * 1_000))
+            self.lag_ms = max(self.lag_ms, int((now - self._due) * 1_000))
         self.loops += 1
         self._due = now + every_s
 
@@ -99,11 +100,12 @@ class Pulse:
 
     async def beat(self, client: redis_async.Redis) -> bool:
         """Write the beat; with Redis away say so once per outage and return False: the work goes on."""
+        beat, self.lag_ms = self.snapshot(), 0
         try:
-            beat = self.snapshot()
             await client.set(beat_key(self.role, self.name), msgspec.msgpack.encode(beat), ex=BEAT_TTL_S)
             await self._keep(client, beat)
         except (RedisError, OSError, TimeoutError) as exc:
+            self.lag_ms = max(self.lag_ms, beat.lag_ms)
             if self.counters.get("beats_lost", 0) == 0:
                 logger.warning("beat could not be written: %s", exc, extra={"action": "beat_lost"})
             self.count("beats_lost")

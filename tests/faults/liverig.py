@@ -2,7 +2,7 @@
 
                                         ┌──────── redis_N ────────┐
     exchange ◄── ws ──────── gateway ──►│                         │
-        ▲  ▲◄── desk_ws ──┐             │  Valkey ──► writer ──► PostgreSQL
+        ▲  ▲◄── desk_ws ──┐             │  Valkey ──► writer ─ postgres ─► PostgreSQL
         │  └─── desk_rest ┴─ desk ─────►│                         │
         └────── rest_N ──────────────── trader N ◄────────────────┘
 
@@ -35,7 +35,7 @@ from tests.faults.invariants import Party, Verdict, judge, positions_apart, stor
 from tests.faults.ledger import CREATE, FillAt, Ledger, OrderAt, Request, money_ud, signed_cx
 from tests.faults.livetrader import LiveTrader, Plan, facts_of
 from tests.faults.records import Noted
-from tests.faults.stored import Stored
+from tests.faults.stored import Stored, unstored_lines
 from tests.faults.tokens import Allowance, overspent
 from tests.faults.told import READ_WITHIN_US, Listener, Told, decided_badly
 from tests.faults.truth import count_cx as count_cx_of
@@ -105,13 +105,16 @@ class LiveRig(BaseRig):
         self.tickers = sorted(self.control("GET", "/state")["markets"])
         self.ws, self.desk_ws = self.tap("ws", self.ready["ws"]), self.tap("desk_ws", self.ready["ws"])
         self.desk_rest = self.tap("desk_rest", self.ready["rest"])
+        self.postgres = self.tap("postgres", database_url)
         gateway = self._settings({"KALSHI_WS_URL": self.ws.url_through(self.ready["ws"])})
         desk = {
             "KALSHI_WS_URL": self.desk_ws.url_through(self.ready["ws"]),
             "KALSHI_REST_URL": self.desk_rest.url_through(self.ready["rest"]),
         }
         self.gateway = self.worker("gateway", ["gateway"], gateway)
-        self.writer = self.worker("writer", ["writer"], self._settings({}))
+        self.writer = self.worker(
+            "writer", ["writer"], self._settings({"DATABASE_URL": self.postgres.url_through(database_url)})
+        )
         self.desk = self.worker("desk", ["desk"], self._settings(desk))
         for worker in (self.gateway, self.writer, self.desk):
             worker.start()
@@ -573,6 +576,16 @@ class LiveCase(BaseCase):
         self.pause()
         self.resume()
         self.until_quotes("the trader quotes again")
+
+    def until_written(self) -> None:
+        """Wait until the database has every line that the trader has written since the case began, each once."""
+        number = self.trader.number
+        since = self.mark.journals.get(number, 0)
+        give_up = time.monotonic() + HEAL_S
+        while lacks := unstored_lines(self.rig.database_url, number, self.trader.record.read(), since=since):
+            if time.monotonic() > give_up:
+                self._give_up("the journal is stored:\n" + "\n".join(lacks[:SHOWN]) + f"\n{self.state()}")
+            time.sleep(0.1)
 
     def until_agreed(self, what: str) -> Verdict:
         """Return the first verdict without a problem; fail with the problems that stay."""

@@ -82,6 +82,7 @@ class LiveTrader:
         self.record = Record(self.folder / "journal")
         self.rest, self.redis = self._lines()
         self.worker = self._process()
+        self.host = ""  # what the exchange's address names instead of a number
         self.epoch = 0
         self.group_id = ""
 
@@ -136,7 +137,7 @@ class LiveTrader:
             self.group_id = self.rig.take_over(self._lost(limit_cx)).group_id
         return LiveStart(
             environment="local",
-            rest_url=self.rest.url_through(self.rig.ready["rest"]),
+            rest_url=self._rest_url(),
             key=self.rig.key,
             installation=self.rig.installation,
             epoch=self.epoch,
@@ -147,6 +148,10 @@ class LiveTrader:
             lifetime_s=self.plan.lifetime_s,
             sweep_s=SWEEP_S,
         )
+
+    def _rest_url(self) -> str:
+        url = self.rest.url_through(self.rig.ready["rest"])
+        return url.replace("127.0.0.1", self.host) if self.host else url
 
     def _lost(self, limit_cx: int) -> Lease:
         return Lease(

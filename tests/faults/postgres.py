@@ -60,6 +60,13 @@ class PrivatePostgres:
             admin.execute(f"ALTER TABLE {table} SET TABLESPACE small")  # type: ignore[arg-type]
             admin.execute(f"ALTER INDEX {table}_pkey SET TABLESPACE small")  # type: ignore[arg-type]
 
+    def move_back(self, table: str) -> None:
+        """Undo `move_table`, before its disk goes."""
+        with psycopg.connect(self.url, autocommit=True) as admin:
+            admin.execute(f"ALTER TABLE {table} SET TABLESPACE pg_default")  # type: ignore[arg-type]
+            admin.execute(f"ALTER INDEX {table}_pkey SET TABLESPACE pg_default")  # type: ignore[arg-type]
+            admin.execute("DROP TABLESPACE small")
+
     def close(self) -> None:
         postgres.stop(self.home, within_s=10)
         postgres.purge(self.home)

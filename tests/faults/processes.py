@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -34,6 +38,8 @@ class Worker:
     def __init__(self, name: str, argv: list[str], settings: dict[str, str], *, folder: Path, log: FaultLog) -> None:
         self.name, self.argv, self.settings = name, argv, settings
         self.log_path = folder / f"{name}.log"
+        self.says_to: Path | None = None  # instead, for rows about where logs go
+        self.through: tuple[str, ...] = ()  # a command that becomes this one, in another surrounding
         self._log = log
         self._process: subprocess.Popen[str] | None = None
         self._output: IO[str] | None = None
@@ -55,9 +61,9 @@ class Worker:
     def start(self) -> None:
         """Start it; what an earlier life wrote stays in the log."""
         assert not self.is_running, f"{self.name} runs already"
-        with self.log_path.open("a") as output:
+        with (self.says_to or self.log_path).open("a") as output:
             self._process = subprocess.Popen(
-                self.command(),
+                [*self.through, *self.command()],
                 env=os.environ | self.settings,
                 stdin=self.stdin,
                 stdout=subprocess.PIPE,
@@ -88,6 +94,12 @@ class Worker:
 
     def thaw(self) -> None:
         self._signal(signal.SIGCONT, is_fault=False)
+
+    def allow_file_bytes(self, most: int) -> None:
+        """Have every write to a file beyond so many bytes fail from now, as on a full disk; Linux only."""
+        assert self._process is not None
+        resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
+        self._log.note("store", f"no file of {self.name} may grow beyond {most} bytes")
 
     def stop(self) -> int:
         """Ask it to end, and return its exit code; a frozen one is thawed first."""
@@ -130,6 +142,43 @@ class Worker:
         self._process.send_signal(number)
         if is_fault:
             self._log.note("process", f"{number.name} to {self.name} (pid {self._process.pid})")
+
+
+@contextmanager
+def starved(worker: Worker, log: FaultLog, *, stopped_s: float, running_s: float) -> Iterator[None]:
+    """Give a process its share of a core in rare slices, as a machine does that has none to spare."""
+    pid, is_over = worker.pid, threading.Event()
+
+    def deal() -> None:
+        while not is_over.is_set() and worker.is_running:
+            os.kill(pid, signal.SIGSTOP)
+            is_over.wait(stopped_s)
+            os.kill(pid, signal.SIGCONT)
+            is_over.wait(running_s)
+
+    log.note("process", f"{worker.name} has the core for {running_s} s, then not for {stopped_s} s, again and again")
+    dealing = threading.Thread(target=deal, name=f"starve-{worker.name}", daemon=True)
+    dealing.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        dealing.join(END_S)
+
+
+@contextmanager
+def crowded(worker: Worker, log: FaultLog, *, spinners: int) -> Iterator[None]:
+    """Let others want the cores at all times, and give a process of low priority what they leave."""
+    nice = [sys.executable, "-c", "import os; os.nice(19)\nwhile True: pass"]
+    crowd = [subprocess.Popen(nice, stdin=subprocess.DEVNULL) for _ in range(spinners)]
+    os.sched_setscheduler(worker.pid, os.SCHED_IDLE, os.sched_param(0))
+    log.note("process", f"{spinners} processes spin, and {worker.name} has the lowest priority there is")
+    try:
+        yield
+    finally:
+        for one in crowd:
+            one.kill()
+            one.wait()
 
 
 class PrivateValkey:

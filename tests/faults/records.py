@@ -43,6 +43,7 @@ class Record:
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
         self._seen: tuple[int, int] = (0, 0)
+        self.ahead_us = 0  # of the machine's clock, where the row has given its process another
         self.lines: list[JournalEntry] = []
         self.intents: dict[int, Noted[OrderIntent]] = {}
         self.sent: dict[int, Noted[OrderSent]] = {}
@@ -81,7 +82,7 @@ class Record:
             self._note(entry)
 
     def _note(self, entry: JournalEntry) -> None:
-        number, at_us, body = entry.number, entry.time_us, entry.body
+        number, at_us, body = entry.number, entry.time_us - self.ahead_us, entry.body
         match body:
             case OrderIntent():
                 self._once(self.intents, body.number, Noted(number, at_us, body), "intent")

@@ -1,4 +1,4 @@
-"""Another wall clock for a whole rig: this process and every one that it starts, with monotonic time left alone.
+"""Another wall clock for a whole rig, or one that moves for single processes; monotonic time is left alone.
 
 Python looks for a module `sitecustomize` before it does anything else; ours moves the two functions of `time` that tell
 the wall clock. The stores keep the machine's.
@@ -6,7 +6,9 @@ the wall clock. The stores keep the machine's.
 
 from __future__ import annotations
 
+import mmap
 import os
+import struct
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +23,45 @@ _time_ns = time.time_ns
 time.time_ns = lambda: _time_ns() + _BY_NS
 time.time = lambda: time.time_ns() / 1e9
 """
+
+MOVING = """
+import mmap
+import os
+import struct
+import time
+
+with open(os.environ["CLOCK_FILE"], "rb") as file:
+    _ahead = mmap.mmap(file.fileno(), 8, prot=mmap.PROT_READ)
+_time_ns = time.time_ns
+time.time_ns = lambda: _time_ns() + struct.unpack_from("q", _ahead)[0]
+time.time = lambda: time.time_ns() / 1e9
+"""
+
+
+class MovingClock:
+    """A wall clock for whoever is started with its `settings`: set while they run, as by hand or by a time service."""
+
+    def __init__(self, folder: Path) -> None:
+        (folder / "sitecustomize.py").write_text(MOVING)
+        path = folder / "ahead"
+        path.write_bytes(bytes(8))
+        self._folder, self._path = folder, path
+        with path.open("r+b") as file:
+            self._ahead = mmap.mmap(file.fileno(), 8)
+
+    def settings(self, before: str = "") -> dict[str, str]:
+        """Return environment variables; `before` is what the path of packages was."""
+        path = os.pathsep.join(filter(None, [str(self._folder), before]))
+        return {"PYTHONPATH": path, "CLOCK_FILE": str(self._path)}
+
+    @property
+    def ahead_us(self) -> int:
+        ahead_ns: int = struct.unpack_from("q", self._ahead)[0]
+        return ahead_ns // 1_000
+
+    def set_ahead(self, seconds: int) -> None:
+        """Let it show so much more than the machine's; less where that is negative."""
+        struct.pack_into("q", self._ahead, 0, seconds * 1_000_000_000)
 
 
 @contextmanager

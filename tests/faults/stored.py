@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import msgspec
 import psycopg
+
+from feed.schema import FillState, OrderState, RateSample
+from tests.faults.records import Record
 
 ORDERS = """
 SELECT order_id, client_order_id, ticker, status, filled_cx, remaining_cx, is_external FROM traders_order
@@ -18,6 +23,10 @@ POSITIONS = "SELECT ticker, position_cx FROM feed_position WHERE account = %s AN
 CASH = "SELECT exchange_index, balance_ud FROM feed_accountbalance WHERE account = %s"
 
 SETTLEMENTS = "SELECT ticker, result, revenue_ud FROM feed_settlement WHERE account = %s AND subaccount = 0"
+
+LINES = "SELECT number FROM traders_decision WHERE trader = %s"
+MARK = "SELECT number FROM traders_journalmark WHERE trader = %s"
+ELSEWHERE = (OrderState, FillState, RateSample)  # lines that have tables of their own
 
 
 class StoredOrder(msgspec.Struct, frozen=True):
@@ -52,3 +61,15 @@ class Stored:
     def filled_position_cx(self, ticker: str) -> int:
         """Return what all fills of a market come to."""
         return sum(net_cx for found, net_cx in self.fills.values() if found == ticker)
+
+
+def unstored_lines(database_url: str, trader: int, record: Record, *, since: int = 0) -> list[str]:
+    """Return which lines of a trader's journal after `since` the database has not, or has twice."""
+    with psycopg.connect(database_url) as connection:
+        stored = Counter(number for (number,) in connection.execute(LINES, (trader,)).fetchall())
+        mark = connection.execute(MARK, (trader,)).fetchone()
+    told = [line for line in record.lines if line.number > since]
+    found = [f"line {line.number} is stored {stored[line.number]} times: {line.body}"
+             for line in told if not isinstance(line.body, ELSEWHERE) and stored[line.number] != 1]  # fmt: skip
+    last = mark[0] if mark else 0
+    return found if last >= record.last_number else [f"stored up to {last} of {record.last_number}", *found]

@@ -45,6 +45,7 @@ logger = logging.getLogger(__name__)
 SECOND_US = 1_000_000
 TICK_S = 0.25  # what evidence makes due is found at the latest then
 WATCH_S = 0.25
+UNANSWERED_MOST = 3  # requests in a row; one may be the answer's fault
 STALE_US = SECOND_US  # a new order that waited so long was decided on another market
 CANCEL, DECREASE, RENEW, ORDER = "cancel", "decrease", "renew", "order"
 KINDS = {Cancel: CANCEL, Decrease: DECREASE, Renew: RENEW, Place: ORDER, Take: ORDER}
@@ -95,6 +96,7 @@ class Sender:
         self._queue: list[Queued] = []
         self._unsent: dict[int, Queued] = {}
         self._sent: dict[int, Queued] = {}
+        self._unanswered = 0
         self._woken = asyncio.Event()
 
     # ---- asked from outside ------------------------------------------------------------------------------------------
@@ -337,14 +339,29 @@ class Sender:
             results = [exc] * len(batch)
         else:
             self._paces[batch[0].kind] = self._paces[batch[0].kind].went()
+            self._unanswered = 0
         self._hear(batch, results)
 
     def _pace(self, batch: Sequence[Queued], exc: Exception) -> None:
         kind, now_us = batch[0].kind, self._now_us()
+        if isinstance(exc, NeverSent | OutcomeUnknown):
+            self._count_unanswered(exc)
+        elif isinstance(exc, RequestRefused):
+            self._unanswered = 0
         if isinstance(exc, HeldBack | RateLimited | NeverSent):
             self._paces[kind] = self._paces[kind].held(exc, len(batch), now_us, jitter=random.random())
         elif isinstance(exc, RequestRefused):
             self._paces[kind] = self._paces[kind].went()
+
+    def _count_unanswered(self, exc: Exception) -> None:
+        """Tell a person, once an outage, that what rests can be reached by nobody here (E4)."""
+        self._unanswered += 1
+        if self._unanswered == UNANSWERED_MOST:
+            logger.error(
+                "%s: the exchange does not answer (%s); what rests there counts as live, and nothing changes it",
+                self._venue.ticker, exc,
+                extra={"action": "unreachable", "alert": "EXCHANGE_UNREACHABLE", "ticker": self._venue.ticker},
+            )  # fmt: skip
 
     def _hear(self, batch: Sequence[Queued], results: Sequence[Result]) -> None:
         now_us = self._now_us()

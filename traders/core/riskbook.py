@@ -73,11 +73,22 @@ class RiskBook:
             day, self._day_ends_us = exchange_day(now_us)
             self.memory = self.memory.on_day(day)
         self.memory = self.memory.with_result(trading_ud)
+        self._heed_step_back(now_us)
         gone_us = now_us - MINUTE_US
         while self._creates and self._creates[0] <= gone_us:
             self._creates.popleft()
         while self._refusals and self._refusals[0] <= gone_us:
             self._refusals.popleft()
+
+    def _heed_step_back(self, now_us: int) -> None:
+        """Let nothing lie ahead of a clock that was set back: it would count for so long, or hold a latch up."""
+        for moments in (self._creates, self._refusals):
+            for place in range(len(moments) - 1, -1, -1):
+                if moments[place] <= now_us:
+                    break
+                moments[place] = now_us
+        if self._over_since_us is not None:
+            self._over_since_us = min(self._over_since_us, now_us)
 
     def state(self, base: RiskState, trading_ud: int | None) -> RiskState:
         """Return `base` with what is remembered."""

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 import redis
+from msgspec import structs
 
 from feed import schema
 from feed.account import publisher
@@ -14,6 +15,12 @@ from kalshimm.runtime import streams
 from kalshimm.runtime.clock import ManualClock
 
 FILL = schema.AccountFill("o-1", "t-1", "", "M-1", 0, 4_200, 100, False, 0, 0, 0, 1, None)
+OPEN = schema.AccountOrder(
+    order_id="o-1", client_order_id="", ticker="M-1", side=0, yes_price_cc=4_200, initial_cx=300, filled_cx=0,
+    remaining_cx=300, status="resting", is_complete=False, time_us=1, group_id="", exchange_index=0, subaccount=0,
+    expires_us=None, is_external=True, reason="",
+)  # fmt: skip
+OVER = structs.replace(OPEN, filled_cx=100, remaining_cx=0, status="canceled", is_complete=True)
 BALANCE = schema.AccountBalance(5_000_000, [(0, 5_000_000)])
 
 
@@ -84,3 +91,19 @@ async def test_D4_an_overflow_keeps_every_fill(sending: Sending, monkeypatch: py
     kept = [update for entry in sending.entries() for update in entry.updates]
     assert kept.count(FILL) == 4
     assert sending.entries()[-1].is_whole
+
+
+async def test_D2_a_store_that_began_anew_is_told_again_what_no_whole_entry_says(
+    sending: Sending, redis_client: redis.Redis
+) -> None:
+    redis_client.set(schema.GENERATION, "one")
+    sending.sender.add([OPEN, FILL, OVER])
+    assert await sending.send()
+    redis_client.delete(schema.account_stream("a"), schema.GENERATION)
+    assert await sending.send(), "nobody has made another one yet"
+    assert sending.entries() == []
+    redis_client.set(schema.GENERATION, "two")
+    for _ in range(3):
+        assert await sending.send()
+    told = [(entry.is_whole, entry.updates) for entry in sending.entries()]
+    assert told == [(False, [FILL, OVER]), (True, [BALANCE])], "once"

@@ -87,6 +87,21 @@ async def test_journal_and_account_meet_in_one_order_and_one_fill_in_any_order(
     assert await bench.rows(fills) == [(3, "c-1", 5_700, 400, 70, -400, "live")]
 
 
+@pytest.mark.parametrize("account_first", [True, False])
+async def test_E2_a_fill_has_the_venues_time_whatever_clock_its_trader_has(
+    bench: Bench, desk: Desk, redis_client: redis.Redis, account_first: bool
+) -> None:
+    mine = schema.FillState("c-1", "o-1", "t-1", 1, 5_700, 400, False, None, -400, False)
+    steps = [
+        lambda: desk.tells(a_fill(time_us=BEFORE - 3_600_000_000)),
+        lambda: note(bench, redis_client, mine),
+    ]
+    for step in steps if account_first else reversed(steps):
+        await step()
+    ((time_us,),) = await bench.rows("SELECT extract(epoch FROM time) * 1000000 FROM traders_fill")
+    assert time_us == BEFORE - 3_600_000_000
+
+
 async def test_the_venues_word_stays_whatever_the_journal_says_later(
     bench: Bench, desk: Desk, redis_client: redis.Redis
 ) -> None:

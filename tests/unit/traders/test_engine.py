@@ -32,9 +32,10 @@ from traders.core.limits import Latch, Limits
 from traders.core.pipeline import Choice, Chosen, StrategyChoices
 from traders.core.registry import Kind, Strategy
 from traders.core.riskbook import RiskMemory
+from traders.core.turns import CALM_S
 from traders.core.types import Quote, Quotes
 from traders.core.why import Why
-from traders.engine import REPEAT_DECISION_S, Engine, Now, Setup
+from traders.engine import REPEAT_DECISION_S, TURN_S, Engine, Now, Setup
 
 START_US = 1_000_000_000
 CLOSE_US = START_US + 3_600_000_000
@@ -92,6 +93,9 @@ class Desk:
 
     def decide(self) -> None:
         self.bodies += self.engine.decide(self.now)
+
+    def turn(self) -> None:
+        self.bodies += self.engine.turn(self.now)
 
     def quotes(self) -> list[QuoteView]:
         return self.engine.trader_view(self.now).quotes
@@ -352,3 +356,32 @@ def test_two_orders_of_one_decision_count_as_two_against_the_rate() -> None:
     desk.event(BookSnapshot(7, 2, 1, next(desk.seq), START_US + 900, [(4_100, 300)], [(5_700, 200)]))
     places = [body for body in desk.bodies if isinstance(body, OrderState) and body.status == "resting"]
     assert len(places) == 3, "one more than two were allowed"
+
+
+# ---- its own loop ----------------------------------------------------------------------------------------------------
+
+
+def test_E6_a_loop_that_comes_late_pulls_its_quotes_says_so_and_quotes_anew_once_it_is_on_time() -> None:
+    desk = Desk()
+    desk.turn()
+    assert len(desk.quotes()) == 2
+    desk.elapsed_s += TURN_S + 1.2
+    desk.feed()
+    desk.decide()  # whoever asks first
+    assert desk.quotes() == []
+    assert desk.engine.why == "its own loop comes 1200 ms late: what it knows may be old"
+    assert desk.engine.state == "quoting"
+    began_s = desk.elapsed_s
+    desk.turn()
+    while not desk.quotes():
+        desk.elapsed_s += TURN_S
+        desk.feed()
+        desk.turn()
+    assert desk.elapsed_s - began_s == CALM_S
+
+
+def test_E6_nobody_is_late_who_has_no_loop() -> None:
+    desk = Desk()
+    for _ in range(3):
+        desk.wait(1.4)
+        assert len(desk.quotes()) == 2

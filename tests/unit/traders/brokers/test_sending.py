@@ -308,6 +308,27 @@ async def test_E4_without_a_way_to_the_venue_cancels_try_again_with_back_off() -
     assert 6 < waited_s < 14
 
 
+async def test_E4_that_the_venue_answers_nothing_is_told_once_an_outage(caplog: pytest.LogCaptureFixture) -> None:
+    def told() -> int:
+        return [getattr(record, "alert", "") for record in caplog.records].count("EXCHANGE_UNREACHABLE")
+
+    async with sending() as world:
+        one, other = await world.placed(BID), await world.placed(ASK)
+        world.venue.script("cancel", *[NeverSent("nobody listens")] * 2)
+        await world.answer(world.cancel(one))
+        await world.until(lambda: one not in world.resting())
+        assert told() == 0, "that passes"
+        world.venue.script("cancel", *[NeverSent("nobody listens")] * 6)
+        world.cancel(other)
+        await world.until(lambda: not world.resting())
+        assert told() == 1
+        third = await world.placed(BID)
+        world.venue.script("cancel", *[NeverSent("nobody listens")] * 6)
+        world.cancel(third)
+        await world.until(lambda: not world.resting())
+        assert told() == 2
+
+
 # Unknown, and the end
 
 
