@@ -17,6 +17,7 @@ Of a live trader besides (traders.livestarts):
     running, paused  lives        -                with something missing now, or its lease over: stopped
     running, paused  lives        silent           its orders are pulled; SIGTERM, SIGKILL after a longer grace time
     any              none         no start follows its orders are pulled: before that it is not stopped
+    any              any          -                what rests of it that nobody watches is pulled (traders.unclaimed)
 
 Traders do not need it: its own end leaves them running, and the next supervisor knows them by process.json. It needs
 Redis only to see their beats and to relay pauses, and goes on without. With the database away it acts on what it
@@ -62,6 +63,7 @@ from traders.livestarts import REFUSED_AGAIN_S, LiveStarts, NotYet, as_left, wor
 from traders.models import PAPER, Trader
 from traders.processes import Ended, forget, read_ended, read_running, trader_folder
 from traders.start import CannotStart, Start, read_start, write_start
+from traders.unclaimed import UnclaimedOrders
 
 logger = logging.getLogger(__name__)
 
@@ -125,6 +127,7 @@ class Supervisor:
         self._known: dict[int, Known] = {}
         self._left: dict[int, Wanted] = {}  # live traders whose rows are gone
         self._live = LiveStarts(home, client=client, clock=clock)
+        self._unclaimed = UnclaimedOrders(home, self._live, clock)
         self._line = FleetLine(client, clock)
         self._switch = KillSwitch(home)
         self._has_launcher = True
@@ -148,6 +151,7 @@ class Supervisor:
         await self._line.listen([wanted.id for wanted in self._wanted])
         for wanted in self._wanted:
             await self._tend(wanted)
+        await self._unclaimed.look_now_and_then(self._wanted, self._living)
         self._live.sweep_now_and_then()
         await self._report()
 
@@ -487,6 +491,7 @@ class Supervisor:
         self._pulse.state = "running"
         self._pulse.counters["traders_wanted"] = len(self._wanted)
         self._pulse.counters["traders_living"] = len(self._living)
+        self._pulse.counters["unclaimed_orders"] = self._unclaimed.count
         launchers = await asyncio.to_thread(self._launcher.pulse)
         self._has_launcher = launchers is not None
         self._pulse.counters["spawner_answers"] = int(self._has_launcher)
