@@ -415,6 +415,15 @@ class SettledState(msgspec.Struct, frozen=True, array_like=True, tag=10):
     reason: str = ""
 
 
+class ParamsChange(msgspec.Struct, frozen=True, array_like=True, tag=11):
+    """A running trader goes by other strategies or limits from here on (traders.core.params), all of them told."""
+
+    reason: str
+    digest: int
+    strategies: dict[str, Any]
+    limits: Any
+
+
 JournalBody = (
     OrderState
     | FillState
@@ -427,6 +436,7 @@ JournalBody = (
     | OrderSent
     | OrderAnswer
     | SettledState
+    | ParamsChange
 )
 
 
@@ -603,7 +613,8 @@ class Control(msgspec.Struct, frozen=True, array_like=True):
     """A command to one trader. Stopping is a signal, so that it needs no store.
 
     `verb` and what `body` holds, in msgpack: pause, resume, flatten and release nothing, market its facts
-    (traders.core.facts), fair a value from outside (traders.core.types.FairValue).
+    (traders.core.facts), fair a value from outside (traders.core.types.FairValue), params strategies and limits
+    (traders.core.params).
     """
 
     version: int
@@ -632,7 +643,7 @@ class TraderView(msgspec.Struct, frozen=True, array_like=True):
     `rate_ud_h` is expected reward in micro-dollars per hour, None while unknown;
     `trading_ud` is cash from fills plus the position marked at the bad side, after the fees that are known; None when
     that side is empty or the book is not valid. `facts_digest` tells which facts of its market it goes by,
-    `latched_us` since when a limit has latched, 0 while none has.
+    `latched_us` since when a limit has latched, 0 while none has, `params_digest` by which strategies and limits.
     """
 
     trader: int
@@ -650,6 +661,7 @@ class TraderView(msgspec.Struct, frozen=True, array_like=True):
     trading_ud: int | None
     facts_digest: int = 0
     latched_us: int = 0
+    params_digest: int = 0
 
 
 encode = msgspec.msgpack.Encoder().encode

@@ -68,7 +68,8 @@ class Now(msgspec.Struct, frozen=True):
 class Setup(msgspec.Struct, frozen=True):
     """What one trader is told to do, and of which market; the facts change while it runs.
 
-    `allotments` are what it shares with others, as its start reserved them.
+    `allotments` are what it shares with others, as its start reserved them; `params_digest` tells what its rules are
+    made of.
     """
 
     trader: int
@@ -77,6 +78,7 @@ class Setup(msgspec.Struct, frozen=True):
     rules: Rules
     facts: MarketFacts
     allotments: tuple[Allotment, ...] = ()
+    params_digest: int = 0
 
 
 class Engine:
@@ -156,6 +158,12 @@ class Engine:
         """Go by what the catalogue knows of the market now."""
         self._facts, self._grid, self._status = facts, facts.grid(), facts.status
         self._broker.on_fees(facts.fees)
+        return self.decide(now)
+
+    def on_rules(self, rules: Rules, params_digest: int, now: Now) -> list[JournalBody]:
+        """Go by other strategies and limits; history, position, and every order in its place are as they were."""
+        self._setup = msgspec.structs.replace(self._setup, rules=rules, params_digest=params_digest)
+        self._decided = None  # by the rules of before
         return self.decide(now)
 
     def on_fair(self, fair: FairValue, now: Now) -> list[JournalBody]:
@@ -449,6 +457,7 @@ class Engine:
             trading_ud=self.inventory.trading_ud(book) if is_valid else None,
             facts_digest=self._facts.digest,
             latched_us=latch.at_us if (latch := self._risk.memory.latch) else 0,
+            params_digest=self._setup.params_digest,
         )
 
 

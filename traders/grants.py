@@ -234,6 +234,7 @@ def _permission(trader: Trader) -> tuple[Grant | None, tuple[Missing, ...]]:
 def _facts(trader: Trader, *, only: Grant | None = None) -> tuple[LiveFacts, dict[int, Grant]]:
     """Return what decides about a trader, read now, and its grants by number."""
     environment, account = live_account()
+    limits = _limits(trader.limits)
     credentials, vault_problem = _credentials()
     grants = [only] if only else list(Grant.objects.filter(trader=trader).order_by("-created_at", "-id"))
     facts = LiveFacts(
@@ -242,7 +243,8 @@ def _facts(trader: Trader, *, only: Grant | None = None) -> tuple[LiveFacts, dic
         mode=trader.mode,
         environment=environment,
         account=account,
-        limits_digest=_digest(trader),
+        limits_digest=None if limits is None else limits_digest(limits),
+        limits=limits,
         is_allowed_here=settings.KALSHIMM_LIVE,
         credentials=credentials,
         vault_problem=vault_problem,
@@ -269,9 +271,9 @@ def _set_start_flag(trader: Trader, actor: str) -> Grant:
     return grant
 
 
-def _digest(trader: Trader) -> str | None:
+def _limits(raw: object) -> Limits | None:
     try:
-        return limits_digest(parse_limits(trader.limits))
+        return parse_limits(raw)
     except ParamsError:
         return None
 
@@ -299,6 +301,7 @@ def _as_permission(grant: Grant) -> Permission:
         expires_us=microseconds(grant.expires_at),
         is_started=grant.started_at is not None,
         is_revoked=grant.revoked_at is not None,
+        limits=_limits(grant.limits) if set(grant.limits) == set(Limits.__struct_fields__) else None,
     )
 
 

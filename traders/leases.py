@@ -92,6 +92,17 @@ def close(lease: Lease, pulled: Pulled, reason: str) -> None:
 
 
 @transaction.atomic
+def note_unclaimed(lease: Lease, pulled: Pulled, reasons: dict[str, str]) -> None:
+    """Note that orders which nobody watched are pulled.
+
+    Args:
+        reasons: Why, by the venue's id of each order that was found.
+    """
+    retire(lease, pulled.triggered)
+    audit(ACTOR, "trader.unclaimed", _name(lease.owner.trader), account=lease.account, found=reasons, **_told(pulled))
+
+
+@transaction.atomic
 def restore(trader: int, epoch: int, group_id: str) -> None:
     """Take over from a running process which lease it has, where the row knows only an earlier one."""
     if Trader.objects.filter(pk=trader, lease_epoch__lt=epoch).update(lease_epoch=epoch, group_id=group_id):

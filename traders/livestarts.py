@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
 import msgspec
@@ -41,7 +41,7 @@ from traders.groupsweep import sweep
 from traders.journal import Checkpoint
 from traders.processes import trader_folder
 from traders.start import CannotStart, LiveStart, Start, read_start
-from traders.takeover import Fence, LaterLease, Lease, TakeoverFailed, pull, take_over
+from traders.takeover import Fence, LaterLease, Lease, Pulled, TakeoverFailed, pull, pull_former, take_over
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +50,7 @@ SWEEP_EVERY_S = 3_600.0
 RECONCILING = "reconciling"
 TAKES_OVER = "what rests of its last lease is pulled before it starts"
 PULLS = "its orders are pulled"
+PULLS_UNCLAIMED = "orders of it that nobody watches are pulled"
 EXPIRED = Missing(GRANT, "the grant has expired")
 
 
@@ -223,6 +224,26 @@ class LiveStarts:
         await in_thread(leases.close, lease, pulled, reason)
         self._ready.pop(wanted.id, None)
         self._closed[wanted.id] = wanted.live.group_id
+
+    def is_tending(self, trader: int) -> bool:
+        """Return whether a trader is being pulled or taken over: then whatever rests of it is looked after."""
+        return trader in self._ready or self._errands.doing(trader) not in ("", PULLS_UNCLAIMED)
+
+    def pull_unclaimed(self, lease: Lease, note: Callable[[Pulled], Awaitable[None]], *, is_running: bool) -> None:
+        """Pull what nobody watches of a trader, unless something is asked for it already, or failed a moment ago.
+
+        Args:
+            note: Told once nothing of it rests.
+            is_running: The lease is that of a running process, and only what is of earlier ones is pulled.
+        """
+
+        async def do() -> None:
+            async with await self._exchange(lease.environment, lease.account) as rest:
+                pulled = await (pull_former if is_running else pull)(rest, lease, clock=self._clock)
+            await note(pulled)
+
+        if self._errands.is_due(lease.owner.trader):
+            self._errands.begin(lease.owner.trader, do(), PULLS_UNCLAIMED)
 
     def _not_yet(self, trader: int, words: str) -> NotYet:
         trouble = self._errands.trouble(trader)

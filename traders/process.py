@@ -22,7 +22,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import msgspec
 import redis.asyncio as redis_async
@@ -33,14 +33,13 @@ from feed.schema import (
     INTEREST,
     INTEREST_LEASE_S,
     VERSION,
-    CommandAnswer,
-    Control,
     Decision,
     FillState,
     JournalBody,
     JournalEntry,
     LatchChange,
     OrderState,
+    ParamsChange,
     StateChange,
     encode,
     interest_member,
@@ -54,11 +53,10 @@ from kalshimm.runtime.locks import exclusive
 from kalshimm.runtime.process import ProcessIdentity
 from kalshimm.runtime.resp import Pipe
 from markets.core.units import Side, format_count, format_price, yes_price_cc
-from traders.core.facts import read_facts
+from traders.answering import Answering
 from traders.core.kills import Target
 from traders.core.orders import OrderStatus
 from traders.core.pipeline import FAILED
-from traders.core.types import decode_fair
 from traders.engine import CLOSED, PAUSED, TURN_S, Engine, Now
 from traders.feedview import Batch, StreamReader
 from traders.journal import Journal, load_checkpoint, recover, save_checkpoint
@@ -81,7 +79,6 @@ LAST_WORDS_S = 1.5
 DRAIN_S = 3.0  # for the exchange to confirm cancels; shorter than the supervisor's patience
 REDIS_ERRORS = (RedisError, ConnectionError, TimeoutError)  # not every OSError: a full disk is another matter
 
-T = TypeVar("T")
 Every = Callable[[], Awaitable[None]]
 
 
@@ -132,6 +129,7 @@ class TraderProcess:
             desired=start.desired,
             memory=kept.risk,
         )
+        self._answering = Answering(start, self.engine, write=self._write, why_killed=self._why_killed)
         self._reader = StreamReader(pipe, trader=start.trader, ticker=start.ticker, control_id=kept.control_id)
         self._pulse = Pulse(role="trader", name=str(start.trader), clock=clock)
         self._changed = asyncio.Event()
@@ -260,55 +258,13 @@ class TraderProcess:
             self._write(self.engine.decide(now))
         self._pulse.count("events", len(batch.events))
         for control in batch.controls:
-            self._answer(control, now)
+            self._answering.answer(control, now, heeded=self._heeded)
 
     def _react(self) -> None:
         """Book what has become of orders, and decide on it."""
         now = self.now()
         self._write(self.engine.settle(now))
         self._write(self.engine.decide(now))
-
-    def _answer(self, control: Control, now: Now) -> None:
-        """Carry out one command, and say so or why not."""
-        refusal = ""
-        if control.version != VERSION:
-            refusal = f"version {control.version} is not {VERSION}"
-        elif control.expires_us <= now.wall_us:
-            refusal = "expired"
-        elif control.verb == "pause":
-            if not self._heeded:  # else a kill has paused it, and it goes on saying so
-                self._write(self.engine.pause(control.issuer, now))
-        elif control.verb in ("resume", "flatten") and (killed := self._why_killed()):
-            refusal = f"{killed}; `kill --release` first"
-        elif control.verb == "resume":
-            self._write(self.engine.resume(control.issuer, now))
-        elif control.verb == "flatten":
-            self._write(self.engine.flatten(control.issuer, now))
-        elif control.verb == "release":
-            released = self.engine.release(control.issuer, now)
-            self._write(released)
-            refusal = "" if released else "no limit has latched"
-        elif control.verb == "market":
-            refusal = self._told(control.body, read_facts, self.engine.on_facts, now)
-        elif control.verb == "fair":
-            refusal = self._told(control.body, decode_fair, self.engine.on_fair, now)
-        else:
-            refusal = f"unknown command {control.verb!r}"
-        self._write([CommandAnswer(control.command_id, not refusal, refusal)])
-        logger.info(
-            "command %s from %s: %s", control.verb, control.issuer, refusal or "done", extra={"action": "command"}
-        )
-
-    def _told(
-        self, body: bytes, read: Callable[[bytes], T], take: Callable[[T, Now], list[JournalBody]], now: Now
-    ) -> str:
-        """Go by what a command's body tells; return why not, or an empty string."""
-        try:
-            value = read(body)
-        except (msgspec.MsgspecError, ValueError) as exc:
-            return f"its body cannot be used: {exc}"
-        self._write(take(value, now))
-        return ""
 
     # watch
 
@@ -434,6 +390,8 @@ class TraderProcess:
             words = "latched by %s: %s" if body.is_on else "released from %s: %s"
             level = logging.ERROR if body.is_on else logging.INFO
             logger.log(level, words, body.code, body.reason, extra={"action": "latch", **alert})
+        elif isinstance(body, ParamsChange):
+            logger.info("goes by %s", body.reason, extra={"action": "params_changed"})
         elif isinstance(body, Decision) and any(why.get("code") == FAILED for why in body.figures.get("why", ())):
             logger.error("%s", body.reason, extra={"action": "strategy_failed", "alert": "STRATEGY_FAILED"})
         elif isinstance(body, FillState):

@@ -11,10 +11,11 @@ import msgspec
 from kalshimm.errors import KalshimmError
 from kalshimm.runtime.home import write_private
 from traders.brokers.paper import PaperBroker, PaperSettings
-from traders.core.decision import Rules, parse_limits
+from traders.core.decision import Rules
 from traders.core.facts import MarketFacts
 from traders.core.inventory import Inventory
 from traders.core.limits import Allotment
+from traders.core.params import TraderParams
 from traders.core.pipeline import NoStrategies, StrategyChoices
 from traders.core.registry import ParamsError
 from traders.engine import LIVE, RUNNING, Setup
@@ -91,12 +92,24 @@ class Start(msgspec.Struct, frozen=True):
         if (self.mode == LIVE) != (self.live is not None):
             raise CannotStart(f"Trader {self.name} is set to {self.mode}, and its start file says otherwise.")
         try:
-            rules = Rules(self.strategies.parse(), parse_limits(self.limits))
+            rules = self.rules()
         except (NoStrategies, ParamsError) as exc:
             raise CannotStart(f"Trader {self.name}: {exc}") from exc
-        if self.live is not None:
-            rules = rules.with_lifetime(self.live.lifetime_s)
-        return Setup(self.trader, self.ticker, self.mode, rules, self.facts, self.allotments)
+        return Setup(self.trader, self.ticker, self.mode, rules, self.facts, self.allotments, self.params.digest)
+
+    @property
+    def params(self) -> TraderParams:
+        """What it goes by until it is told otherwise."""
+        return TraderParams(self.strategies, self.limits)
+
+    def rules(self, params: TraderParams | None = None) -> Rules:
+        """Return what it decides by, or would by other parameters, checked.
+
+        Raises:
+            NoStrategies, ParamsError: One is unknown or does not fit; the message names it.
+        """
+        rules = (params or self.params).rules()
+        return rules if self.live is None else rules.with_lifetime(self.live.lifetime_s)
 
     def paper_broker(self, inventory: Inventory) -> PaperBroker:
         """Return a broker that holds nothing yet."""

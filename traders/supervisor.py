@@ -5,7 +5,7 @@
     running, paused  none         crash            start again after back-off; too often: failed
     running, paused  lives        -                adopt; relay pause and resume
     running, paused  lives        silent           said: no beat since; it is not touched, for it may be in a long step
-    running, paused  lives        -                with another strategy than desired: stopped, then started anew
+    running, paused  lives        -                with other parameters than desired: told, or stopped and started anew
     stopped          lives        -                SIGTERM, SIGKILL after the grace time
     no such trader   lives        -                likewise: its row was deleted
     any              any          market closed    stopped for good
@@ -17,6 +17,7 @@ Of a live trader besides (traders.livestarts):
     running, paused  lives        -                with something missing now, or its lease over: stopped
     running, paused  lives        silent           its orders are pulled; SIGTERM, SIGKILL after a longer grace time
     any              none         no start follows its orders are pulled: before that it is not stopped
+    any              any          -                what rests of it that nobody watches is pulled (traders.unclaimed)
 
 Traders do not need it: its own end leaves them running, and the next supervisor knows them by process.json. It needs
 Redis only to see their beats and to relay pauses, and goes on without. With the database away it acts on what it
@@ -60,8 +61,10 @@ from traders.killswitch import KillSwitch
 from traders.launcher import Began, EndedAtOnce, Launcher, NotBegun, SpawnerLauncher
 from traders.livestarts import REFUSED_AGAIN_S, LiveStarts, NotYet, as_left, worst_ud
 from traders.models import PAPER, Trader
+from traders.onthefly import OnTheFly
 from traders.processes import Ended, forget, read_ended, read_running, trader_folder
 from traders.start import CannotStart, Start, read_start, write_start
+from traders.unclaimed import UnclaimedOrders
 
 logger = logging.getLogger(__name__)
 
@@ -125,7 +128,9 @@ class Supervisor:
         self._known: dict[int, Known] = {}
         self._left: dict[int, Wanted] = {}  # live traders whose rows are gone
         self._live = LiveStarts(home, client=client, clock=clock)
+        self._unclaimed = UnclaimedOrders(home, self._live, clock)
         self._line = FleetLine(client, clock)
+        self._on_the_fly = OnTheFly(home, self._line, clock)
         self._switch = KillSwitch(home)
         self._has_launcher = True
 
@@ -148,6 +153,7 @@ class Supervisor:
         await self._line.listen([wanted.id for wanted in self._wanted])
         for wanted in self._wanted:
             await self._tend(wanted)
+        await self._unclaimed.look_now_and_then(self._wanted, self._living)
         self._live.sweep_now_and_then()
         await self._report()
 
@@ -216,13 +222,13 @@ class Supervisor:
         view = self._hear(wanted.id, known, process)
         if wanted.desired == "stopped" or wanted.is_closed(self._clock.wall_us()):
             await self._stop(wanted, known, process, "")
-        elif why := await self._why_anew(wanted, known) or _why_resumed(wanted, known, view):
+        elif why := await self._why_anew(wanted, known, view) or _why_resumed(wanted, known, view):
             is_frozen = view is None and self._line.is_silent(known.heard_us)
             await self._stop(wanted, known, process, why, is_harmless=is_frozen and not self._live.is_open(wanted))
         else:
             await self._accompany(wanted, known, process, view)
 
-    async def _why_anew(self, wanted: Wanted, known: Known) -> str:
+    async def _why_anew(self, wanted: Wanted, known: Known, view: TraderView | None) -> str:
         """Return why a process must not go on as it is; empty when it may."""
         if known.start is None:
             return "it runs what this version cannot read: it starts anew"
@@ -230,8 +236,10 @@ class Supervisor:
             return missing
         if over := await self._live.why_over(wanted, known.start):
             return f"{over}: it starts anew"
-        if (known.start.strategies, known.start.limits) != (wanted.strategies, wanted.limits):
-            return "its strategy was changed: it starts anew"
+        followed = await self._on_the_fly.follow(wanted, known.start, view)
+        if isinstance(followed, str):
+            return followed
+        known.start = followed
         return ""
 
     def _adopt(self, known: Known, process: ProcessIdentity, path: Path) -> None:
@@ -487,6 +495,7 @@ class Supervisor:
         self._pulse.state = "running"
         self._pulse.counters["traders_wanted"] = len(self._wanted)
         self._pulse.counters["traders_living"] = len(self._living)
+        self._pulse.counters["unclaimed_orders"] = self._unclaimed.count
         launchers = await asyncio.to_thread(self._launcher.pulse)
         self._has_launcher = launchers is not None
         self._pulse.counters["spawner_answers"] = int(self._has_launcher)

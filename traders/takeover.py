@@ -143,6 +143,16 @@ async def pull(rest: Rest, lease: Lease, *, clock: Clock, sleep: Sleep = asyncio
     return await _told(taking, taking.pull)
 
 
+async def pull_former(rest: Rest, lease: Lease, *, clock: Clock, sleep: Sleep = asyncio.sleep) -> Pulled:
+    """Pull what rests of a trader's earlier leases while it trades under this one; its own groups and orders stay.
+
+    Raises:
+        TakeoverFailed: It could not be proven that nothing of earlier leases rests.
+    """
+    taking = _Taking(rest, lease, clock, sleep, is_running=True)
+    return await _told(taking, taking.pull)
+
+
 async def _told(taking: _Taking, do: Callable[[], Awaitable[T]]) -> T:
     """Return what comes of it; whatever goes wrong is said as why nothing can be started."""
     try:
@@ -155,10 +165,15 @@ async def _told(taking: _Taking, do: Callable[[], Awaitable[T]]) -> T:
 
 
 class _Taking:
-    """One takeover, or one pull, on its way."""
+    """One takeover, or one pull, on its way.
 
-    def __init__(self, rest: Rest, lease: Lease, clock: Clock, sleep: Sleep) -> None:
+    Args:
+        is_running: The lease is in use: what is of it is left alone.
+    """
+
+    def __init__(self, rest: Rest, lease: Lease, clock: Clock, sleep: Sleep, *, is_running: bool = False) -> None:
         self._rest, self._lease, self._clock, self._sleep = rest, lease, clock, sleep
+        self._is_running = is_running
         self.trader = lease.owner.trader
         self._give_up_s = clock.monotonic() + WITHIN_S
         self._triggered: list[str] = []
@@ -189,9 +204,10 @@ class _Taking:
     # --- nothing rests --------------------------------------------------------------------------------------------
 
     async def _pull(self, *, before_epoch: int | None = None) -> Pulled:
-        for group_id in self._lease.groups:
+        groups = () if self._is_running else self._lease.groups
+        for group_id in groups:
             await self._trigger(group_id)
-        if not self._lease.groups:
+        if not groups:
             await self._rest.exchange.user_data_timestamp()  # its answer tells how far the clocks are apart
             self._changed_us = self._venue_us()
         while True:
@@ -262,9 +278,12 @@ class _Taking:
         return [one for one in listed.items if self._is_ours(one.client_order_id, one.order_group_id)]
 
     def _is_ours(self, client_order_id: str | None, group_id: str | None) -> bool:
+        epoch = self._lease.owner.epoch_of(client_order_id or "")
+        if self._is_running:
+            return epoch is not None and epoch < self._lease.owner.epoch
         if group_id and (group_id in self._lease.groups or group_id in self._triggered):
             return True
-        return self._lease.owner.epoch_of(client_order_id or "") is not None
+        return epoch is not None
 
     def _may_be_ours(self, raw: object) -> bool:
         """Return whether an order that cannot be read may be of this trader: not where its names are others'."""
@@ -281,7 +300,8 @@ class _Taking:
 
     async def _remove(self, order: Order) -> None:
         """Cancel an order and fence its group. Whether that came about shows the next look."""
-        if order.order_group_id and order.order_group_id not in (*self._triggered, *self._gone):
+        spared = (*self._triggered, *self._gone, *(self._lease.groups if self._is_running else ()))
+        if order.order_group_id and order.order_group_id not in spared:
             await self._trigger(order.order_group_id)
         cancel = CancelOrder(
             order_id=order.order_id,

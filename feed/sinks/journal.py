@@ -122,6 +122,9 @@ class JournalSink:
                 kind = "latched" if body.is_on else "released"
                 latch = Jsonb({**body.figures, "code": body.code, "at_us": body.at_us, "by": body.by})
                 return INSERT_DECISION, (time, line.trader, line.number, kind, body.reason, latch)
+            case schema.ParamsChange():
+                told = Jsonb({"strategies": body.strategies, "limits": body.limits, "digest": body.digest})
+                return INSERT_DECISION, (time, line.trader, line.number, "params", body.reason, told)
             case schema.OrderIntent() | schema.OrderSent() | schema.OrderAnswer():
                 return INSERT_DECISION, (time, line.trader, line.number, *_about_intent(body))
             case schema.SettledState():

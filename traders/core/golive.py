@@ -3,7 +3,7 @@
     mode          it was made as a live trader; one made for dry-run never becomes one
     start flag    KALSHIMM_LIVE=1 where the supervisor runs, and `traders start --live`, which the grant keeps
     credential    a key that is known to be allowed to trade, in the vault, for its environment and account
-    grant         a person's permission for this trader, on this account, under just these limits, not ended
+    grant         a person's permission for this trader, on this account, under these limits or lower ones, not ended
 
     facts = LiveFacts(…)
     missing(facts)     () or what is missing, each named
@@ -19,7 +19,7 @@ import hashlib
 import msgspec
 
 from markets.formatting import duration
-from traders.core.limits import Limits
+from traders.core.limits import Limits, is_no_looser
 
 LIVE = "live"
 MODE, INSTALLATION, START, CREDENTIAL, GRANT = "mode", "installation_flag", "start_flag", "credential", "grant"
@@ -37,6 +37,7 @@ class Permission(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         limits_digest: Of the limits that were confirmed.
+        limits: Those themselves; None where not each that there is now was confirmed.
         expires_us: From then on it is over.
         is_started: Whether it has the start flag.
     """
@@ -49,6 +50,7 @@ class Permission(msgspec.Struct, frozen=True, kw_only=True):
     expires_us: int
     is_started: bool = False
     is_revoked: bool = False
+    limits: Limits | None = None
 
 
 class Credential(msgspec.Struct, frozen=True):
@@ -69,6 +71,7 @@ class LiveFacts(msgspec.Struct, frozen=True, kw_only=True):
         environment: Of this installation,
         account: and as whom its live traders trade.
         limits_digest: Of the trader's limits as they are now; None where they cannot be read.
+        limits: Those themselves; None holds the trader to what was confirmed, to the letter.
         is_allowed_here: Whether KALSHIMM_LIVE is set.
         vault_problem: Why the keys cannot be known; "" when they are.
         permissions: Grants, newest first.
@@ -85,6 +88,7 @@ class LiveFacts(msgspec.Struct, frozen=True, kw_only=True):
     permissions: tuple[Permission, ...]
     now_us: int
     vault_problem: str = ""
+    limits: Limits | None = None
 
 
 def limits_digest(limits: Limits) -> str:
@@ -161,6 +165,11 @@ def _why_not(one: Permission, facts: LiveFacts) -> str | None:
         return f"the grant is for {there}, here it would be {here}"
     if facts.limits_digest is None:
         return "the trader's limits cannot be read, and a grant is for limits"
-    if one.limits_digest != facts.limits_digest:
+    if one.limits_digest != facts.limits_digest and not _are_lowered(one, facts):
         return "the limits are not those that were confirmed"
     return None
+
+
+def _are_lowered(one: Permission, facts: LiveFacts) -> bool:
+    """Return whether the trader may do less than was confirmed, and nothing else."""
+    return one.limits is not None and facts.limits is not None and is_no_looser(facts.limits, one.limits)

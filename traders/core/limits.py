@@ -73,6 +73,19 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             raise ValueError(f"price_cc_least {self.price_cc_least} is above price_cc_most {self.price_cc_most}")
 
 
+TIGHTER_ABOVE = ("price_cc_least", "waits_for_outsiders")  # every other limit is tighter the smaller it is
+
+
+def is_no_looser(limits: Limits, than: Limits) -> bool:
+    """Return whether limits allow nothing that those others do not."""
+
+    def is_as_tight(name: str) -> bool:
+        one, other = getattr(limits, name), getattr(than, name)
+        return bool(one >= other if name in TIGHTER_ABOVE else one <= other)
+
+    return all(map(is_as_tight, Limits.__struct_fields__))
+
+
 class Latch(msgspec.Struct, frozen=True):
     """Nothing grows any more since `at_us`, until a person releases it."""
 

@@ -19,6 +19,8 @@ from kalshimm.runtime import streams
 from kalshimm.runtime.clock import SystemClock
 from kalshimm.runtime.heartbeat import Beat, read_beats
 
+UNCLAIMED = "unclaimed_orders"  # as the supervisor counts them
+
 
 class Service(msgspec.Struct, frozen=True):
     """One line of the answer; what only a beat tells is None without one. Ages in seconds, lag in milliseconds."""
@@ -77,7 +79,13 @@ def beating(beats: list[Beat], now_us: int) -> list[Service]:
     """
     heard = {beat.role for beat in beats}
     silent = [Service(role, role not in NEEDED_ROLES, "silent") for role in EXPECTED_ROLES if role not in heard]
-    return silent + [_from_beat(beat, now_us) for beat in beats]
+    return silent + [_from_beat(beat, now_us) for beat in beats] + _unclaimed(beats)
+
+
+def _unclaimed(beats: list[Beat]) -> list[Service]:
+    """Return a line for orders of ours at rest that nobody watches; none while there are none."""
+    count = sum(beat.counters.get(UNCLAIMED, 0) for beat in beats)
+    return [Service("orders at rest", False, f"{count} unclaimed", last_event="`traders unclaimed`")] if count else []
 
 
 def _from_beat(beat: Beat, now_us: int) -> Service:

@@ -253,14 +253,34 @@ def a_running_live_trader(installation: Any) -> Trader:
     return trader
 
 
-@pytest.mark.parametrize("limits", [{"order_cx_most": 2_000}, {"order_cx_most": 1}, {"daily_loss_ud": 1}, {"x": 1}])
-def test_changed_limits_void_the_grant(installation: Any, limits: dict[str, int]) -> None:
+@pytest.mark.parametrize(
+    "limits",
+    [{"order_cx_most": 2_000}, {"price_cc_least": 99}, {"order_cx_most": 1, "daily_loss_ud": 25_000_001}, {"x": 1}],
+)
+def test_limits_that_allow_anything_more_void_the_grant(installation: Any, limits: dict[str, int]) -> None:
     trader = a_running_live_trader(installation)
     Trader.objects.filter(pk=trader.pk).update(limits=limits)
     assert codes(trader) == {GRANT, START}
     assert state_of(Grant.objects.get()) == "void"
     Trader.objects.filter(pk=trader.pk).update(limits={"order_cx_most": 1_000})  # the default, spelt out
     assert codes(trader) == set()
+
+
+def test_lowered_limits_are_within_the_grant(installation: Any) -> None:
+    trader = a_running_live_trader(installation)
+    Trader.objects.filter(pk=trader.pk).update(limits={"order_cx_most": 1, "daily_loss_ud": 1, "price_cc_least": 200})
+    assert codes(trader) == set()
+    assert state_of(Grant.objects.get()) == "started"
+
+
+def test_lowered_limits_void_a_grant_that_did_not_ask_about_each_of_them(installation: Any) -> None:
+    """As one that an earlier version made: of a limit that is new since, nobody was shown anything."""
+    trader = a_running_live_trader(installation)
+    kept = msgspec.to_builtins(Limits())
+    del kept["waits_for_outsiders"]
+    Grant.objects.update(limits=kept)
+    Trader.objects.filter(pk=trader.pk).update(limits={"order_cx_most": 1})
+    assert codes(trader) == {GRANT, START}
 
 
 def test_G2_a_changed_environment_voids_the_grant(installation: Any) -> None:

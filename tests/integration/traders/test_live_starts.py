@@ -309,6 +309,21 @@ def test_one_that_is_started_under_a_longer_grant_goes_on_under_that_one(at_work
     assert (live.grant, live.grant_expires_us) == (longer.pk, int(longer.expires_at.timestamp() * 1_000_000))
 
 
+@pytest.mark.long
+def test_one_whose_limits_are_lowered_goes_on_under_its_grant_and_one_whose_are_raised_is_stopped(
+    at_work: LiveFleet,
+) -> None:
+    """The stand-in takes nothing on the fly: it starts anew, by a takeover."""
+    trader = a_running(at_work)
+    Trader.objects.filter(pk=trader.pk).update(limits={"order_cx_most": 500})
+    eventually(at_work.runs(trader, epoch=2), "it starts anew")
+    start = read_start(trader_folder(at_work.home, trader.pk))
+    assert (start.limits, start.live and start.live.grant) == ({"order_cx_most": 500}, Grant.objects.get().pk)
+    Trader.objects.filter(pk=trader.pk).update(limits={"order_cx_most": 1_001})
+    eventually(says(trader, "stopped", "[grant]"), "it is stopped, and says why")
+    assert (living(at_work.home), len(at_work.starts(trader))) == ({}, 2)
+
+
 def test_a_grant_ends_also_while_the_database_is_away(home: Path, redis_client: redis.Redis) -> None:
     """What was read last goes on to hold, but not beyond its own time."""
     trader = a_live_trader_in_words(expires_us=SystemClock().wall_us() - 1)

@@ -14,7 +14,16 @@ from django.core.management import call_command
 from django.db import connections
 from traderworld import HandMadeMarket, Watcher, Workers
 
-from feed.schema import BookDelta, FillState, JournalEntry, LatchChange, OrderState, StateChange
+from feed.schema import (
+    BookDelta,
+    FillState,
+    JournalEntry,
+    LatchChange,
+    OrderState,
+    ParamsChange,
+    StateChange,
+    control_stream,
+)
 from kalshimm.errors import HomeNotWritable
 from kalshimm.ops.models import AuditRow
 from kalshimm.runtime import streams
@@ -25,6 +34,7 @@ from markets.core.units import Side
 from markets.models import Event, Market, Series
 from tests.fixtures.stack import eventually
 from traders import spawner
+from traders.core.params import TraderParams
 from traders.fleet import read_wanted
 from traders.journal import read_records
 from traders.models import Allotment, Desired, Mode, SeriesRule, StrategySet, Trader
@@ -347,20 +357,103 @@ async def test_a_trader_for_which_nothing_is_left_of_an_allotment_is_not_forked(
     assert all(request.spawn is None for request in asked)
 
 
-def test_a_changed_strategy_is_taken_up_by_a_running_trader(fleet: Workers, watcher: Watcher) -> None:
+def names_at_rest(watcher: Watcher, trader: Trader) -> set[str]:
+    """Return the orders that rest, by the newest line on each."""
+    bodies = [entry.body for entry in watcher.journal(trader.pk)]
+    newest = {body.client_order_id: body.status for body in bodies if isinstance(body, OrderState)}
+    return {name for name, status in newest.items() if status == "resting"}
+
+
+def digest_of(trader: Trader) -> int:
+    return TraderParams(StrategySet.objects.get(pk=trader.strategy.pk).choices(), trader.limits).digest
+
+
+def goes_by_it(watcher: Watcher, trader: Trader) -> Callable[[], object]:
+    return lambda: (view := watcher.view(trader.pk)) and view.params_digest == digest_of(trader)
+
+
+def test_a_changed_strategy_reaches_a_running_trader_whose_orders_keep_their_place(
+    fleet: Workers, market: HandMadeMarket, watcher: Watcher
+) -> None:
+    a_market()
+    trader = a_trader()
+    eventually(lambda: len(names_at_rest(watcher, trader)) == 2, "the trader quotes")
+    eventually(has_state(trader, "quoting"), "the supervisor knows")
+    first, names, before = pid_of(trader), names_at_rest(watcher, trader), watcher.view(trader.pk)
+    StrategySet.objects.filter(name="join-best").update(
+        tolerances={"price_steps": 2}, buffering="min_ahead", buffering_params={"ahead_cx": 5_000}
+    )
+    eventually(goes_by_it(watcher, trader), "it goes by the new ones")
+    start = trader_folder(fleet.home, trader.pk)
+    eventually(lambda: read_start(start).params.digest == digest_of(trader), "the next start would, too")
+    view = watcher.view(trader.pk)
+    assert before is not None
+    assert view is not None
+    assert (view.quotes, names_at_rest(watcher, trader)) == (before.quotes, names), "the same orders in their places"
+    changes = [entry.body for entry in watcher.journal(trader.pk) if isinstance(entry.body, ParamsChange)]
+    assert [(change.reason, change.digest) for change in changes] == [
+        ("other buffering, tolerances", digest_of(trader))
+    ]
+    assert (pid_of(trader), trader.restarts) == (first, 0)
+
+
+def test_a_changed_size_reaches_a_running_trader_and_its_next_life(fleet: Workers, watcher: Watcher) -> None:
     a_market()
     trader = a_trader()
     eventually(has_state(trader, "quoting"), "the trader quotes")
     first = pid_of(trader)
     StrategySet.objects.filter(name="join-best").update(placement_params=SEVEN_EACH)
     eventually(
-        lambda: (v := watcher.view(trader.pk)) and [q.placed_cx for q in v.quotes] == [700, 700],
+        lambda: (v := watcher.view(trader.pk)) and [q.remaining_cx for q in v.quotes] == [700, 700],
         "it quotes the new size",
     )
-    eventually(has_state(trader, "quoting"), "the supervisor knows")
-    assert pid_of(trader) != first
+    start = trader_folder(fleet.home, trader.pk)
+    eventually(lambda: read_start(start).strategies.placement.params == SEVEN_EACH, "the supervisor has noted it")
+    assert pid_of(trader) == first
+    os.kill(first, signal.SIGKILL)
+    eventually(lambda: pid_of_or_none(trader) not in (None, first), "another process runs it")
+    eventually(goes_by_it(watcher, trader), "it goes by the same")
+
+
+def test_lower_limits_reach_a_running_trader_and_free_what_they_need_no_more(fleet: Workers, watcher: Watcher) -> None:
+    a_market()
+    trader = a_trader()
+    eventually(has_state(trader, "quoting"), "the trader quotes")
+    first, limits = pid_of(trader), {"order_cx_most": 400, "exposure_ud_most": 5_000_000}
+    Trader.objects.filter(pk=trader.pk).update(limits=limits)
+    eventually(
+        lambda: (v := watcher.view(trader.pk)) and [q.remaining_cx for q in v.quotes] == [400, 400],
+        "it quotes within them",
+    )
+    eventually(lambda: Trader.objects.get(pk=trader.pk).reserved_ud == 5_000_000, "it has reserved no more")
+    assert pid_of(trader) == first
+
+
+def test_limits_that_let_it_lose_more_are_reserved_at_a_new_start(fleet: Workers, watcher: Watcher) -> None:
+    a_market()
+    trader = a_trader()
+    eventually(has_state(trader, "quoting"), "the trader quotes")
+    first = pid_of(trader)
+    Trader.objects.filter(pk=trader.pk).update(limits={"exposure_ud_most": 150_000_000})
+    eventually(lambda: pid_of_or_none(trader) not in (None, first), "another process runs it")
+    eventually(lambda: Trader.objects.get(pk=trader.pk).reserved_ud == 150_000_000, "it has reserved them")
+    eventually(goes_by_it(watcher, Trader.objects.get(pk=trader.pk)), "it goes by them")
     assert trader.restarts == 0, "nothing crashed"
-    assert read_start(trader_folder(fleet.home, trader.pk)).strategies.placement.params == SEVEN_EACH
+
+
+def test_a_trader_that_does_not_take_what_it_is_told_starts_anew(
+    fleet: Workers, watcher: Watcher, redis_client: redis.Redis
+) -> None:
+    a_market()
+    trader = a_trader()
+    eventually(has_state(trader, "quoting"), "the trader quotes")
+    first = pid_of(trader)
+    redis_client.delete(control_stream(str(trader.pk)))
+    redis_client.set(control_stream(str(trader.pk)), "no stream: nothing can be told")
+    StrategySet.objects.filter(name="join-best").update(tolerances={"price_steps": 1})
+    eventually(lambda: pid_of_or_none(trader) not in (None, first), "another process runs it")
+    redis_client.delete(control_stream(str(trader.pk)))
+    eventually(goes_by_it(watcher, trader), "it goes by the new ones")
 
 
 def test_a_trader_gets_flat_when_a_person_wants_it_and_stays_so_through_a_crash(

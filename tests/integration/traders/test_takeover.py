@@ -15,7 +15,7 @@ from feed.kalshi.rest import Rest
 from kalshimm.errors import KalshimmError
 from markets.core.orderids import Owner
 from traders.core.settling import MARGIN_US
-from traders.takeover import WITHIN_S, Fence, LaterLease, Lease, Pulled, TakeoverFailed, pull, take_over
+from traders.takeover import WITHIN_S, Fence, LaterLease, Lease, Pulled, TakeoverFailed, pull, pull_former, take_over
 
 TRIGGERS = "/portfolio/order_groups/*/trigger"
 CREATES = "/portfolio/order_groups/create"
@@ -311,3 +311,18 @@ async def test_a_key_that_may_not_write_lets_nothing_start(venue: Ground) -> Non
     with pytest.raises(TakeoverFailed, match="403"):
         await taken_over(venue, a_lease(old))
     assert venue.groups() == {old: False}
+
+
+async def test_I2_a_pull_of_former_leases_leaves_the_running_one_alone(venue: Ground) -> None:
+    running, former = await venue.group(), await venue.group()
+    await venue.place(an_id(3, 1), running)
+    await venue.place(an_id(2, 1), former, yes_price_cc=3_900)
+    await venue.place(an_id(1, 7), yes_price_cc=3_800)
+    await venue.place(an_id(2, 2), running, yes_price_cc=3_700)  # whoever did that: the group is in use
+    await venue.place("by-hand", yes_price_cc=3_600)
+    assert isinstance(venue.clock, LeapingClock)
+    lease = a_lease(running, epoch=3)
+    result = await pull_former(venue.rest, lease, clock=venue.clock, sleep=venue.clock.sleep)
+    assert sorted(venue.resting()) == sorted([an_id(3, 1), "by-hand"])
+    assert venue.groups() == {running: False, former: True}
+    assert (result.triggered, len(result.canceled)) == ((former,), 2)

@@ -1,8 +1,9 @@
 """Strategies trade live against an exchange that loses, delays, repeats and lags (B15, C1 to C18, A2, A3, F11).
 
-Each history draws a set of strategies and some hundred steps. At no moment: an order sent twice, a fill booked twice or
-never made, an order larger or dearer than the limits allow, or more in the exchange's ledger and on the wire than they
-allow. Once all is quiet the position is the sum of fills and the exchange's, and every intent is explained.
+Each history draws a set of strategies, others in its course, and some hundred steps. At no moment: an order sent twice,
+a fill booked twice or never made, an order larger or dearer than the limits allow, or more in the exchange's ledger and
+on the wire than they allow. Once all is quiet the position is the sum of fills and the exchange's, and every intent is
+explained.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from markets.core.units import SIDES, yes_price_cc
 from tests.unit.traders.core.test_live_histories import FATES, LAGS_US, WAYS
 from tests.unit.traders.engineclient import FACTS, LIMITS, PRICES, RUNAWAY, EngineClient
 from traders.core import registry
+from traders.core.decision import Rules
 from traders.core.intents import Place, Take
 from traders.core.pipeline import Choice, Strategies, StrategyChoices
 from traders.core.types import FairValue
@@ -155,7 +157,8 @@ class History:
 
     def rare(self) -> None:
         client, venue = self.client, self.client.venue
-        what = self.chance.choice(("open", "open", "closed", "paused", "crash", "crash", "pause", "trigger", "keep"))
+        kinds = ("open", "open", "closed", "paused", "crash", "crash", "crash", "pause", "trigger", "keep", "params")
+        what = self.chance.choice(kinds)
         venue.is_closed, venue.is_paused = what == "closed", what == "paused"
         if what == "crash":
             client.crashes(self.chance.choice((0, 3, 1_000)))
@@ -165,6 +168,10 @@ class History:
             client.wished_goes("answered", "rest")
             client.write(client.engine.resume("test", client.now))
             client.wished_goes("answered", "rest")
+        elif what == "params":
+            client.rules = Rules(a_set(self.chance), LIMITS)
+            client.write(client.engine.on_rules(client.rules, 1, client.now))
+            client.wished_goes(self.chance.choice(WAYS), self.chance.choice(FATES))
         elif what == "trigger" and self.chance.random() < 0.3:
             venue.trigger(client.group_id)
         elif what == "keep":

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, ArgumentTypeError
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ from django.db.models import Q
 
 from kalshimm.errors import EXIT_USAGE, KalshimmError
 from kalshimm.runtime.actor import command_line_actor
-from markets.core.units import DOLLAR_CC, parse_price
+from markets.core.units import DOLLAR_CC, format_count, format_price, parse_price, yes_price_cc
 from markets.models import Market
-from traders import grants
+from traders import grants, unclaimed
+from traders.core.unclaimed import WORDS, Resting, Unclaimed, whose
 from traders.models import Desired, Mode, Order, Trader
 from traders.queries import why_of
 from traders.services import (
@@ -32,6 +34,11 @@ from traders.services import (
 HELP = {"flatten": "get traders out of their positions, and keep them out until they resume"}
 LOG_LINES = 50
 LOG_TAIL_BYTES = 200_000
+EXTERNAL_LINE = "{account:<8} {market:<36} {order_id} {side} {count} at {yes_price} since {since}: {why}".format
+UNCLAIMED_LINE = (
+    "{account:<8} {market:<36} {order_id} {side} {count} at {yes_price} since {since}, of trader {trader} under lease "
+    "{epoch} ({client_order_id}): {why}"
+).format
 
 
 class BadUsage(KalshimmError):
@@ -55,6 +62,7 @@ class Command(BaseCommand):
         show_logs.add_argument("-n", "--lines", type=_line_count, default=LOG_LINES)
         why = self._verb(verbs, "why", "the decision that an order was sent on")
         why.add_argument("order", help="its client order id, or the exchange's")
+        self._verb(verbs, "unclaimed", "orders at rest that nobody watches, and those that are not ours")
         create = self._verb(verbs, "create", "make a trader, for dry-run unless --live is given")
         create.add_argument("name", nargs="?", help="of the trader; with --event they are named by their markets")
         create.add_argument("--market", help="ticker of its market")
@@ -131,6 +139,20 @@ class Command(BaseCommand):
         for line in decision.figures.get("why", ()):
             figures = ", ".join(f"{name} {value}" for name, value in line.items() if name != "code")
             self.stdout.write(f"{line['code']:<24} {figures}")
+
+    def _unclaimed(self, options: dict[str, Any]) -> None:
+        ours, others = unclaimed.listed(Path(settings.KALSHIMM_HOME))
+        if options["as_json"]:
+            self._json({"unclaimed": list(map(unclaimed_row, ours)), "external": list(map(external_row, others))})
+            return
+        if not ours:
+            self.stdout.write("No order of this installation rests that nobody watches.")
+        for order in ours:
+            self.stdout.write(UNCLAIMED_LINE(**unclaimed_row(order)))
+        if others:
+            self.stdout.write("Not placed by this installation, and never touched:")
+        for other in others:
+            self.stdout.write(EXTERNAL_LINE(**external_row(other)))
 
     def _create(self, options: dict[str, Any]) -> None:
         name, market, event = options["name"], options["market"], options["event"]
@@ -246,6 +268,27 @@ def rows(traders: list[Trader]) -> list[dict[str, Any]]:
         }
         for trader in traders
     ]
+
+
+def unclaimed_row(found: Unclaimed) -> dict[str, Any]:
+    """Return what the outside sees of an order that nobody watches; the names are a contract."""
+    row = external_row(found.order)
+    return row | {"trader": found.named.trader, "epoch": found.named.epoch, "why": WORDS[found.why]}
+
+
+def external_row(order: Resting) -> dict[str, Any]:
+    """Return what the outside sees of an order at rest that this installation has not placed."""
+    return {
+        "account": order.account,
+        "market": order.ticker,
+        "order_id": order.order_id,
+        "client_order_id": order.client_order_id,
+        "side": order.side.book_side,
+        "yes_price": format_price(yes_price_cc(order.side, order.price_cc)),
+        "count": format_count(order.remaining_cx),
+        "since": datetime.fromtimestamp(order.since_us / 1_000_000, UTC).isoformat(),
+        "why": whose(order.client_order_id),
+    }
 
 
 def _yes_price(text: str) -> int:

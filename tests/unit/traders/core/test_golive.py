@@ -156,6 +156,30 @@ def test_every_single_limit_counts_in_the_digest(name: str) -> None:
     assert limits_digest(msgspec.structs.replace(Limits(), **{name: other})) != DIGEST
 
 
+def confirmed(limits: Limits) -> dict[str, Any]:
+    """Return the change of facts under which a grant for these limits meets a trader with the default ones."""
+    return {"limits": Limits(), "permissions": (a_grant(limits_digest=limits_digest(limits), limits=limits),)}
+
+
+@pytest.mark.parametrize("name", Limits.__struct_fields__)
+def test_a_limit_that_was_lowered_since_needs_no_other_grant_and_a_raised_one_does(name: str) -> None:
+    value, is_floor = getattr(Limits(), name), name in ("price_cc_least", "waits_for_outsiders")
+    higher, lower = (not value, value) if isinstance(value, bool) else (value + 1, value - 1)
+    looser, tighter = (lower, higher) if is_floor else (higher, lower)
+    assert codes(facts(**confirmed(msgspec.structs.replace(Limits(), **{name: looser})))) == set()
+    if tighter != value:
+        assert codes(facts(**confirmed(msgspec.structs.replace(Limits(), **{name: tighter})))) == {GRANT, START}
+
+
+def test_one_limit_raised_among_lowered_ones_needs_another_grant() -> None:
+    mixed = Limits(order_cx_most=5_000, daily_loss_ud=1)  # as confirmed; by default it may lose more
+    assert codes(facts(**confirmed(mixed))) == {GRANT, START}
+
+
+def test_a_waiting_trader_may_not_stop_waiting_under_its_grant() -> None:
+    assert codes(facts(**confirmed(Limits(waits_for_outsiders=True)))) == {GRANT, START}
+
+
 def test_limits_that_are_spelt_out_are_the_same_as_defaults() -> None:
     spelt = msgspec.convert(msgspec.to_builtins(Limits()), Limits)
     assert limits_digest(spelt) == DIGEST
