@@ -13,6 +13,7 @@ from traders import killswitch
 from traders.core.kills import Kill, Target, covering
 from traders.killswitch import KillSwitch
 from traders.models import PAPER, Desired, Mode, Trader
+from traders.rulestanding import hold_killed
 
 ACTOR = "supervisor"
 
@@ -20,7 +21,8 @@ ACTOR = "supervisor"
 def settle(home: Path, *, live_account: str) -> None:
     """Pause whom kills cover, also those released meanwhile, note all of it, and forget what was released.
 
-    Nobody who was killed runs again without a person's resume, whoever was away while it happened. Safe to repeat.
+    Nobody who was killed runs again without a person's resume, and no live rule that was goes on without a person's
+    start, whoever was away while it happened. Safe to repeat.
 
     Raises:
         HomeNotWritable, NotReachable: What was released cannot be forgotten yet.
@@ -33,6 +35,8 @@ def settle(home: Path, *, live_account: str) -> None:
         for kill in (*released, *kills):
             _note("kill", kill, kill.by)
         _pause((*kills, *released), live_account)
+        for kill in (*kills, *released):
+            hold_killed(kill, live_account=live_account)
         for kill in released:
             _note("kill.released", kill, ACTOR)
         if released:  # not before it is so: whoever called this may yet take all of it back

@@ -61,6 +61,7 @@ from traders.launcher import Began, EndedAtOnce, Launcher, NotBegun, SpawnerLaun
 from traders.livestarts import REFUSED_AGAIN_S, LiveStarts, NotYet, as_left, worst_ud
 from traders.models import PAPER, Trader
 from traders.processes import Ended, forget, read_ended, read_running, trader_folder
+from traders.seriesrules import SeriesRules
 from traders.start import CannotStart, Start, read_start, write_start
 
 logger = logging.getLogger(__name__)
@@ -126,6 +127,7 @@ class Supervisor:
         self._left: dict[int, Wanted] = {}  # live traders whose rows are gone
         self._live = LiveStarts(home, client=client, clock=clock)
         self._line = FleetLine(client, clock)
+        self._rules = SeriesRules()
         self._switch = KillSwitch(home)
         self._has_launcher = True
 
@@ -155,7 +157,8 @@ class Supervisor:
         """Read what is wanted; False when the database does not say."""
         try:
             await self._settle_kills()
-            for name in await in_thread(fleet.apply_series_rules, self._clock.wall_us()):
+            now_us, told_ud = self._clock.wall_us(), self._line.results(self._living)
+            for name in await in_thread(self._rules.step, now_us, living=self._living, told_ud=told_ud):
                 logger.info("series rule made trader %s", name, extra={"action": "trader_created"})
             self._wanted = await in_thread(fleet.read_wanted, self._living)
         except DatabaseFault as exc:
