@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from django.db import transaction
 from django.db.models import Exists, OuterRef
 
+from kalshimm.errors import KalshimmError
 from kalshimm.ops.services import audit
 from traders import fleet, grants
 from traders.core.riskbook import exchange_day
@@ -35,6 +36,7 @@ from traders.services import RefusedChange
 logger = logging.getLogger(__name__)
 
 RESULT_EVERY_US = 2_000_000
+REFUSED_AGAIN_US = 10_000_000
 Standing = SeriesRule.Standing
 NOT_FOUND = "none of its traders was alive when the supervisor came"
 
@@ -50,7 +52,8 @@ class SeriesRules:
         self._why: dict[int, tuple[str, str]] = {}  # of live rules: what tells reasons apart, and the reason
         self._said: dict[int, str] = {}
         self._losses: dict[int, Latch | Hold | None] = {}
-        self._result_at_us = 0
+        self._refused: dict[str, tuple[int, str]] = {}  # markets: when to try again, and why not before
+        self._now_us = self._result_at_us = 0
 
     def step(self, now_us: int, *, living: Collection[int], told_ud: Mapping[int, int]) -> list[str]:
         """See to all rules; return the names of the traders made now.
@@ -59,6 +62,7 @@ class SeriesRules:
             living: Ids of the traders that have a process.
             told_ud: The results of their whole lives as running traders tell them.
         """
+        self._now_us = now_us
         if self._is_new:
             self._hold_unattended(living)
             self._is_new = False
@@ -69,6 +73,7 @@ class SeriesRules:
         made = fleet.apply_series_rules(now_us, self._make)
         for rule in rules:
             self._say(rule)
+        SeriesRule.objects.exclude(mode=Mode.LIVE).exclude(state_reason="").update(state_reason="")
         return made
 
     def _hold_unattended(self, living: Collection[int]) -> None:
@@ -115,16 +120,29 @@ class SeriesRules:
 
     def _make(self, rule: SeriesRule, markets: list[RollingMarket]) -> list[str]:
         """Make and start traders for markets as long as there is room."""
-        room = max(0, rule.max_traders - trading(rule).count())
+        if rule.pk not in self._why or self._why[rule.pk][0]:
+            return []
+        room = rule.max_traders - trading(rule).count()
         made: list[str] = []
-        for market in markets[:room]:
-            if self._why.get(rule.pk, ("unknown", ""))[0]:
+        for market in markets:
+            if len(made) >= room:
                 break
-            try:
-                made.append(_start(rule, market))
-            except RefusedChange as exc:
-                self._why[rule.pk] = str(exc), str(exc)
+            if name := self._try(rule, market):
+                made.append(name)
         return made
+
+    def _try(self, rule: SeriesRule, market: RollingMarket) -> str:
+        """Make and start the trader of a market; return its name, empty where it is refused for now."""
+        again_us, why = self._refused.get(market.ticker, (0, ""))
+        if self._now_us >= again_us:
+            self._refused.pop(market.ticker, None)
+            try:
+                return _start(rule, market)
+            except KalshimmError as exc:
+                why = str(exc)
+                self._refused[market.ticker] = self._now_us + REFUSED_AGAIN_US, why
+        self._why[rule.pk] = why, why
+        return ""
 
     def _say(self, rule: SeriesRule) -> None:
         """Write down why a live rule makes no trader, and log it once."""
@@ -145,7 +163,9 @@ class SeriesRules:
 def _start(rule: SeriesRule, market: RollingMarket) -> str:
     """Make a trader and start it as a person would; of what is refused nothing stays."""
     trader = fleet.make_trader(rule, market)
-    grants.start([trader], actor=fleet.ACTOR)
+    grants.start([trader], actor=fleet.ACTOR)  # it holds the rule's row from now on
+    if not SeriesRule.objects.filter(pk=rule.pk, standing=Standing.GOING, latched_at=None).exists():
+        raise RefusedChange(f"The series rule {rule.series_ticker} was told to wait meanwhile.")
     return trader.name
 
 

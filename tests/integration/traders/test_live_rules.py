@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
+import redis
 from django.utils import timezone
 from livefleet import LiveFleet
 from liveground import TICKER
@@ -16,11 +19,17 @@ from test_live_starts import at_work, fleet, installation, row, says
 from test_supervisor import a_market
 
 from feed.models import Settlement
+from feed.schema import TraderView, encode
 from kalshimm.ops.models import AuditRow
+from kalshimm.runtime import streams
+from kalshimm.runtime.clock import SystemClock
+from kalshimm.runtime.heartbeat import BEAT_TTL_S, Pulse, beat_key
+from kalshimm.runtime.process import ProcessIdentity
 from markets.models import Market
 from tests.fixtures.stack import eventually
 from traders import grants, rulegrants
 from traders.archive import archive_ended
+from traders.fleetline import FleetLine
 from traders.models import Desired, Fill, Grant, Mode, SeriesRule, Trader
 from traders.processes import living, trader_folder
 from traders.services import strategy_named
@@ -111,6 +120,32 @@ def test_a_rule_that_lost_too_much_has_its_traders_stopped_until_a_person_releas
     is_pulled(at_work, trader)
     rulegrants.release_rule(rule, actor="test", now_us=int(now.timestamp() * 1_000_000))
     eventually(at_work.runs(trader, epoch=2), "it runs again once a person has released the rule")
+
+
+def test_the_results_of_traders_are_taken_from_their_own_processes_beats(
+    redis_url: str, redis_client: redis.Redis
+) -> None:
+    own, pulse = ProcessIdentity.own(), Pulse(role="trader", name="7", clock=SystemClock())
+    view = TraderView(7, TICKER, "live", "quoting", "", 0, 0, [], True, None, None, None, -30 * DOLLAR)
+
+    def results(process: ProcessIdentity) -> dict[int, int]:
+        redis_client.set(beat_key("trader", "7"), msgspec.msgpack.encode(pulse.snapshot()), ex=BEAT_TTL_S)
+
+        async def hear() -> dict[int, int]:
+            client = streams.connect(redis_url)
+            line = FleetLine(client, SystemClock())
+            await line.listen([7])
+            await client.aclose()
+            return line.results({7: process})
+
+        return asyncio.run(hear())
+
+    assert results(own) == {}, "it has said nothing yet"
+    pulse.detail = encode(view)
+    assert results(own) == {7: -30 * DOLLAR}
+    assert results(msgspec.structs.replace(own, pid=own.pid + 1)) == {}, "an earlier process said so"
+    pulse.detail = encode(msgspec.structs.replace(view, trading_ud=None))
+    assert results(own) == {}, "unknown is not zero"
 
 
 def test_A15_after_a_restart_of_everything_its_trader_and_the_rule_wait_for_a_person(at_work: LiveFleet) -> None:

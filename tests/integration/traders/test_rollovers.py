@@ -58,6 +58,7 @@ def test_twenty_rollovers_leave_no_orphan_no_overlap_and_the_exchanges_own_resul
     assert by_market == {ticker: own[ticker] for ticker in by_market}, "one trader in each market, its own"
     assert {trader.market_ticker for trader in traders[1:]} <= by_market.keys(), "all that had a whole market quoted"
     (row,) = ruleresults.rows()
+    print(row)
     traded_ud = rolling.traded_ud()
     assert (row["traders"], row["archived"], row["running"], row["unpaid"]) == (MARKETS, MARKETS, 0, 0)
     assert row["fills"] == rolling.fills() == Fill.objects.count()

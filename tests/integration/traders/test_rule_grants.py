@@ -3,130 +3,44 @@
 from __future__ import annotations
 
 import io
-import json
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import timedelta
 from typing import Any
 
 import msgspec
 import pytest
 from django.core.management import call_command
 from django.utils import timezone
-from test_grants import a_key
+from rulesground import (
+    DOLLAR,
+    NOW_US,
+    Looks,
+    a_going,
+    a_grant,
+    a_market,
+    a_rule,
+    codes,
+    fresh,
+    installation,
+    look,
+    run,
+    run_json,
+)
 
-from feed.models import Settlement
 from kalshimm.ops.models import AuditRow
-from markets.models import Event, Market, Series
+from markets.models import Market
 from traders import grants, killnotes, killswitch, rulegrants
-from traders.core.golive import CREDENTIAL, GRANT, INSTALLATION, MODE, RULE_LOSS, START
+from traders.core.golive import CREDENTIAL, GRANT, INSTALLATION, MODE, START
 from traders.core.kills import Kill
 from traders.core.limits import Limits
 from traders.core.risk import reserve_ud
 from traders.grants import permission, rule_permission, state_of
 from traders.management.commands.traders import BadUsage
-from traders.models import Desired, Fill, Grant, Mode, SeriesRule, Trader
+from traders.models import Desired, Grant, Mode, SeriesRule, Trader
 from traders.rulegrants import create_rule_grant, start_rule
-from traders.ruleresults import day_begin
-from traders.seriesrules import SeriesRules
 from traders.services import RefusedChange, create_trader, steer, strategy_named
 
 pytestmark = pytest.mark.django_db
-DOLLAR = 1_000_000
-NOW_US = int(datetime.now(UTC).timestamp() * 1_000_000)
-LOOK_US = 2_500_000
-
-
-@pytest.fixture(autouse=True)
-def installation(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """An installation on demo, with KALSHIMM_LIVE=1, a key and a home of its own."""
-    for name in ("KALSHIMM_MASTER_KEY", "KALSHIMM_MASTER_KEY_FILE", "CREDENTIALS_DIRECTORY"):
-        monkeypatch.delenv(name, raising=False)
-    settings.KALSHIMM_HOME, settings.KALSHIMM_LIVE, settings.KALSHI_ENV = tmp_path / "home", True, "demo"
-    settings.KALSHIMM_HOME.mkdir()
-    a_key(settings.KALSHIMM_HOME)
-    return settings
-
-
-def a_market(number: int, *, closes_in: timedelta | None = None, series: str = "ROLL") -> Market:
-    """Return a market of a series, each in an event of its own; by default they close one after the other."""
-    now = datetime.now(UTC)
-    Series.objects.get_or_create(ticker=series, defaults={"title": "Rolling", "seen_at": now})
-    event = Event.objects.create(ticker=f"{series}-{number}", series_id=series, title="Up?", seen_at=now)
-    closes = now + (closes_in or timedelta(minutes=15 * number))
-    return Market.objects.create(
-        ticker=f"{event.ticker}-T", event=event, status="active", open_time=now - timedelta(hours=1), close_time=closes,
-        price_ranges=[[0, 10_000, 100]], seen_at=now,
-    )  # fmt: skip
-
-
-def a_rule(**fields: Any) -> SeriesRule:
-    """Return a live rule, with two markets that it means."""
-    a_market(1)
-    a_market(2)
-    told = {"mode": Mode.LIVE, "strategy": strategy_named("join-best"), "max_traders": 1}
-    return SeriesRule.objects.create(series_ticker="ROLL", **(told | fields))
-
-
-def a_grant(rule: SeriesRule, **options: Any) -> Grant:
-    return create_rule_grant(rule, actor="somebody", confirm_series=rule.series_ticker, **options)
-
-
-def a_going(**fields: Any) -> SeriesRule:
-    rule = a_rule(**fields)
-    a_grant(rule)
-    return start_rule(rule, actor="somebody")
-
-
-class Looks:
-    """A supervisor's looks at the rules, each later than the one before."""
-
-    def __init__(self) -> None:
-        self._rules, self.now_us = SeriesRules(), NOW_US
-
-    def look(self, *, living: tuple[int, ...] = (), told_ud: dict[int, int] | None = None) -> list[str]:
-        self.now_us += LOOK_US
-        return self._rules.step(self.now_us, living=living, told_ud=told_ud or {})
-
-
-def look(**seen: Any) -> list[str]:
-    """Return what a supervisor makes that has just come."""
-    return Looks().look(**seen)
-
-
-def fresh(rule: SeriesRule) -> SeriesRule:
-    rule.refresh_from_db()
-    return rule
-
-
-def codes(trader: Trader) -> set[str]:
-    return {one.code for one in permission(trader.pk)[1]}
-
-
-def run(command: str, *argv: str) -> str:
-    out = io.StringIO()
-    call_command(command, *argv, stdout=out, stderr=io.StringIO())
-    return out.getvalue()
-
-
-def run_json(command: str, *argv: str) -> Any:
-    return json.loads(run(command, *argv, "--json"))
-
-
-def a_fill(trader: Trader, side: int, price_cc: int, count_cx: int, *, fee_ud: int | None = 0, at: Any = None) -> None:
-    number = Fill.objects.count()
-    Fill.objects.create(
-        account="demo", order_id=f"o{number}", trade_id=f"t{number}", client_order_id=f"c{number}", trader=trader,
-        ticker=trader.market_ticker, mode=Mode.LIVE, side=side, price_cc=price_cc, count_cx=count_cx, is_taker=False,
-        fee_ud=fee_ud, time=at or timezone.now(),
-    )  # fmt: skip
-
-
-def a_payment(trader: Trader, result: str, *, at: Any = None) -> None:
-    now = timezone.now()
-    Settlement.objects.create(
-        account="demo", ticker=trader.market_ticker, subaccount=0, result=result, yes_cx=0, yes_cost_ud=0, no_cx=0,
-        no_cost_ud=0, revenue_ud=0, fee_ud=0, settled_at=at or now, told_at=now,
-    )  # fmt: skip
+__all__ = ["installation"]  # a fixture
 
 
 # The grant
@@ -393,120 +307,31 @@ def test_a_rule_is_not_started_while_its_account_is_killed(installation: Any) ->
 def test_a_market_that_is_killed_refuses_its_trader_and_the_rule_says_so(installation: Any) -> None:
     rule = a_going()
     killswitch.throw(installation.KALSHIMM_HOME, Kill(kind="event", key="ROLL-1", by="somebody", at_us=NOW_US))
+    SeriesRule.objects.update(max_traders=2)
+    a_grant(rule)
+    start_rule(rule, actor="somebody")
     looks = Looks()
-    assert (looks.look(), Trader.objects.count()) == ([], 0)
+    looks.look()
+    assert [trader.market_ticker for trader in Trader.objects.all()] == ["ROLL-2-T"], "the other one has its trader"
     assert "event ROLL-1 was killed" in fresh(rule).state_reason
+    killswitch.release(installation.KALSHIMM_HOME, "event", "ROLL-1")
+    assert looks.look() == [], "it is not tried at each look"
+    assert "event ROLL-1 was killed" in fresh(rule).state_reason
+    for _ in range(4):
+        assert looks.look() == [], "who releases the kill has not started the rule"
+    assert "told to wait" in fresh(rule).state_reason
+    killnotes.settle(installation.KALSHIMM_HOME, live_account="demo")  # as the supervisor does before each look
+    assert (looks.look(), fresh(rule).standing, Trader.objects.count()) == ([], "waiting", 1)
 
 
-# What a day may lose
-
-
-def a_losing(loss_ud: int) -> tuple[SeriesRule, Looks, Trader]:
-    """Return a rule whose trader has lost so much today, seen twice."""
-    rule = a_going()
-    looks = Looks()
-    looks.look()
-    trader = Trader.objects.get()
-    for _ in range(2):
-        looks.look(told_ud={trader.pk: -loss_ud})
-    return fresh(rule), looks, trader
-
-
-def test_a_rule_that_lost_too_much_in_a_day_is_latched_and_its_traders_are_not_permitted() -> None:
-    rule, _, trader = a_losing(25 * DOLLAR)
-    assert rule.latched_at is not None
-    ((code, text),) = [(one.code, one.text) for one in permission(trader.pk)[1]]
-    assert code == RULE_LOSS
-    for words in ("−$25.00", "a loss of $25.00 is the most", "`traders release --rule ROLL`"):
-        assert words in text
-    assert "[rule_loss]" in rule.state_reason
-    assert AuditRow.objects.filter(action="series_rule.latched", subject="ROLL").count() == 1
-    (told,) = run_json("traders", "list", "--rules")["rules"]
-    assert told["state"] == "latched"
-
-
-def test_a_loss_that_is_seen_once_latches_nothing() -> None:
-    rule = a_going()
-    looks = Looks()
-    looks.look()
-    trader = Trader.objects.get()
-    looks.look(told_ud={trader.pk: -90 * DOLLAR})
-    looks.look(told_ud={trader.pk: 0})
-    looks.look(told_ud={trader.pk: -90 * DOLLAR})
-    assert fresh(rule).latched_at is None
-
-
-def test_less_than_the_most_latches_nothing() -> None:
-    rule, _, trader = a_losing(25 * DOLLAR - 1)
-    assert (rule.latched_at, codes(trader)) == (None, set())
-
-
-def test_a_latch_stands_until_a_person_releases_it_and_only_what_follows_counts() -> None:
-    rule, looks, trader = a_losing(30 * DOLLAR)
-    with pytest.raises(RefusedChange, match="rule_loss"):
-        start_rule(rule, actor="somebody")
-    a_fill(trader, 0, 6_000, 5_000)
-    a_payment(trader, "no")  # the $30 are lost
-    looks.look()
-    assert fresh(rule).latched_at is not None
-    run("traders", "release", "--rule", "ROLL")
-    assert (fresh(rule).latched_at, rule.released_ud, codes(trader)) == (None, -30 * DOLLAR, set())
-    for _ in range(2):
-        looks.look(told_ud={trader.pk: -54 * DOLLAR})
-    assert fresh(rule).latched_at is None
-    for _ in range(2):
-        looks.look(told_ud={trader.pk: -55 * DOLLAR})
-    assert fresh(rule).latched_at is not None
-
-
-def test_a_rule_that_is_not_latched_is_not_released() -> None:
+def test_a_rule_set_to_dry_run_has_no_reason_any_more() -> None:
     rule = a_rule()
-    with pytest.raises(RefusedChange, match="not latched"):
-        rulegrants.release_rule(rule, actor="somebody", now_us=NOW_US)
-
-
-def test_a_position_that_nobody_prices_lets_no_further_trader_begin_and_latches_nothing() -> None:
-    rule = a_going()
     looks = Looks()
     looks.look()
-    first = Trader.objects.get()
-    a_fill(first, 0, 6_000, 5_000)  # $30 that may all be lost
-    Trader.objects.update(desired=Desired.STOPPED)
-    Market.objects.filter(pk=first.market_ticker).update(close_time=timezone.now() - timedelta(seconds=9))
-    assert looks.look() == []
-    assert "between −$30.00 and +$20.00" in fresh(rule).state_reason
-    assert rule.latched_at is None
-    a_payment(first, "yes")
-    assert len(looks.look()) == 1, "it is known now"
-
-
-def test_a_fee_that_nobody_knows_lets_no_further_trader_begin() -> None:
-    rule = a_going()
-    looks = Looks()
+    assert fresh(rule).state_reason != ""
+    SeriesRule.objects.update(mode=Mode.DRY_RUN)
     looks.look()
-    first = Trader.objects.get()
-    a_fill(first, 0, 5_000, 100, fee_ud=None)
-    Trader.objects.update(desired=Desired.STOPPED)
-    Market.objects.filter(pk=first.market_ticker).update(close_time=timezone.now() - timedelta(seconds=9))
-    assert looks.look() == []
-    assert "fees of some fills" in fresh(rule).state_reason
-
-
-def test_what_was_realised_before_the_exchanges_day_began_is_not_of_the_day() -> None:
-    rule = a_going()
-    looks = Looks()
-    looks.look()
-    first = Trader.objects.get()
-    earlier = day_begin(NOW_US) - timedelta(minutes=1)
-    a_fill(first, 0, 6_000, 5_000, at=earlier)
-    a_payment(first, "no", at=earlier)
-    for _ in range(2):
-        looks.look()
-    assert fresh(rule).latched_at is None
-    Settlement.objects.update(settled_at=timezone.now())
-    for _ in range(2):
-        looks.look()
-    assert fresh(rule).latched_at is not None, "it was paid today"
+    assert fresh(rule).state_reason == ""
 
 
 # The commands
@@ -566,21 +391,3 @@ def test_the_list_of_traders_tells_of_a_live_rule_that_makes_none() -> None:
     told = io.StringIO()
     call_command("traders", "list", stdout=io.StringIO(), stderr=told)
     assert "series rule ROLL makes no live trader: Missing: [start_flag]" in told.getvalue()
-
-
-def test_a_rules_result_is_that_of_its_fills_and_of_what_its_markets_paid() -> None:
-    a_going(max_traders=2)
-    look()
-    first, second = Trader.objects.order_by("market_ticker")
-    a_fill(first, 0, 4_000, 1_000, fee_ud=1_700)  # 10 Yes for $4.00
-    a_fill(first, 1, 5_500, 400, fee_ud=800)  # 4 of them sold at 45¢
-    a_payment(first, "yes")  # and 6 paid
-    a_fill(second, 1, 3_000, 200, fee_ud=100)  # 2 No for $0.60, not paid
-    Trader.objects.filter(pk=first.pk).update(archived_at=timezone.now())
-    (told,) = run_json("traders", "list", "--rules")["rules"]
-    wanted = {
-        "rule": "ROLL", "mode": "live", "traders": 2, "archived": 1, "running": 0, "unpaid": 1, "fills": 3,
-        "realised_ud": 200_000 + 3_600_000, "fees_ud": 2_600, "result_ud": 3_797_400, "open_cost_ud": 600_000,
-    }  # fmt: skip
-    assert wanted.items() <= told.items()
-    assert "+$3.80" in run("traders", "list", "--rules")

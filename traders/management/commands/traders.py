@@ -106,9 +106,9 @@ class Command(BaseCommand):
             return
         traders = Trader.objects.select_related("strategy")
         self._tell(rows(list(traders if options["archived"] else traders.filter(archived_at=None))), options)
-        for rule in ruleresults.rows() if not options["as_json"] else ():
-            if rule["state_reason"]:
-                self.stderr.write(f"series rule {rule['rule']} makes no live trader: {rule['state_reason']}")
+        if not options["as_json"]:
+            for rule in SeriesRule.objects.exclude(state_reason=""):
+                self.stderr.write(f"series rule {rule} makes no live trader: {rule.state_reason}")
 
     def _show(self, options: dict[str, Any]) -> None:
         trader = find(options["trader"])
