@@ -32,10 +32,9 @@ def settle(home: Path, *, live_account: str) -> None:
     if not kills and not released:
         return
     with transaction.atomic():
-        for kill in (*released, *kills):
-            _note("kill", kill, kill.by)
+        fresh = [kill for kill in (*released, *kills) if _note("kill", kill, kill.by)]
         _pause((*kills, *released), live_account)
-        for kill in (*kills, *released):
+        for kill in (*fresh, *released):  # of one that stands once: a person may start other markets' traders meanwhile
             hold_killed(kill, live_account=live_account)
         for kill in released:
             _note("kill.released", kill, ACTOR)
@@ -60,7 +59,9 @@ def _pause(kills: tuple[Kill, ...], live_account: str) -> None:
             audit(kill.by, "trader.desired", trader.name, now=Desired.PAUSED.value, reason=kill.why)
 
 
-def _note(action: str, kill: Kill, actor: str) -> None:
-    """Write an audit row once."""
-    if not AuditRow.objects.filter(action=action, subject=kill.what, detail__at_us=kill.at_us).exists():
-        audit(actor, action, kill.what, at_us=kill.at_us, killed_by=kill.by)
+def _note(action: str, kill: Kill, actor: str) -> bool:
+    """Write an audit row once; return whether that was now."""
+    if AuditRow.objects.filter(action=action, subject=kill.what, detail__at_us=kill.at_us).exists():
+        return False
+    audit(actor, action, kill.what, at_us=kill.at_us, killed_by=kill.by)
+    return True
