@@ -14,6 +14,7 @@ from markets.formatting import dollars
 from markets.models import Event, Market, Series
 from traders.allotments import held_ud, known_accounts, reserved_ud
 from traders.models import Allotment, Desired, Fill, Grant, JournalMark, Mode, Order, SeriesRule, StrategySet, Trader
+from traders.ruleterms import trading
 
 
 class TraderForm(forms.ModelForm):  # type: ignore[type-arg]  # takes a parameter only for the type checker
@@ -44,8 +45,8 @@ class SeriesRuleForm(forms.ModelForm):  # type: ignore[type-arg]  # as above
     class Meta:
         model = SeriesRule
         fields = (
-            "series_ticker", "strategy", "is_active", "max_traders", "limits", "title_has", "needs_program", "lead_s",
-            "close_buffer_s", "begins_from", "begins_until",
+            "series_ticker", "mode", "strategy", "is_active", "max_traders", "daily_loss_ud", "limits", "title_has",
+            "needs_program", "lead_s", "close_buffer_s", "begins_from", "begins_until",
         )  # fmt: skip
 
     def clean_series_ticker(self) -> str:
@@ -64,10 +65,20 @@ class StrategySetAdmin(AuditedAdmin):
 @admin.register(SeriesRule)
 class SeriesRuleAdmin(AuditedAdmin):
     form = SeriesRuleForm
-    list_display = ("series_ticker", "strategy", "is_active", "max_traders")
-    list_filter = ("is_active",)
+    list_display = ("series_ticker", "mode", "strategy", "is_active", "max_traders", "standing", "state_reason")
+    list_filter = ("mode", "is_active")
     list_select_related = ("strategy",)
     search_fields = ("series_ticker",)
+
+    def get_readonly_fields(self, request: Any, obj: Any = None) -> Any:
+        return ("series_ticker",) if obj else ()  # its traders, grants and allotment are of that one
+
+    def get_deleted_objects(self, objs: Any, request: Any) -> Any:
+        """Refuse to delete a rule whose live traders trade: nobody would stop them before the close."""
+        deleted, counts, needed, protected = super().get_deleted_objects(objs, request)
+        needed.discard(Grant._meta.verbose_name)  # they go with their rule; the audit log keeps who gave them
+        live = [f"live traders of the rule {obj} trade; stop them first" for obj in objs if trading(obj).exists()]
+        return deleted, counts, needed, [*protected, *live]
 
 
 @admin.register(Trader)
@@ -124,15 +135,15 @@ def _why_held(trader: Trader) -> str:
 
 @admin.register(Grant)
 class GrantAdmin(ReadOnlyAdmin):
-    """Given by `grants create`, which restates what it permits and wants the trader's name typed."""
+    """Given by `grants create`, which restates what it permits and wants the trader's name or the series typed."""
 
     list_display = (
-        "created_at", "trader", "environment", "account", "worst_loss_ud", "granted_by", "expires_at", "started_at",
-        "revoked_at",
+        "created_at", "trader", "rule", "environment", "account", "worst_loss_ud", "granted_by", "expires_at",
+        "started_at", "revoked_at",
     )  # fmt: skip
     list_filter = ("environment", "account")
-    list_select_related = ("trader",)
-    search_fields = ("trader__name", "granted_by")
+    list_select_related = ("trader", "rule")
+    search_fields = ("trader__name", "series_ticker", "granted_by")
     date_hierarchy = "created_at"
 
 

@@ -32,7 +32,8 @@ from traders.core.pipeline import StrategyChoices
 from traders.core.riskbook import RiskMemory
 from traders.grants import live_account, permission
 from traders.journal import Checkpoint
-from traders.models import PAPER, DecisionRow, Desired, Fill, Grant, JournalMark, Mode, Order, SeriesRule, Trader
+from traders.models import PAPER, DecisionRow, Desired, Fill, JournalMark, Mode, Order, SeriesRule, Trader
+from traders.ruleterms import grants_over
 from traders.series import RollingMarket, Terms, markets_to_trade, minute_of_day, trader_name
 from traders.storedlive import stored_live
 
@@ -127,7 +128,7 @@ def _live(trader: Trader, market: Market | None) -> LiveWanted:
         grant, missing = permission(trader.pk)
     except VaultError as exc:
         grant, missing = None, (Missing(CREDENTIAL, str(exc)),)
-    leased = Grant.objects.filter(trader=trader, started_at__isnull=False).order_by("-started_at").first()
+    leased = grants_over(trader).filter(started_at__isnull=False).order_by("-started_at").first()
     environment, account = (leased.environment, leased.account) if leased else live_account()
     return LiveWanted(
         missing=missing,
@@ -256,20 +257,27 @@ def retire(trader: Wanted, reason: str) -> None:
             audit(ACTOR, "trader.desired", trader.name, now=Desired.STOPPED.value, reason=reason)
 
 
-def apply_series_rules(now_us: int) -> list[str]:
-    """Give each market that a rule wants traded its trader; return the names of those made now."""
+MakeLive = Callable[[SeriesRule, list[RollingMarket]], list[str]]
+"""Makes live traders of a rule for markets that have none, as far as it may; returns their names."""
+
+
+def apply_series_rules(now_us: int, make_live: MakeLive | None = None) -> list[str]:
+    """Give each market that a rule wants traded its trader; return the names of those made now.
+
+    Args:
+        make_live: For live rules; None makes none of theirs.
+    """
     made: list[str] = []
-    for rule in SeriesRule.objects.filter(is_active=True).select_related("strategy"):
-        made += _apply_rule(rule, now_us)
+    for rule in SeriesRule.objects.select_related("strategy"):
+        terms = rule.terms()
+        if terms.close_buffer_us:  # also of a rule that is switched off: what it has made goes by it
+            _stop_near_close(rule, terms, now_us)
+        if rule.is_active and terms.may_begin(minute_of_day(now_us)):
+            made += _apply_rule(rule, terms, now_us, make_live)
     return made
 
 
-def _apply_rule(rule: SeriesRule, now_us: int) -> list[str]:
-    terms = rule.terms()
-    if terms.close_buffer_us:
-        _stop_near_close(rule, terms, now_us)
-    if not terms.may_begin(minute_of_day(now_us)):
-        return []
+def _apply_rule(rule: SeriesRule, terms: Terms, now_us: int, make_live: MakeLive | None) -> list[str]:
     rows = Market.objects.filter(event__series_id=rule.series_ticker, close_time__gt=_moment(now_us))
     rows = rows.select_related("event")
     paid = _programs([m.pk for m in rows], _moment(now_us)) if terms.needs_program else {}
@@ -278,7 +286,10 @@ def _apply_rule(rule: SeriesRule, now_us: int) -> list[str]:
     traded = set(
         Trader.objects.filter(market_ticker__in=[m.ticker for m in due]).values_list("market_ticker", flat=True)
     )
-    return [_create(rule, market) for market in due if market.ticker not in traded]
+    wanting = [market for market in due if market.ticker not in traded]
+    if rule.mode == Mode.LIVE:
+        return make_live(rule, wanting) if make_live and wanting else []
+    return [make_trader(rule, market).name for market in wanting]
 
 
 def _rolling(market: Market, *, has_program: bool) -> RollingMarket:
@@ -305,29 +316,30 @@ def _stop_near_close(rule: SeriesRule, terms: Terms, now_us: int) -> None:
                 audit(ACTOR, "trader.desired", trader.name, now=Desired.STOPPED.value, reason=reason)
 
 
-def _create(rule: SeriesRule, market: RollingMarket) -> str:
+@transaction.atomic
+def make_trader(rule: SeriesRule, market: RollingMarket) -> Trader:
+    """Make a rule's trader for a market: a dry-run one runs at once, a live one stands still until it is started."""
     taken = set(Trader.objects.values_list("name", flat=True))
-    name = trader_name(rule.series_ticker, market.close_time_us, taken)
-    with transaction.atomic():
-        Trader.objects.create(
-            name=name,
-            market_ticker=market.ticker,
-            strategy=rule.strategy,
-            mode=Mode.DRY_RUN,
-            desired=Desired.RUNNING,
-            limits=rule.limits,
-            series_rule=rule,
-        )
-        audit(
-            ACTOR,
-            "trader.created",
-            name,
-            market=market.ticker,
-            strategy=rule.strategy.name,
-            series=rule.series_ticker,
-            mode=Mode.DRY_RUN.value,
-        )
-    return name
+    mode = Mode(rule.mode)
+    trader = Trader.objects.create(
+        name=trader_name(rule.series_ticker, market.close_time_us, taken),
+        market_ticker=market.ticker,
+        strategy=rule.strategy,
+        mode=mode,
+        desired=Desired.STOPPED if mode == Mode.LIVE else Desired.RUNNING,
+        limits=rule.limits,
+        series_rule=rule,
+    )
+    audit(
+        ACTOR,
+        "trader.created",
+        trader.name,
+        market=market.ticker,
+        strategy=rule.strategy.name,
+        series=rule.series_ticker,
+        mode=mode.value,
+    )
+    return trader
 
 
 def _moment(time_us: int) -> datetime:

@@ -9,14 +9,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
+import msgspec
 import redis.asyncio as redis_async
 
+from feed.schema import decode_trader_view
 from kalshimm.runtime import logs
 from kalshimm.runtime.backoff import delay_s
 from kalshimm.runtime.clock import Clock
 from kalshimm.runtime.heartbeat import BEAT_TTL_S, Beat, Pulse, beat_key, read_beat
+from kalshimm.runtime.process import ProcessIdentity
 from traders import controls
 from traders.process import REDIS_ERRORS
 
@@ -60,6 +64,19 @@ class FleetLine:
     def beat(self, trader: int) -> Beat | None:
         """Return what was read of a trader, of whichever of its processes."""
         return self._beats.get(trader)
+
+    def results(self, living: Mapping[int, ProcessIdentity]) -> dict[int, int]:
+        """Return what these processes say that they have made so far, of those who know it and spoke lately."""
+        found: dict[int, int] = {}
+        now_us = self._clock.wall_us()
+        for trader, process in living.items():
+            beat = self._beats.get(trader)
+            if beat is None or beat.pid != process.pid or not beat.detail or now_us - beat.written_us > SILENT_US:
+                continue
+            with suppress(msgspec.MsgspecError):  # of another version: the supervisor says so
+                if (result_ud := decode_trader_view(beat.detail).trading_ud) is not None:
+                    found[trader] = result_ud
+        return found
 
     def silent_since_us(self, heard_us: int) -> int:
         return max(heard_us, self._back_us)

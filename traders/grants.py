@@ -2,6 +2,8 @@
 
     keys add, keys test → traders create --live → grants create → traders start --live → supervisor with KALSHIMM_LIVE=1
 
+A trader that a series rule made may trade by the rule's grant (traders.rulegrants) as well as by its own.
+
 Each step is one of the four things of `traders.core.golive`; whoever starts a live process asks `permission` first, and
 again whenever it starts one anew. Nothing here starts a process: a trader is told to run, and the supervisor decides.
 """
@@ -14,7 +16,6 @@ from datetime import timedelta
 import msgspec
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q
 from django.utils import timezone
 
 from feed.keys import Vault, VaultError
@@ -26,7 +27,8 @@ from traders.core.golive import START, Credential, LiveFacts, Missing, Permissio
 from traders.core.limits import Limits
 from traders.core.registry import ParamsError
 from traders.core.risk import reserve_ud
-from traders.models import Desired, Grant, Mode, Trader
+from traders.models import Grant, Mode, SeriesRule, Trader
+from traders.ruleterms import TRADES, granted, grants_over, refuse_beyond, rule_over, terms_of
 from traders.services import RefusedChange, steer
 
 LASTS = timedelta(hours=24)
@@ -137,7 +139,7 @@ def revoke(grant: Grant, *, actor: str) -> bool:
     if not Grant.objects.filter(pk=grant.pk, revoked_at=None).update(revoked_at=now, revoked_by=actor):
         return False
     grant.refresh_from_db()
-    audit(actor, "grant.revoked", grant.trader.name, grant=grant.pk)
+    audit(actor, "grant.revoked", grant.whom, grant=grant.pk)
     return True
 
 
@@ -153,6 +155,13 @@ def permission(trader_id: int) -> tuple[Grant | None, tuple[Missing, ...]]:
     return _permission(trader)
 
 
+def rule_permission(rule: SeriesRule) -> tuple[Grant | None, tuple[Missing, ...]]:
+    """Return the grant under which a rule may make live traders, and what is missing before it may."""
+    facts, grants = rule_facts(rule)
+    held = holding(facts)
+    return (None if held is None else grants[held.id]), missing(facts)
+
+
 @transaction.atomic
 def start_live(traders: Iterable[Trader], *, actor: str) -> list[Trader]:
     """Give live traders the start flag and let them run: all of them, or none; return them.
@@ -162,8 +171,9 @@ def start_live(traders: Iterable[Trader], *, actor: str) -> list[Trader]:
             is named, and nothing has changed.
     """
     chosen = _locked(traders)
+    refuse_beyond(chosen)
     _refuse_rivals(chosen)
-    _refuse([(trader, _but_start(_permission(trader)[1])) for trader in chosen])
+    _refuse([(trader, but_start(_permission(trader)[1])) for trader in chosen])
     for trader in chosen:
         _set_start_flag(trader, actor)
     steer(chosen, "start", actor=actor, may_go_live=True)
@@ -178,6 +188,7 @@ def start(traders: Iterable[Trader], *, actor: str) -> list[Trader]:
         RefusedChange: Of a live one something is missing, or another trades its market; nothing has changed.
     """
     chosen = _locked(traders)
+    refuse_beyond(chosen)
     _refuse_rivals(chosen)
     _refuse([(trader, _permission(trader)[1]) for trader in chosen if trader.mode == Mode.LIVE])
     steer(chosen, "start", actor=actor, may_go_live=True)
@@ -191,7 +202,7 @@ def start_flag(trader: Trader, *, actor: str) -> Grant:
     Raises:
         RefusedChange: Something else is missing; each thing is named.
     """
-    _refuse([(trader, _but_start(_permission(trader)[1]))])
+    _refuse([(trader, but_start(_permission(trader)[1]))])
     return _set_start_flag(trader, actor)
 
 
@@ -214,7 +225,11 @@ def state_of(grant: Grant) -> str:
         return "revoked"
     if grant.expires_at <= timezone.now():
         return "expired"
-    facts, _ = _facts(grant.trader, only=grant)
+    if grant.rule is not None:
+        facts, _ = rule_facts(grant.rule, only=grant)
+    else:
+        assert grant.trader is not None, "a grant names a trader or a rule"
+        facts, _ = _facts(grant.trader, only=grant)
     if holding(facts) is None:
         return "void"
     return "started" if grant.started_at is not None else "waiting"
@@ -233,32 +248,82 @@ def _permission(trader: Trader) -> tuple[Grant | None, tuple[Missing, ...]]:
 
 def _facts(trader: Trader, *, only: Grant | None = None) -> tuple[LiveFacts, dict[int, Grant]]:
     """Return what decides about a trader, read now, and its grants by number."""
-    environment, account = live_account()
     limits = _limits(trader.limits)
-    credentials, vault_problem = _credentials()
-    grants = [only] if only else list(Grant.objects.filter(trader=trader).order_by("-created_at", "-id"))
-    facts = LiveFacts(
+    rule = rule_over(trader)
+    grants = [only] if only else list(grants_over(trader).order_by("-created_at", "-id"))
+    facts = msgspec.structs.replace(
+        _here(grants),
         trader=trader.pk,
         name=trader.name,
         mode=trader.mode,
-        environment=environment,
-        account=account,
         limits_digest=None if limits is None else limits_digest(limits),
         limits=limits,
+        rule=terms_of(rule) if rule else None,
+        latched=_latched(trader.series_rule),
+    )
+    return facts, {grant.pk: grant for grant in grants}
+
+
+def rule_facts(rule: SeriesRule, *, only: Grant | None = None) -> tuple[LiveFacts, dict[int, Grant]]:
+    """Return what decides whether a rule may make live traders, read now, and its grants by number."""
+    terms = terms_of(rule)
+    grants = [only] if only else list(Grant.objects.filter(rule=rule).order_by("-created_at", "-id"))
+    facts = msgspec.structs.replace(
+        _here(grants),
+        name=rule.series_ticker,
+        mode=rule.mode,
+        limits_digest=terms.limits_digest,
+        rule=terms,
+        latched=_latched(rule),
+    )
+    return facts, {grant.pk: grant for grant in grants}
+
+
+def _here(grants: Iterable[Grant]) -> LiveFacts:
+    """Return what decides about everybody here, with these grants, and nobody named yet."""
+    environment, account = live_account()
+    credentials, vault_problem = _credentials()
+    return LiveFacts(
+        trader=None,
+        name="",
+        mode="",
+        environment=environment,
+        account=account,
+        limits_digest=None,
         is_allowed_here=settings.KALSHIMM_LIVE,
         credentials=credentials,
         vault_problem=vault_problem,
         permissions=tuple(map(_as_permission, grants)),
         now_us=microseconds(timezone.now()),
     )
-    return facts, {grant.pk: grant for grant in grants}
+
+
+def _latched(rule: SeriesRule | None) -> str:
+    return rule.latch_reason if rule is not None and rule.latched_at is not None else ""
 
 
 def _set_start_flag(trader: Trader, actor: str) -> Grant:
-    """Set it on the grant that lasts longest: whoever starts once more under a newer grant means that one."""
+    """Set it on the trader's own grant; one that trades by its rule's, which was started for all, needs none."""
     facts, grants = _facts(trader)
+    own = msgspec.structs.replace(facts, permissions=tuple(one for one in facts.permissions if one.rule is None))
+    if holding(own) is None and (held := holding(facts)) is not None:
+        if held.is_started:
+            return grants[held.id]
+        raise RefusedChange(
+            f"Only the grant of its series rule permits trader {trader.name}, and nobody has started that: "
+            f"`traders start --live {facts.words}`."
+        )
+    return set_start_flag(own, grants, actor=actor)
+
+
+def set_start_flag(facts: LiveFacts, grants: dict[int, Grant], *, actor: str) -> Grant:
+    """Set it on the grant that lasts longest: whoever starts once more under a newer grant means that one.
+
+    Raises:
+        RefusedChange: None holds any more.
+    """
     held = holding(msgspec.structs.replace(facts, permissions=tuple(map(_unstarted, facts.permissions))))
-    ended = RefusedChange(f"The grant of trader {trader.name} was ended meanwhile; see `grants list`.")
+    ended = RefusedChange(f"The grant of {facts.name} was ended meanwhile; see `grants list`.")
     if held is None:
         raise ended
     grant = grants[held.id]
@@ -267,7 +332,7 @@ def _set_start_flag(trader: Trader, actor: str) -> Grant:
     if not Grant.objects.filter(pk=grant.pk, started_at=None, revoked_at=None).update(started_at=timezone.now()):
         raise ended
     grant.refresh_from_db()
-    audit(actor, "grant.started", trader.name, grant=grant.pk, expires_at=grant.expires_at.isoformat())
+    audit(actor, "grant.started", facts.name, grant=grant.pk, expires_at=grant.expires_at.isoformat())
     return grant
 
 
@@ -295,6 +360,7 @@ def _as_permission(grant: Grant) -> Permission:
     return Permission(
         id=grant.pk,
         trader=grant.trader_id,
+        rule=granted(grant),
         environment=grant.environment,
         account=grant.account,
         limits_digest=grant.limits_digest,
@@ -309,7 +375,8 @@ def _unstarted(one: Permission) -> Permission:
     return msgspec.structs.replace(one, is_started=False)
 
 
-def _but_start(lacks: tuple[Missing, ...]) -> tuple[Missing, ...]:
+def but_start(lacks: tuple[Missing, ...]) -> tuple[Missing, ...]:
+    """Return what is missing besides the start flag."""
     return tuple(one for one in lacks if one.code != START)
 
 
@@ -331,8 +398,7 @@ def _refuse_rivals(traders: Iterable[Trader]) -> None:
     live = [trader for trader in traders if trader.mode == Mode.LIVE]
     tickers = {trader.market_ticker for trader in live}
     list(Market.objects.select_for_update(of=("self",)).filter(pk__in=tickers).order_by("pk"))
-    trades = ~Q(desired=Desired.STOPPED) | Q(pid__isnull=False) | ~Q(group_id="")
-    trading = list(Trader.objects.filter(trades, mode=Mode.LIVE, market_ticker__in=tickers).order_by("pk"))
+    trading = list(Trader.objects.filter(TRADES, mode=Mode.LIVE, market_ticker__in=tickers).order_by("pk"))
     for place, trader in enumerate(live):
         rivals = (*trading, *live[:place])
         others = (one for one in rivals if one.market_ticker == trader.market_ticker and one != trader)

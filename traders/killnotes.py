@@ -13,6 +13,7 @@ from traders import killswitch
 from traders.core.kills import Kill, Target, covering
 from traders.killswitch import KillSwitch
 from traders.models import PAPER, Desired, Mode, Trader
+from traders.rulestanding import hold_killed
 
 ACTOR = "supervisor"
 
@@ -20,7 +21,8 @@ ACTOR = "supervisor"
 def settle(home: Path, *, live_account: str) -> None:
     """Pause whom kills cover, also those released meanwhile, note all of it, and forget what was released.
 
-    Nobody who was killed runs again without a person's resume, whoever was away while it happened. Safe to repeat.
+    Nobody who was killed runs again without a person's resume, and no live rule that was goes on without a person's
+    start, whoever was away while it happened. Safe to repeat.
 
     Raises:
         HomeNotWritable, NotReachable: What was released cannot be forgotten yet.
@@ -30,9 +32,10 @@ def settle(home: Path, *, live_account: str) -> None:
     if not kills and not released:
         return
     with transaction.atomic():
-        for kill in (*released, *kills):
-            _note("kill", kill, kill.by)
+        fresh = [kill for kill in (*released, *kills) if _note("kill", kill, kill.by)]
         _pause((*kills, *released), live_account)
+        for kill in (*fresh, *released):  # of one that stands once: a person may start other markets' traders meanwhile
+            hold_killed(kill, live_account=live_account)
         for kill in released:
             _note("kill.released", kill, ACTOR)
         if released:  # not before it is so: whoever called this may yet take all of it back
@@ -56,7 +59,9 @@ def _pause(kills: tuple[Kill, ...], live_account: str) -> None:
             audit(kill.by, "trader.desired", trader.name, now=Desired.PAUSED.value, reason=kill.why)
 
 
-def _note(action: str, kill: Kill, actor: str) -> None:
-    """Write an audit row once."""
-    if not AuditRow.objects.filter(action=action, subject=kill.what, detail__at_us=kill.at_us).exists():
-        audit(actor, action, kill.what, at_us=kill.at_us, killed_by=kill.by)
+def _note(action: str, kill: Kill, actor: str) -> bool:
+    """Write an audit row once; return whether that was now."""
+    if AuditRow.objects.filter(action=action, subject=kill.what, detail__at_us=kill.at_us).exists():
+        return False
+    audit(actor, action, kill.what, at_us=kill.at_us, killed_by=kill.by)
+    return True

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import time
 
 from django.core.exceptions import ValidationError
-from django.core.validators import MinValueValidator, RegexValidator
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from timescale.db.models.fields import TimescaleDateTimeField
 
@@ -19,6 +19,7 @@ from traders.core.registry import Kind, ParamsError
 from traders.series import Terms
 
 SECOND_US = 1_000_000
+DAILY_LOSS_UD_MOST = 1_000_000_000_000  # a million dollars, as of a trader's own limits
 
 
 class Mode(models.TextChoices):
@@ -102,14 +103,36 @@ def _minute(at: time | None) -> int | None:
 class SeriesRule(models.Model):
     """Gives each market of a series that it means a trader: as one closes, its successor gets the next.
 
-    Its traders are for dry-run, and each has these limits. An allotment of the scope `rule` is theirs together.
+    Each of its traders has these limits. An allotment of the scope `rule` is theirs together. Those of a live rule may
+    trade by the rule's own grant.
     """
 
+    class Standing(models.TextChoices):
+        UNSTARTED = "unstarted", "Nobody has started it"
+        STARTED = "started", "A person has started it"
+        GOING = "going", "A supervisor sees to it"
+        WAITING = "waiting", "It waits for a person to start it again"
+
     series_ticker = models.CharField(max_length=128, unique=True)
+    mode = models.CharField(
+        max_length=8,
+        choices=Mode,
+        default=Mode.DRY_RUN,
+        db_default=Mode.DRY_RUN,
+        help_text="Of the traders that it makes from now on. Live ones it makes only under a grant: `grants create "
+        "--rule SERIES`, then `traders start --live --rule SERIES`. Back to dry-run stops those that it permits.",
+    )
     strategy = models.ForeignKey(StrategySet, on_delete=models.PROTECT)
     is_active = models.BooleanField(default=True)
     max_traders = models.PositiveSmallIntegerField(
         default=1, validators=[MinValueValidator(1)], help_text="Most markets of the series traded at once."
+    )
+    daily_loss_ud = models.BigIntegerField(
+        default=25_000_000,
+        db_default=25_000_000,
+        validators=[MinValueValidator(1), MaxValueValidator(DAILY_LOSS_UD_MOST)],
+        help_text="What all of its live traders may lose in one of the exchange's days before it is latched, in "
+        "micro-dollars: 25000000 is $25. A raised one voids its grant.",
     )
     limits = models.JSONField(
         default=dict, db_default={}, blank=True, help_text=f"Of each of its traders. {PARAMS} The defaults are small."
@@ -130,6 +153,21 @@ class SeriesRule(models.Model):
         null=True, blank=True, help_text="Traders are made from this time of the exchange's day (ET) …"
     )
     begins_until = models.TimeField(null=True, blank=True, help_text="… until this one; both empty for always.")
+    # Of a live rule, as a person's start, a kill and the supervisor leave it; not for people to edit.
+    standing = models.CharField(
+        max_length=12, choices=Standing, default=Standing.UNSTARTED, db_default=Standing.UNSTARTED, editable=False
+    )
+    state_reason = models.TextField(
+        blank=True, default="", db_default="", editable=False, help_text="Why it makes no live trader; empty = it does."
+    )
+    latched_at = models.DateTimeField(null=True, editable=False, help_text="Since when it has lost too much in a day.")
+    latch_reason = models.TextField(blank=True, default="", db_default="", editable=False)
+    released_day = models.CharField(
+        max_length=10, blank=True, default="", db_default="", editable=False, help_text="When a person released it."
+    )
+    released_ud = models.BigIntegerField(
+        default=0, db_default=0, editable=False, help_text="That day's result then: what follows counts from it."
+    )
 
     class Meta:
         ordering = ["series_ticker"]
@@ -212,12 +250,17 @@ class Trader(models.Model):
 
 
 class Grant(models.Model):
-    """A person's permission for one trader to trade live: account, limits, until when. It is never changed, but ended.
+    """A person's permission to trade live, for one trader or for what a series rule makes: account, limits, until when.
 
-    A changed account or raised limit voids it: the digest is compared at every start.
+    It is never changed, but ended. A changed account or raised limit voids it: they are compared at every start.
     """
 
-    trader = models.ForeignKey(Trader, on_delete=models.CASCADE, related_name="grants")
+    trader = models.ForeignKey(Trader, null=True, on_delete=models.CASCADE, related_name="grants")
+    rule = models.ForeignKey(SeriesRule, null=True, on_delete=models.CASCADE, related_name="grants")
+    # What was confirmed of a rule; empty for a trader's.
+    series_ticker = models.CharField(max_length=128, blank=True, default="", db_default="")
+    max_traders = models.PositiveSmallIntegerField(null=True, help_text="Most traders at once.")
+    daily_loss_ud = models.BigIntegerField(null=True, help_text="Of all of them in a day, micro-dollars.")
     environment = models.CharField(max_length=8, help_text="local, demo or prod.")
     account = models.CharField(max_length=64)
     limits = models.JSONField(help_text="The limits that were confirmed, all of them.")
@@ -232,6 +275,19 @@ class Grant(models.Model):
 
     class Meta:
         ordering = ["-created_at"]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(trader=None, rule__isnull=False, max_traders__isnull=False)
+                & models.Q(daily_loss_ud__isnull=False)
+                | models.Q(trader__isnull=False, rule=None),
+                name="grant_for_trader_or_rule",
+            )
+        ]
+
+    @property
+    def whom(self) -> str:
+        """Return whom it names: a trader, or the series of a rule."""
+        return self.trader.name if self.trader else self.series_ticker
 
 
 class RetiredGroup(models.Model):

@@ -63,6 +63,7 @@ from traders.livestarts import REFUSED_AGAIN_S, LiveStarts, NotYet, as_left, wor
 from traders.models import PAPER, Trader
 from traders.onthefly import OnTheFly
 from traders.processes import Ended, forget, read_ended, read_running, trader_folder
+from traders.seriesrules import SeriesRules
 from traders.start import CannotStart, Start, read_start, write_start
 from traders.unclaimed import UnclaimedOrders
 
@@ -131,6 +132,7 @@ class Supervisor:
         self._unclaimed = UnclaimedOrders(home, self._live, clock)
         self._line = FleetLine(client, clock)
         self._on_the_fly = OnTheFly(home, self._line, clock)
+        self._rules = SeriesRules()
         self._switch = KillSwitch(home)
         self._has_launcher = True
 
@@ -161,7 +163,8 @@ class Supervisor:
         """Read what is wanted; False when the database does not say."""
         try:
             await self._settle_kills()
-            for name in await in_thread(fleet.apply_series_rules, self._clock.wall_us()):
+            now_us, told_ud = self._clock.wall_us(), self._line.results(self._living)
+            for name in await in_thread(self._rules.step, now_us, living=self._living, told_ud=told_ud):
                 logger.info("series rule made trader %s", name, extra={"action": "trader_created"})
             self._wanted = await in_thread(fleet.read_wanted, self._living)
         except DatabaseFault as exc:

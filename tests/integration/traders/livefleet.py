@@ -14,9 +14,10 @@ from typing import Any, TypeVar
 import msgspec
 from asgiref.sync import sync_to_async
 from django.db import connections
-from liveground import TICKER, Ground, ground
+from liveground import TICKER, Ground, a_world, ground
 from traderworld import DEADLINE_S, ROOT
 
+from feed.exchange.world import World
 from feed.kalshi.wire.kinds import Secret
 from feed.keys import Vault
 from kalshimm.runtime import streams
@@ -46,12 +47,12 @@ class Began(msgspec.Struct, frozen=True, array_like=True):
 class LiveFleet:
     """The exchange and whatever runs beside it; the test's own thread looks on."""
 
-    def __init__(self, home: Path, redis_url: str) -> None:
+    def __init__(self, home: Path, redis_url: str, *, world: Callable[..., World] = a_world) -> None:
         self.home, self._redis_url = home, redis_url
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="live fleet", daemon=True)
         self._thread.start()
-        self._open = ground(home / "exchange", SystemClock())
+        self._open = ground(home / "exchange", SystemClock(), world=world)
         self.venue: Ground = self.run(self._open.__aenter__())
         self._supervisor: asyncio.Task[None] | None = None
         self._spawner: subprocess.Popen[bytes] | None = None

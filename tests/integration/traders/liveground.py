@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import email.utils
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -127,9 +127,11 @@ def a_world(now_us: int, **switches: Any) -> World:
 
 
 @asynccontextmanager
-async def ground(key_dir: Path, clock: SystemClock, **switches: Any) -> AsyncIterator[Ground]:
+async def ground(
+    key_dir: Path, clock: SystemClock, *, world: Callable[..., World] = a_world, **switches: Any
+) -> AsyncIterator[Ground]:
     """Run an exchange for as long as the block lasts."""
-    exchange = DatedExchange(a_world(clock.wall_us(), **switches), clock=clock, tier="prestige")
+    exchange = DatedExchange(world(clock.wall_us(), **switches), clock=clock, tier="prestige")
     stop = asyncio.Event()
     ready: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
     server = asyncio.create_task(serve(exchange, stop, port=0, key_dir=key_dir, announce=ready.set_result))

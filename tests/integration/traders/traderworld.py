@@ -91,6 +91,10 @@ class Workers:
         self._environment = os.environ | {"KALSHIMM_HOME": str(home)} | environment
         self._running: list[subprocess.Popen[bytes]] = []
 
+    def tell(self, environment: dict[str, str]) -> None:
+        """Have those started from now on find this in their environment, too."""
+        self._environment |= environment
+
     def start(self, *argv: str) -> subprocess.Popen[bytes]:
         with (self.home / f"{argv[0]}.out").open("ab") as output:
             process = subprocess.Popen(

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from kalshimm.ops.models import AuditRow
 from tests.fixtures import fleet
-from traders.models import Fill, Grant, Order, StrategySet, Trader
+from traders.models import Fill, Grant, Order, SeriesRule, StrategySet, Trader
 
 pytestmark = pytest.mark.django_db
 CONFIGURATION = {"traders.strategyset", "traders.seriesrule", "traders.trader", "traders.allotment"}
@@ -111,6 +111,40 @@ def test_a_live_trader_that_was_granted_can_be_deleted_and_its_grants_go_with_it
     answer = browser.post(reverse("admin:traders_trader_delete", args=[trader.pk]), {"post": "yes"})
     assert answer.status_code == 302
     assert (Trader.objects.filter(pk=trader.pk).exists(), Grant.objects.exists()) == (False, False)
+
+
+def a_live_rule() -> SeriesRule:
+    """Return a rule with a live trader that may have orders at rest, and its grant."""
+    trader = a_stopped_live_trader(group_id="group-1")
+    rule = SeriesRule.objects.create(series_ticker="KXHIGHNY", mode="live", strategy=trader.strategy)
+    Trader.objects.filter(pk=trader.pk).update(series_rule=rule)
+    told = {"environment": "local", "account": "local", "limits": {}, "limits_digest": "", "granted_by": "somebody"}
+    terms = {"series_ticker": rule.series_ticker, "max_traders": 1, "daily_loss_ud": 1}
+    Grant.objects.create(rule=rule, worst_loss_ud=0, expires_at=timezone.now(), **told, **terms)
+    return rule
+
+
+def test_a_rule_whose_live_traders_trade_cannot_be_deleted(browser: Client) -> None:
+    rule = a_live_rule()
+    one = reverse("admin:traders_seriesrule_delete", args=[rule.pk])
+    assert "live traders of the rule KXHIGHNY trade; stop them first" in browser.post(one, {"post": "yes"}).text
+    assert SeriesRule.objects.exists()
+    Trader.objects.update(group_id="")
+    assert browser.post(one, {"post": "yes"}).status_code == 302
+    assert (SeriesRule.objects.exists(), Grant.objects.exists()) == (False, False)
+
+
+def test_a_rule_is_set_to_live_and_keeps_its_series_and_what_the_supervisor_wrote(browser: Client) -> None:
+    rule = a_live_rule()
+    SeriesRule.objects.update(mode="dry-run", standing="waiting", latch_reason="lost")
+    page = browser.get(reverse("admin:traders_seriesrule_change", args=[rule.pk])).text
+    assert "grants create --rule SERIES" in page
+    body = {"series_ticker": "OTHER", "mode": "live", "strategy": rule.strategy_id, "max_traders": 2, "limits": "{}"}
+    zeros = {"lead_s": 0, "close_buffer_s": 0, "daily_loss_ud": 5_000_000}
+    browser.post(reverse("admin:traders_seriesrule_change", args=[rule.pk]), body | zeros)
+    rule.refresh_from_db()
+    assert (rule.series_ticker, rule.mode, rule.daily_loss_ud) == ("KXHIGHNY", "live", 5_000_000)
+    assert (rule.standing, rule.latch_reason) == ("waiting", "lost")
 
 
 def test_a_trader_keeps_its_market(browser: Client) -> None:

@@ -12,11 +12,13 @@ from django.db.models import Q
 
 from kalshimm.errors import EXIT_USAGE, KalshimmError
 from kalshimm.runtime.actor import command_line_actor
+from kalshimm.runtime.clock import SystemClock
 from markets.core.units import DOLLAR_CC, format_count, format_price, parse_price, yes_price_cc
+from markets.formatting import dollars
 from markets.models import Market
-from traders import grants, unclaimed
+from traders import grants, rulegrants, ruleresults, unclaimed
 from traders.core.unclaimed import WORDS, Resting, Unclaimed, whose
-from traders.models import Desired, Mode, Order, Trader
+from traders.models import Desired, Mode, Order, SeriesRule, Trader
 from traders.queries import why_of
 from traders.services import (
     DEMO_STRATEGY,
@@ -55,6 +57,7 @@ class Command(BaseCommand):
         verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
         listed = self._verb(verbs, "list", "every trader with its state")
         listed.add_argument("--archived", action="store_true", help="also those of series rules that are over")
+        listed.add_argument("--rules", action="store_true", help="the series rules instead, and what each came to")
         show = self._verb(verbs, "show", "one trader in full")
         show.add_argument("trader", help="number or name")
         show_logs = self._verb(verbs, "logs", "the last lines a trader wrote")
@@ -78,7 +81,10 @@ class Command(BaseCommand):
             self._choice(change)
             if verb == "start":
                 change.add_argument("--live", action="store_true", help="let live traders, named one by one, trade")
-        self._choice(self._verb(verbs, "release", "let traders quote again whose limits latched"))
+                change.add_argument("--rule", metavar="SERIES", help="with --live: let a series rule make live traders")
+        released = self._verb(verbs, "release", "let traders quote again whose limits latched")
+        self._choice(released)
+        released.add_argument("--rule", metavar="SERIES", help="a series rule that lost too much in a day, instead")
 
         fair = self._verb(verbs, "fair", "tell traders a Yes price from outside, for a placement that goes by one")
         self._choice(fair)
@@ -103,8 +109,14 @@ class Command(BaseCommand):
             getattr(self, f"_{verb}")(options)
 
     def _list(self, options: dict[str, Any]) -> None:
+        if options["rules"]:
+            self._tell_rules(ruleresults.rows(), options)
+            return
         traders = Trader.objects.select_related("strategy")
         self._tell(rows(list(traders if options["archived"] else traders.filter(archived_at=None))), options)
+        if not options["as_json"]:
+            for rule in SeriesRule.objects.exclude(state_reason=""):
+                self.stderr.write(f"series rule {rule} makes no live trader: {rule.state_reason}")
 
     def _show(self, options: dict[str, Any]) -> None:
         trader = find(options["trader"])
@@ -171,12 +183,21 @@ class Command(BaseCommand):
         self._tell(rows(made), options)
 
     def _change(self, verb: str, options: dict[str, Any]) -> None:
+        if options.get("rule"):
+            self._start_rule(options)
+            return
         if verb == "start":
             chosen = self._start(options)
         else:
             chosen = choose(options)
             steer(chosen, verb, actor=command_line_actor())
         self._tell(rows(chosen), options)
+
+    def _start_rule(self, options: dict[str, Any]) -> None:
+        if not options["live"]:
+            raise BadUsage("A rule for dry-run needs no start; --rule goes with --live.")
+        rule = rulegrants.start_rule(_only_rule(options), actor=command_line_actor())
+        self._tell_rules(_rows_of(rule), options)
 
     def _start(self, options: dict[str, Any]) -> list[Trader]:
         if options["live"]:
@@ -199,6 +220,11 @@ class Command(BaseCommand):
         return chosen
 
     def _release(self, options: dict[str, Any]) -> None:
+        if options["rule"]:
+            now_us = SystemClock().wall_us()
+            rule = rulegrants.release_rule(_only_rule(options), actor=command_line_actor(), now_us=now_us)
+            self._tell_rules(_rows_of(rule), options)
+            return
         chosen = choose(options)
         released = release(chosen, actor=command_line_actor())
         if not released:
@@ -221,8 +247,34 @@ class Command(BaseCommand):
         for row in table:
             self.stdout.write(line(**row).rstrip())
 
+    def _tell_rules(self, table: list[dict[str, Any]], options: dict[str, Any]) -> None:
+        if options["as_json"]:
+            self._json({"rules": table})
+            return
+        line = (
+            "{rule:<24} {mode:<8} {state:<9} {traders:>7} {running:>7} {archived:>8} {unpaid:>6} {fills:>7} "
+            "{realised:>12} {fees:>12}  {state_reason}"
+        ).format
+        if table:
+            names = "rule mode state traders running archived unpaid fills realised fees state_reason"
+            heads = {name: name for name in names.split()} | {"state_reason": ""}
+            self.stdout.write(line(**heads).rstrip())
+        for row in table:
+            fees = "unknown" if row["fees_ud"] is None else dollars(row["fees_ud"])
+            self.stdout.write(line(**row, realised=dollars(row["realised_ud"], plus=True), fees=fees).rstrip())
+
     def _json(self, document: dict[str, Any]) -> None:
         self.stdout.write(msgspec.json.encode(document).decode())
+
+
+def _only_rule(options: dict[str, Any]) -> SeriesRule:
+    if options["traders"] or options["event"] or options["everyone"]:
+        raise BadUsage("--rule names what is meant; give neither traders nor --event nor --all with it.")
+    return rulegrants.rule_of(options["rule"])
+
+
+def _rows_of(rule: SeriesRule) -> list[dict[str, Any]]:
+    return [row for row in ruleresults.rows() if row["rule"] == rule.series_ticker]
 
 
 def find(word: str) -> Trader:
