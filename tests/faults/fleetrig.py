@@ -158,12 +158,14 @@ class FleetRig(LiveRig):
         self.fleet_rest = self.tap("fleet_rest", self.ready["rest"])
         self.fleet_redis = self.tap("fleet_redis", self.valkey.url)
         self.fleet_db = self.tap("fleet_db", database_url)
-        direct = self._settings({}) | {"KALSHIMM_LIVE": "1"}
+        direct = self._settings({}) | {
+            "KALSHIMM_LIVE": "1",
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(self.packages), os.environ.get("PYTHONPATH")])),
+        }
         tapped = direct | {
             "KALSHI_REST_URL": self.fleet_rest.url_through(self.ready["rest"]),
             "REDIS_URL": self.fleet_redis.url_through(self.valkey.url),
             "DATABASE_URL": self.fleet_db.url_through(database_url),
-            "PYTHONPATH": os.pathsep.join(filter(None, [str(self._packages()), os.environ.get("PYTHONPATH")])),
         }
         self.operator = Person(direct, folder=folder, log=self.log)
         self.workers.append(self.operator)
