@@ -27,6 +27,7 @@ from traders.processes import Running, read_running, write_running
 pytestmark = pytest.mark.long
 
 FIRST, SECOND, BUSY = range(3)  # places of the module's traders
+MINUTE_US = 60_000_000
 ORPHAN_S = 10.0  # invariant 2
 ANSWER_MS, CANCEL_MS = 1_000, 500
 FLAPS = StrategyChoices(Choice("flapping"), guards=NO_GUARDS)
@@ -143,11 +144,12 @@ def resumed(fleet: FleetCase) -> None:
 def test_A8_a_record_that_names_a_strangers_process_is_stale_and_the_stranger_left_alone(
     fleet: FleetCase, sleeper: subprocess.Popen[bytes]
 ) -> None:
-    rig, identity = fleet.rig, fleet.trader.process.identity
-    assert identity is not None
+    rig = fleet.rig
     rig.supervisor.kill()
     fleet.trader.process.kill()
-    forge(fleet.trader, ProcessIdentity(identity.boot_id, sleeper.pid, identity.started_us))
+    stranger = ProcessIdentity.of(sleeper.pid)
+    assert stranger is not None
+    forge(fleet.trader, ProcessIdentity(stranger.boot_id, sleeper.pid, stranger.started_us - MINUTE_US))
     fleet.log.note("process", f"forged record: {fleet.trader.name} is pid {sleeper.pid}")
     rig.supervisor.start()
     until_paused(fleet, fleet.trader)
