@@ -28,6 +28,7 @@ from feed.kalshi.errors import VenueError
 from feed.kalshi.rest import Rest
 from feed.schema import AccountEntry, JournalBody, JournalEntry
 from kalshimm.errors import OutcomeUnknown
+from kalshimm.runtime import crash
 from kalshimm.runtime.backoff import delay_s
 from kalshimm.runtime.clock import Clock
 from kalshimm.runtime.resp import Pipe
@@ -181,6 +182,7 @@ class LiveSide:
         """Write down what was wished, and let it be sent; tell a person what he should hear of."""
         while intents := self.broker.take_intents():
             self._hooks.write([body_of(intent) for intent in intents])
+            crash.point("trader.after_intent")
             # A take closes. The venue may cut it to the position, where all of the account's is ours.
             reduce_only = self.broker.outside_cx == 0
             for intent in intents:

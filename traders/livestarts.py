@@ -149,10 +149,14 @@ class LiveStarts:
 
     async def _take_over(self, wanted: Wanted, fleet: tuple[Wanted, ...]) -> None:
         assert wanted.live is not None
-        if not await self._has_room(wanted):
-            return  # and nothing is sent
         last = self._last_start(wanted)
-        epoch, group_id = await in_thread(leases.next_epoch, wanted.id, above=last.epoch if last else 0)
+        try:
+            if not await self._has_room(wanted):
+                return  # and nothing is sent
+            epoch, group_id = await in_thread(leases.next_epoch, wanted.id, above=last.epoch if last else 0)
+        except DatabaseFault:
+            await self._pull_meanwhile(wanted)
+            raise
         lease = self._lease(wanted, epoch, group_id)
         try:
             async with await self._exchange(lease.environment, lease.account) as rest:
@@ -165,6 +169,16 @@ class LiveStarts:
             raise
         await in_thread(leases.begin, lease, fence)
         self._ready[wanted.id] = self._live_start(wanted, lease, fence, fleet)
+
+    async def _pull_meanwhile(self, wanted: Wanted) -> None:
+        """Let nothing of a dead trader rest for as long as the database keeps it from starting (D9)."""
+        assert wanted.live is not None
+        if not self.is_open(wanted) or self._pulled.get(wanted.id) == wanted.live.group_id:
+            return
+        lease = self._lease(wanted, wanted.live.epoch, wanted.live.group_id)
+        async with await self._exchange(lease.environment, lease.account) as rest:
+            await pull(rest, lease, clock=self._clock)
+        self._pulled[wanted.id] = wanted.live.group_id
 
     async def _has_room(self, wanted: Wanted) -> bool:
         """Reserve what a trader may lose; return whether it could be."""

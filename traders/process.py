@@ -470,17 +470,24 @@ def main(home: Path, trader: int, begun: Callable[[], None] = lambda: None) -> N
         begun()
         ended = Ended(identity, start.instance, 0, "stopped", "")
 
+        def failed(exc: BaseException) -> Ended:
+            code = exc.exit_code if isinstance(exc, KalshimmError) else EXIT_FAILED
+            return msgspec.structs.replace(ended, code=code, state="failed", reason=_cause(exc))
+
         async def run(stop: asyncio.Event) -> None:
             nonlocal ended
             try:
                 ended = msgspec.structs.replace(ended, reason=await _trade(start, path, stop))
             except Exception as exc:
-                code = exc.exit_code if isinstance(exc, KalshimmError) else EXIT_FAILED
-                ended = msgspec.structs.replace(ended, code=code, state="failed", reason=_cause(exc))
+                ended = failed(exc)
                 raise
 
         try:
             worker.main(run, name=f"trader {trader}")
+        except BaseException as exc:
+            if ended.code == 0:  # a strategy that calls sys.exit goes past every task, and is no orderly end (A6)
+                ended = failed(exc)
+            raise
         finally:
             write_ended(path, ended)
 

@@ -53,6 +53,7 @@ from traders.core.decision import parse_limits
 from traders.core.facts import encode_facts
 from traders.core.kills import covering
 from traders.core.restart import CrashHistory, GiveUp
+from traders.core.stopping import Patience
 from traders.engine import CLOSED
 from traders.fleet import Wanted, in_thread
 from traders.fleetline import FleetLine
@@ -70,8 +71,6 @@ from traders.unclaimed import UnclaimedOrders
 logger = logging.getLogger(__name__)
 
 STEP_S = 0.5  # a death is seen within a second
-STOP_GRACE_S = 5.0
-SILENT_GRACE_S = 30.0  # a frozen trader whose orders are pulled can do no harm: it has time to wake up
 
 # What a trader does as its state tells it, and how to tell it to do something else.
 DOES = {"paused": "paused", "flattening": "flat", "flat": "flat"}  # in every other state it runs
@@ -83,8 +82,9 @@ class Known(msgspec.Struct):
     """What the supervisor remembers of one trader between steps; all of it can be lost.
 
     `heard_us` is the wall time of the process's last beat, or when it was found; `start` what it was started with, if
-    that can be read; `is_foreign` once its beat was of a version we cannot read; `ended` why its last process ended;
-    `was_paused_fenced` once its process was seen fenced while it was to be paused.
+    that can be read; `patience` is had with it once it was asked to stop; `is_foreign` once its beat was of a version
+    we cannot read; `ended` why its last process ended; `was_paused_fenced` once its process was seen fenced while it
+    was to be paused.
     """
 
     process: ProcessIdentity | None = None
@@ -95,7 +95,7 @@ class Known(msgspec.Struct):
     has_released: bool = False
     crashes: CrashHistory = CrashHistory()
     start_at_s: float = 0.0
-    term_at_s: float | None = None
+    patience: Patience | None = None
     restarts: int = 0
     is_foreign: bool = False
     was_paused_fenced: bool = False
@@ -258,7 +258,7 @@ class Supervisor:
 
     async def _accompany(self, wanted: Wanted, known: Known, process: ProcessIdentity, view: TraderView | None) -> None:
         """Relay what is desired to a process that shall live, and write down how it does."""
-        known.term_at_s = None
+        known.patience = None
         if view:
             await self._relay(wanted, view)
             await self._write(wanted, known, view.state, "", process.pid)
@@ -286,7 +286,7 @@ class Supervisor:
         return view
 
     async def _tend_absent(self, wanted: Wanted, known: Known, path: Path) -> None:
-        known.process, known.term_at_s = None, None
+        known.process, known.patience = None, None
         ended = read_ended(path)
         crash = _crash(path, ended)
         known.ended = ended.reason if ended else known.ended
@@ -442,16 +442,18 @@ class Supervisor:
     async def _stop(
         self, wanted: Wanted, known: Known, process: ProcessIdentity, why: str, *, is_harmless: bool = False
     ) -> None:
-        self._send_stop(wanted.name, known, process, grace_s=SILENT_GRACE_S if is_harmless else STOP_GRACE_S)
+        self._send_stop(wanted.name, known, process, is_harmless=is_harmless)
         await self._write(wanted, known, "draining", why, process.pid)
 
-    def _send_stop(self, name: str, known: Known, process: ProcessIdentity, *, grace_s: float = STOP_GRACE_S) -> None:
+    def _send_stop(self, name: str, known: Known, process: ProcessIdentity, *, is_harmless: bool = False) -> None:
         now_s = self._clock.monotonic()
-        if known.term_at_s is None:
-            known.term_at_s = now_s
+        if known.patience is None:
+            known.patience = Patience(now_s, is_harmless)
             logger.info("asked trader %s to stop", name, extra={"action": "trader_stop"})
             self._launcher.signal(process, signal.SIGTERM)
-        elif now_s - known.term_at_s > grace_s:
+            return
+        known.patience = known.patience.looked(now_s, is_asleep=is_harmless)
+        if known.patience.is_over(now_s):
             logger.warning("trader %s did not stop in time: killed", name, extra={"action": "trader_killed"})
             self._launcher.signal(process, signal.SIGKILL)
 

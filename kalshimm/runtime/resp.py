@@ -23,6 +23,9 @@ pack = hiredis.pack_command
 
 Ended = Callable[[Any, Exception | None], None]
 
+OUT_OF_MEMORY = "Out of memory"  # how hiredis says so
+NO_MEMORY = "there is no memory left for what Redis answers"
+
 
 class Refused(ResponseError):
     """Redis answered at least one of the commands with an error; the others may have been carried out."""
@@ -49,6 +52,7 @@ class Pipe:
         Raises:
             Refused: One was; the connection stays.
             RedisError, OSError, TimeoutError: No connection, or it broke: nobody knows what was carried out.
+        MemoryError: As above, and it is ours to end: trying again would be half a life.
         """
         await self._answer(commands, answers)
 
@@ -125,7 +129,10 @@ class _Line(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by name
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._fail(RedisConnectionError(f"Redis closed the connection ({exc or 'end of file'})."))
+        if isinstance(exc, MemoryError):
+            self._fail(MemoryError(NO_MEMORY))
+        else:
+            self._fail(RedisConnectionError(f"Redis closed the connection ({exc or 'end of file'})."))
 
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)
@@ -136,7 +143,10 @@ class _Line(asyncio.Protocol):
                 if isinstance(answer, Refused) and self._refusal is None:
                     self._refusal = answer
         except hiredis.ProtocolError as exc:
-            self._fail(RedisConnectionError(f"What answers is no Redis ({exc})."))
+            is_ours = str(exc) == OUT_OF_MEMORY
+            self._fail(
+                MemoryError(NO_MEMORY) if is_ours else RedisConnectionError(f"What answers is no Redis ({exc}).")
+            )
             return
         if self._missing == 0:
             self._end(self._refusal)

@@ -4,8 +4,8 @@
     Valkey ◄──────────────┤                      │ starts, adopts, fences
     exchange ◄─ fleet_rest ┴───────────────── traders (forked by the spawner, init's children)
 
-Nothing here starts a trader: an operator at the command line creates it, grants it and lets it run (`rig.person`), and
-everything else is the supervisor's doing. Traders share the supervisor's taps: they are told its addresses.
+Nothing here starts a trader: an operator at the command line (`rig.operator`) creates it, grants it and lets it run,
+and everything else is the supervisor's doing. Traders share the supervisor's taps: they are told its addresses.
 """
 
 from __future__ import annotations
@@ -121,11 +121,11 @@ class FleetTrader(LiveTrader):
     def start(self, *, desired: str = "running") -> None:
         """Have the operator let it run."""
         assert desired == "running"
-        self.rig.person.types("traders", "start", self.name, *(["--live"] if self.is_live else []))
+        self.rig.operator.types("traders", "start", self.name, *(["--live"] if self.is_live else []))
 
     def end(self) -> None:
         """Have the operator stop it; nothing waits for that."""
-        self.rig.person.types("traders", "stop", self.name)
+        self.rig.operator.types("traders", "stop", self.name)
 
     def look(self) -> FleetTrader:
         """Take in under which lease its process lives."""
@@ -143,7 +143,7 @@ class FleetTrader(LiveTrader):
 
     def row(self) -> dict[str, Any]:
         """Return what `traders list` says of it."""
-        rows = self.rig.person.asks("traders", "list", "--archived")["traders"]
+        rows = self.rig.operator.asks("traders", "list", "--archived")["traders"]
         found: dict[str, Any] = next(row for row in rows if row["id"] == self.number)
         return found
 
@@ -158,15 +158,17 @@ class FleetRig(LiveRig):
         self.fleet_rest = self.tap("fleet_rest", self.ready["rest"])
         self.fleet_redis = self.tap("fleet_redis", self.valkey.url)
         self.fleet_db = self.tap("fleet_db", database_url)
-        direct = self._settings({}) | {"KALSHIMM_LIVE": "1"}
+        direct = self._settings({}) | {
+            "KALSHIMM_LIVE": "1",
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(self.packages), os.environ.get("PYTHONPATH")])),
+        }
         tapped = direct | {
             "KALSHI_REST_URL": self.fleet_rest.url_through(self.ready["rest"]),
             "REDIS_URL": self.fleet_redis.url_through(self.valkey.url),
             "DATABASE_URL": self.fleet_db.url_through(database_url),
-            "PYTHONPATH": os.pathsep.join(filter(None, [str(self._packages()), os.environ.get("PYTHONPATH")])),
         }
-        self.person = Person(direct, folder=folder, log=self.log)
-        self.workers.append(self.person)
+        self.operator = Person(direct, folder=folder, log=self.log)
+        self.workers.append(self.operator)
         self.spawner = self.worker("spawner", ["spawner"], tapped)
         self.supervisor = self.worker("supervisor", ["supervisor"], tapped)
         self.web_port = free_port()
@@ -174,7 +176,7 @@ class FleetRig(LiveRig):
         self.workers.append(self.web)
         self.spawner.start()
         self.supervisor.start()
-        self.person.types("refresh_catalog")
+        self.operator.types("refresh_catalog")
         self.fleet: list[FleetTrader] = []
 
     @property
@@ -194,10 +196,10 @@ class FleetRig(LiveRig):
                 "flattens": choices.flattens, "guards": choices.guards, "tolerances": choices.tolerances,
             },
         )  # fmt: skip
-        number = int(self.person.types("shell", "--no-imports", "-c", written))
+        number = int(self.operator.types("shell", "--no-imports", "-c", written))
         trader = FleetTrader(self, number, name, plan)
         if plan.mode == LIVE:
-            self.person.types("grants", "create", name, "--confirm", name)
+            self.operator.types("grants", "create", name, "--confirm", name)
         self.fleet.append(trader)
         self.traders.append(trader)
         return trader
@@ -260,7 +262,7 @@ class FleetCase(LiveCase):
         self.until(self.rig.supervisor_beats, "the supervisor is at work")
         row = self.trader.row()
         if row["desired"] == "paused" or row["state"] == "fenced":
-            self.rig.person.types("traders", "resume", self.trader.name)
+            self.rig.operator.types("traders", "resume", self.trader.name)
         elif row["desired"] == "stopped" or row["state"] == "failed":
             self.trader.start()
         self.until(self.quotes_fully, f"{self.trader.name} quotes", within_s=UP_S)

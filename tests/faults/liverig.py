@@ -174,10 +174,11 @@ class LiveRig(BaseRig):
             "KALSHI_WS_URL": self.ready["ws"],
             "KALSHI_KEY_ID": "",
             "KALSHI_PRIVATE_KEY_PATH": "",
-            "PYTHONPATH": os.pathsep.join(filter(None, [str(self._packages()), os.environ.get("PYTHONPATH")])),
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(self.packages), os.environ.get("PYTHONPATH")])),
         }
 
-    def _packages(self) -> Path:
+    @property
+    def packages(self) -> Path:
         """Return the folder of somebody else's packages that traders find beside ours."""
         folder = self.folder / "packages"
         return folder if folder.exists() else runaway.install(folder)

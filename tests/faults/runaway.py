@@ -1,10 +1,16 @@
-"""Placements that went wild, as a package of somebody else's: it is put beside ours for the rows that need one."""
+"""Placements that went wild, as a package of somebody else's: it is put beside ours for the rows that need one.
+
+`spinning`, `dying` and `raising` join the best prices until a file of their name lies beside the package (`switch_on`).
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 MODULE = '''
+import time
+from pathlib import Path
+
 from markets.core.units import NO, YES
 from traders.core.registry import placement
 from traders.core.placing import Sizing
@@ -34,9 +40,42 @@ def flaps(view, state, params):
     lower_cc = view.grid.step(YES, best_cc, -1 - view.time_us // 1_000 % 7) if best_cc else None
     quotes = (Quote(YES, lower_cc, 100),) if lower_cc else ()
     return Quotes(quotes, (Why("flaps", "wants another price"),))
+
+
+def joins(view):
+    best = ((side, view.best_cc(side)) for side in (YES, NO))
+    return Quotes(tuple(Quote(side, cc, 1_000) for side, cc in best if cc), (Why("joins", "all is well"),))
+
+
+def is_on(name):
+    return Path(__file__).with_name(name).exists()
+
+
+@placement("spinning", Params)
+def spins(view, state, params):
+    """Come back only once the file is gone again."""
+    while is_on("spinning"):
+        pass
+    return joins(view)
+
+
+@placement("dying", Params)
+def dies(view, state, params):
+    """End the process."""
+    if is_on("dying"):
+        raise SystemExit("the strategy has had enough")
+    return joins(view)
+
+
+@placement("raising", Params)
+def raises(view, state, params):
+    """Fail as most that is wrong does."""
+    if is_on("raising"):
+        raise ValueError("the strategy knows no price")
+    return joins(view)
 '''
 METADATA = "Metadata-Version: 2.1\nName: runaway\nVersion: 1\n"
-ENTRY_POINTS = "[kalshimm.placement]\nrunaway = runaway_placement\n"  # one is enough: the module registers both
+ENTRY_POINTS = "[kalshimm.placement]\nrunaway = runaway_placement\n"  # one is enough: the module registers all
 
 
 def install(folder: Path) -> Path:
@@ -47,3 +86,10 @@ def install(folder: Path) -> Path:
     (about / "METADATA").write_text(METADATA)
     (about / "entry_points.txt").write_text(ENTRY_POINTS)
     return folder
+
+
+def switch_on(folder: Path, name: str) -> Path:
+    """Have a placement go wild, and return the file whose end ends it."""
+    switch = folder / name
+    switch.touch()
+    return switch

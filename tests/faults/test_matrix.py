@@ -9,9 +9,8 @@ import pytest
 
 TESTS = Path(__file__).resolve().parents[1]
 NAMED = re.compile(r"^\s*(?:async )?def test_((?:[A-Z]\d+_)+)", re.MULTILINE)
-# Parts A and D as far as gateway, writer and readers go; the order side of A comes with the fleet.
+# Part D as far as gateway, writer and readers go.
 FEED = {
-    *(f"A{n}" for n in range(10, 14)),
     *(f"B{n}" for n in range(1, 15)),
     *(f"D{n}" for n in (*range(1, 9), *range(10, 15))),
 }
@@ -23,6 +22,7 @@ ORDERS = {
 # Of parts D and E, as orders of live traders see them. Days are a matter of calendars, not of processes (E8).
 STORES = {f"D{n}" for n in (*range(1, 5), *range(8, 14))}
 HOST = {f"E{n}" for n in range(1, 7)}
+FLEET = {*(f"A{n}" for n in range(1, 19)), "D9", "E7", "G1", "G2", "G3"}
 
 
 def rows_of(folder: Path, names: str = "test_*.py") -> set[str]:
@@ -31,7 +31,7 @@ def rows_of(folder: Path, names: str = "test_*.py") -> set[str]:
     return {row for text in texts for names in NAMED.findall(text) for row in names.split("_") if row}
 
 
-@pytest.mark.parametrize("rows", [FEED, ORDERS], ids=["feed", "orders"])
+@pytest.mark.parametrize("rows", [FEED, ORDERS, FLEET], ids=["feed", "orders", "fleet"])
 def test_every_row_has_a_test_through_the_real_processes(rows: set[str]) -> None:
     assert sorted(rows - rows_of(TESTS / "faults")) == []
 

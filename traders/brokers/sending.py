@@ -32,6 +32,7 @@ from feed.kalshi.errors import (
     VenueError,
 )
 from kalshimm.errors import OutcomeUnknown
+from kalshimm.runtime import crash
 from kalshimm.runtime.worker import every, set_within
 from traders.brokers.answers import Result, answer_of
 from traders.brokers.gate import Gate
@@ -263,6 +264,7 @@ class Sender:
         """Send new orders: takes first, each alone; others that are due together in one request."""
         if not await self._is_durable(orders):
             return
+        crash.point("trader.after_sync")
         places = [one for one in orders if isinstance(one.intent.wish, Place)]
         async with asyncio.TaskGroup() as tasks:
             for one in orders:
@@ -332,6 +334,7 @@ class Sender:
 
     async def _carry_out(self, batch: Sequence[Queued], call: Call) -> None:
         """Send a request that is marked as sent, and take in what becomes of each of its intents."""
+        crash.point("trader.before_send")
         try:
             results = await call()
         except FORESEEN as exc:
@@ -340,6 +343,7 @@ class Sender:
         else:
             self._paces[batch[0].kind] = self._paces[batch[0].kind].went()
             self._unanswered = 0
+        crash.point("trader.after_answer")
         self._hear(batch, results)
 
     def _pace(self, batch: Sequence[Queued], exc: Exception) -> None:

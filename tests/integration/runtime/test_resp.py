@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -13,7 +15,7 @@ from redis.exceptions import AuthenticationError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from kalshimm.runtime import resp
-from kalshimm.runtime.resp import Pipe, Refused, pack
+from kalshimm.runtime.resp import NO_MEMORY, Pipe, Refused, pack
 
 
 @pytest.fixture
@@ -141,3 +143,35 @@ async def test_a_timeout_names_the_patience_of_its_own_write(
     redis_client.client_pause(1_500, all=True)
     with pytest.raises(TimeoutError, match=r"within 1 s"):
         await pipe.send(many(1), 1)
+
+
+STARVED = """
+import asyncio, resource, sys
+from kalshimm.runtime.resp import Pipe
+
+async def main(url):
+    pipe = Pipe(url)
+    await pipe.open()
+    with open("/proc/self/statm") as pages:
+        held = int(pages.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (held + 16_000_000, resource.RLIM_INFINITY))
+    try:
+        await pipe.ask("GET", "large", block_s=30)
+    except MemoryError as exc:
+        print(exc)
+
+asyncio.run(main(sys.argv[1]))
+"""
+
+
+def test_A18_who_has_no_memory_for_an_answer_is_told_so_and_not_that_redis_is_away(
+    redis_client: redis.Redis, redis_url: str
+) -> None:
+    redis_client.set("large", b"0" * 64_000_000)
+    try:
+        told = subprocess.run(
+            [sys.executable, "-c", STARVED, redis_url], capture_output=True, text=True, timeout=60, check=True
+        )
+    finally:
+        redis_client.delete("large")
+    assert told.stdout.strip() == NO_MEMORY, told.stderr

@@ -416,6 +416,28 @@ def test_A4_D9_a_frozen_trader_whose_pull_could_not_be_noted_starts_anew_too(
 # Nothing rests unwatched
 
 
+def test_A1_D9_what_a_dead_trader_left_is_pulled_although_nothing_can_start_without_the_database(
+    at_work: LiveFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin, is_down = leases.next_epoch, threading.Event()
+
+    def next_epoch(*args: Any, **kwargs: Any) -> tuple[int, str]:
+        if is_down.is_set():
+            raise OperationalError("the database is away")
+        return begin(*args, **kwargs)
+
+    monkeypatch.setattr(leases, "next_epoch", next_epoch)
+    trader = a_running(at_work)
+    (first,) = at_work.starts(trader)
+    at_work.place(at_work.an_id(trader, 1, 1), first.group_id)
+    is_down.set()
+    os.kill(first.pid, signal.SIGKILL)
+    eventually(lambda: at_work.resting() == [], "its orders are pulled")
+    assert (at_work.groups(), len(at_work.starts(trader))) == ({first.group_id: True}, 1)
+    is_down.clear()
+    eventually(at_work.runs(trader, epoch=2), "it starts anew once the database is back", within_s=20.0)
+
+
 def test_a_stopped_trader_is_stopped_once_nothing_of_it_rests(at_work: LiveFleet) -> None:
     trader = a_running(at_work)
     (began,) = at_work.starts(trader)

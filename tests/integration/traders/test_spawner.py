@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from traderworld import HandMadeMarket, Watcher, Workers
 from kalshimm.errors import NotReachable
 from markets.core.grid import PriceRange
 from tests.fixtures.stack import eventually
+from traders import process as trader_process
 from traders import spawner
 from traders.core.facts import MarketFacts
 from traders.core.pipeline import Choice, StrategyChoices
@@ -180,6 +182,29 @@ def test_a_child_that_ends_before_it_begins_is_told_as_such(workers: Workers) ->
     answer = spawner.ask(workers.home, spawner.Request(spawn=1))
     assert answer == {"ended": "it ended before it began; see its log"}
     assert "start.json is missing" in (trader_folder(workers.home, 1) / "log").read_text()
+
+
+def test_A6_a_strategy_that_ends_the_process_has_not_ended_it_in_order(
+    home: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else whoever looks would start it again and again, as one that was asked to stop."""
+
+    async def decide() -> None:
+        sys.exit("enough")
+
+    async def trade(*_: object) -> str:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(decide())
+        return "asked to stop"
+
+    monkeypatch.setattr(trader_process, "_trade", trade)
+    monkeypatch.setattr(trader_process.setproctitle, "setproctitle", str)
+    a_start(home, redis_url)
+    with pytest.raises(SystemExit):
+        trader_process.main(home, 1)
+    ended = read_ended(trader_folder(home, 1))
+    assert ended is not None
+    assert (ended.code, ended.state, ended.reason) == (1, "failed", "SystemExit: enough")
 
 
 def test_the_socket_has_its_name_only_once_somebody_listens(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
