@@ -84,7 +84,8 @@ class Known(msgspec.Struct):
     `heard_us` is the wall time of the process's last beat, or when it was found; `start` what it was started with, if
     that can be read; `patience` is had with it once it was asked to stop; `is_foreign` once its beat was of a version
     we cannot read; `ended` why its last process ended; `was_paused_fenced` once its process was seen fenced while it
-    was to be paused.
+    was to be paused, `was_killed` once a kill covered it: its group was triggered then, whether or not it has heard of
+    that.
     """
 
     process: ProcessIdentity | None = None
@@ -99,6 +100,7 @@ class Known(msgspec.Struct):
     restarts: int = 0
     is_foreign: bool = False
     was_paused_fenced: bool = False
+    was_killed: bool = False
     written: tuple[str, str, int | None, int] | None = None
 
 
@@ -185,11 +187,16 @@ class Supervisor:
     def _heed_kills(self) -> None:
         """Let nobody run whom a kill covers, also while the database is away and says otherwise."""
         kills = (*self._switch.kills(), *self._switch.released())
-        if kills:
-            self._wanted = [
-                replace(one, desired="paused") if one.desired != "stopped" and covering(kills, one.target) else one
-                for one in self._wanted
-            ]
+        if not kills:
+            return
+        killed = {one.id for one in self._wanted if covering(kills, one.target)}
+        for wanted in self._wanted:
+            if wanted.id in killed and wanted.live is not None:
+                self._known.setdefault(wanted.id, Known(restarts=wanted.restarts)).was_killed = True
+        self._wanted = [
+            replace(one, desired="paused") if one.desired != "stopped" and one.id in killed else one
+            for one in self._wanted
+        ]
 
     def _stop_nobodys(self) -> None:
         """Stop every process whose trader was deleted: nobody could steer it any more."""
@@ -247,7 +254,8 @@ class Supervisor:
 
     def _adopt(self, known: Known, process: ProcessIdentity, path: Path) -> None:
         logger.info("found process %s of trader %s", process.pid, path.name, extra={"action": "adopt"})
-        known.process, known.heard_us, known.was_paused_fenced = process, self._clock.wall_us(), False
+        known.process, known.heard_us = process, self._clock.wall_us()
+        known.was_paused_fenced = known.was_killed = False
         try:
             start = read_start(path)
         except CannotStart as exc:
@@ -508,10 +516,12 @@ class Supervisor:
 
 
 def _why_resumed(wanted: Wanted, known: Known, view: TraderView | None) -> str:
-    """Return why a fenced process must not go on: a person paused and resumed it, or resumed it after a kill.
+    """Return why a process must not go on: a person has resumed it after a kill, or paused and resumed a fenced one.
 
     One whose group was triggered while it was to run waits for a person (F11).
     """
+    if known.was_killed and wanted.desired != "paused":
+        return "it was killed, and somebody resumed it: it starts anew"
     if view is None or view.state != FENCED:
         return ""
     if wanted.desired == "paused":

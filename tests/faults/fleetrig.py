@@ -193,7 +193,8 @@ class FleetRig(LiveRig):
             choices={
                 "placement": choices.placement.name, "placement_params": choices.placement.params,
                 "buffering": choices.buffering.name, "buffering_params": choices.buffering.params,
-                "flattens": choices.flattens, "guards": choices.guards, "tolerances": choices.tolerances,
+                "flattens": msgspec.to_builtins(choices.flattens), "guards": choices.guards,
+                "tolerances": choices.tolerances,
             },
         )  # fmt: skip
         number = int(self.operator.types("shell", "--no-imports", "-c", written))

@@ -290,24 +290,27 @@ class Mischief:
     def _hit(self) -> None:
         """Have an outsider trade with what rests of one of ours, and with whatever matches before it."""
         resting = self.rig.ledger.resting()
-        if not resting:
-            return
-        order: OrderAt = self._chance.choice(resting)
-        levels = book(self.rig, order.ticker)[order.side]
-        better_cx = sum(size_cx for level_cc, size_cx in levels if level_cc > order.price_cc)
-        there_cx = sum(size_cx for level_cc, size_cx in levels if level_cc == order.price_cc)
-        wanted_cx = better_cx + self._chance.randrange(1, there_cx + 1) if there_cx else better_cx
-        if not wanted_cx:
-            return
-        yes_cc = order.price_cc if order.side == 0 else 10_000 - order.price_cc
-        side = "ask" if order.side == 0 else "bid"
-        self.rig.person(side, yes_cc, wanted_cx, order.ticker, time_in_force="immediate_or_cancel")
-        self.hits += 1
+        if resting:
+            self.hits += take_from(self.rig, self._chance.choice(resting), self._chance)
+
+
+def take_from(rig: LiveRig, order: OrderAt, chance: random.Random) -> bool:
+    """Have an outsider take what matches before an order, and something of its price; return whether there was any."""
+    levels = book(rig, order.ticker)[order.side]
+    better_cx = sum(size_cx for level_cc, size_cx in levels if level_cc > order.price_cc)
+    there_cx = sum(size_cx for level_cc, size_cx in levels if level_cc == order.price_cc)
+    wanted_cx = better_cx + chance.randrange(1, there_cx + 1) if there_cx else better_cx
+    if not wanted_cx:
+        return False
+    yes_cc = order.price_cc if order.side == 0 else 10_000 - order.price_cc
+    side = "ask" if order.side == 0 else "bid"
+    LiveRig.person(rig, side, yes_cc, wanted_cx, order.ticker, time_in_force="immediate_or_cancel")
+    return True
 
 
 def book(rig: LiveRig, ticker: str) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
     """Return a market's book, Yes side and No side, as (price on its own ladder, size)."""
-    shown = rig.owner.must("GET", f"/markets/{ticker}/orderbook")["orderbook_fp"]
+    shown = rig.owner.public(f"/markets/{ticker}/orderbook")["orderbook_fp"]
     yes, no = ([(price_cc(price), count_cx(count)) for price, count in shown[ladder]] for ladder in LADDERS)
     return yes, no
 

@@ -9,6 +9,10 @@
     group trigger        _Taking._trigger: the old group takes no order any more; _pull: what rests of it is taken off
     the four things      golive.missing: a live trader starts only with all of them
     grant at the venue   Venue._must_be_granted: the last look before an order leaves
+    epoch                leases.next_epoch: each start of a live trader is under a lease of its own
+    fence                livestarts.take_over: and behind the trigger of the group before
+    beat                 FleetLine.is_silent: who is not heard is pulled
+    grant                LiveStarts.why_not: who lacks one of the four things is stopped
     no way out           a paper trader's process does not import what could send
 
 Each named test runs twice here, in this process: with everything intact, and with the one thing replaced. Allotments
@@ -27,15 +31,18 @@ import tomllib
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
 import pytest
 
 from tests.fixtures.virtualtime import VirtualLoop
+from traders.processes import stop_all
 
 ROOT = Path(__file__).resolve().parents[2]
 RED = (AssertionError, ValueError, pytest.fail.Exception)  # the last: what should have been refused was not
+STOPPED_S = 5.0
 SWITCHED = [pytest.param(False, id="intact"), pytest.param(True, id="switched off")]
 
 
@@ -134,6 +141,22 @@ async def pull_nothing(taking: Any, *, before_epoch: int | None = None) -> Any:
     from traders.takeover import Pulled
 
     return Pulled(triggered=(), gone=(), canceled=(), as_of_us=taking._venue_us())
+
+
+def the_same_epoch(trader: int, *, above: int = 0) -> tuple[int, str]:
+    from traders.models import Trader
+
+    row = Trader.objects.get(pk=trader)
+    row.lease_epoch = max(row.lease_epoch, above, 1)
+    row.save(update_fields=["lease_epoch"])
+    return row.lease_epoch, row.group_id
+
+
+async def begin_beside_the_old(rest: Any, lease: Any, *, clock: Any) -> Any:
+    from traders.takeover import Fence, Pulled
+
+    made = await rest.groups.create(lease.limit_cx, exchange_index=lease.exchange_index, subaccount=lease.subaccount)
+    return Fence(group_id=made.order_group_id, pulled=Pulled(triggered=(), gone=(), canceled=(), as_of_us=clock.wall_us()))
 
 
 def nothing_is_missing(_facts: object) -> tuple[()]:
@@ -262,6 +285,76 @@ def test_a_protection_of_a_takeover_that_is_off_is_noticed(
         return
     with pytest.raises(RED):
         asyncio.run(run())
+
+
+# ---- the supervisor of live traders, at a local exchange and with stand-ins for traders ------------------------------
+
+LIVE_STARTS = "tests/integration/traders/test_live_starts.py"
+DIES = "test_A1_a_killed_trader_starts_anew_once_nothing_of_its_lease_rests"
+SUPERVISED = [
+    Protection("epoch", "traders.leases.next_epoch", the_same_epoch, LIVE_STARTS, DIES),
+    Protection("fence", "traders.livestarts.take_over", begin_beside_the_old, LIVE_STARTS, DIES),
+    Protection(
+        "beat",
+        "traders.fleetline.FleetLine.is_silent",
+        lambda _line, _heard_us: False,
+        LIVE_STARTS,
+        "test_A4_a_frozen_trader_is_pulled_and_starts_anew_once_it_wakes",
+    ),
+    Protection(
+        "grant",
+        "traders.livestarts.LiveStarts.why_not",
+        lambda _starts, _wanted: "",
+        LIVE_STARTS,
+        "test_one_that_loses_its_permission_is_stopped_pulled_and_says_why",
+    ),
+]
+NOTICED_S = 8.0
+
+
+@pytest.mark.long
+@pytest.mark.django_db(transaction=True)
+@each(SUPERVISED)
+def test_a_protection_of_the_supervisors_that_is_off_is_noticed(
+    protection: Protection,
+    is_off: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: Any,
+    redis_url: str,
+    redis_client: object,
+) -> None:
+    named_test = protection.named_test(monkeypatch, is_off=is_off)
+    words = named_test.__globals__
+    if is_off:
+        eventually = words["eventually"]
+        monkeypatch.setitem(
+            words,
+            "eventually",
+            lambda condition, what, *, within_s=NOTICED_S: eventually(
+                condition, what, within_s=min(within_s, NOTICED_S)
+            ),
+        )
+    for name in ("KALSHIMM_MASTER_KEY", "KALSHIMM_MASTER_KEY_FILE", "CREDENTIALS_DIRECTORY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("traders.takeover.MARGIN_US", 100_000)
+    with TemporaryDirectory(prefix="kmm-") as folder:  # short enough for a socket
+        home = Path(folder)
+        settings.KALSHIMM_HOME, settings.KALSHIMM_LIVE, settings.KALSHI_ENV = home, True, "local"
+        fleet = words["LiveFleet"](home, redis_url)
+        try:
+            settings.KALSHI_REST_URL, settings.KALSHI_WS_URL = fleet.venue.ready.rest, fleet.venue.ready.ws
+            words["a_market"](words["TICKER"])
+            fleet.add_key()
+            fleet.spawn()
+            fleet.supervise()
+            if is_off:
+                with pytest.raises(RED):
+                    named_test(fleet)
+            else:
+                named_test(fleet)
+        finally:
+            fleet.close()
+            stop_all(home, STOPPED_S)
 
 
 # ---- the dry-run guard -----------------------------------------------------------------------------------------------

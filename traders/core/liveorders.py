@@ -32,8 +32,9 @@ is not proven to rest is `unproven`, at its most, and its side is in `.creates`:
 known (C8). So `resting` + `unproven` cover whatever may fill beyond what is booked.
 
 Nothing is ever taken for done because time has passed. After 60 s in doubt the trader is fenced: no new order or change
-until a new process with a new group; cancels always go. The same when its group was triggered or deleted (F11), or an
-order of its own later lease is seen. After a restart (`recover`) all that was not complete is unknown until looked at.
+until a new process with a new group; cancels always go. The same when its group was triggered or deleted (F11): that is
+told, or shown by the venue's refusal of an order for it. Or when an order of its own later lease is seen. After a
+restart (`recover`) all that was not complete is unknown until looked at.
 """
 
 from __future__ import annotations
@@ -73,6 +74,11 @@ class Kept(msgspec.Struct, frozen=True):
     orders: tuple[LiveOrder, ...] = ()
     calls: tuple[Call, ...] = ()
     over: tuple[Ids, ...] = ()
+
+
+# The venue's refusals of an order for the sake of its group. That it was triggered is told once, and no list shows it:
+# whoever was cut off just then learns it by these.
+CLOSED_GROUP = frozenset({"exceeded_order_group_risk_limit", "order_group_not_found"})
 
 
 class LiveOrders:
@@ -207,6 +213,10 @@ class LiveOrders:
             ValueError: Nobody wished it.
         """
         self._ledger.answer(answer)
+        code = answer.code.lower()
+        if answer.outcome is Outcome.DECLINED and code in CLOSED_GROUP:
+            self.fence(f"order group takes nothing any more: {code}")
+            self.suspect(answer.at_us)
 
     # --- what is shown -------------------------------------------------------------------------------------------
 

@@ -165,3 +165,16 @@ def test_F11_G1_a_fenced_process_starts_anew_only_after_a_person_has_resumed_it(
     assert _why_resumed(paused, known, None) == ""
     assert "somebody resumed it" in _why_resumed(running, known, view)
     assert _why_resumed(running, known, quoting) == ""
+
+
+def test_F11_G1_a_killed_process_starts_anew_once_resumed_though_it_never_heard_that_its_group_was_triggered() -> None:
+    paused_view: Any = SimpleNamespace(state="paused")
+    running: Any
+    paused: Any
+    running, paused = SimpleNamespace(desired="running"), SimpleNamespace(desired="paused")
+    known = Known(was_killed=True)
+    assert _why_resumed(paused, known, paused_view) == ""
+    assert "somebody resumed it" in _why_resumed(running, known, paused_view)
+    assert "somebody resumed it" in _why_resumed(running, known, None)
+    known.was_killed = False
+    assert _why_resumed(running, known, paused_view) == ""

@@ -114,7 +114,9 @@ class Venue:
     def _create(self, intent: Intent, wish: Place | Take, group_id: str, fate: str) -> Answered:
         if self.of(intent.client_order_id) is not None:
             return self._answer(intent, Outcome.EXISTS, code="order_already_exists")
-        if fate == "refuse" or group_id in self.triggered or self.is_closed or self.is_paused:
+        if group_id in self.triggered:
+            return self._answer(intent, Outcome.DECLINED, code="exceeded_order_group_risk_limit")
+        if fate == "refuse" or self.is_closed or self.is_paused:
             return self._answer(intent, Outcome.DECLINED, code="invalid_order")
         is_take = isinstance(wish, Take)
         price_cc = wish.limit_cc if isinstance(wish, Take) else wish.price_cc

@@ -289,6 +289,21 @@ def test_a_written_order_is_not_sent_once_the_trader_is_fenced() -> None:
     assert world.live.unsettled() == ()
 
 
+@pytest.mark.parametrize("code", ["exceeded_order_group_risk_limit", "EXCEEDED_ORDER_GROUP_RISK_LIMIT"])
+def test_F11_a_group_that_was_triggered_unheard_fences_by_the_first_order_that_it_refuses(code: str) -> None:
+    world = LiveWorld()
+    first, following = world.wish(PlaceOrder(YES, 4_000, 10)), world.wish(PlaceOrder(NO, 4_000, 10))
+    world.answer(first, Outcome.DECLINED, code)
+    assert "order group" in world.live.fenced
+    assert not isinstance(world.live.send(following.number, world.now_us), Sent)
+
+
+def test_an_order_that_is_declined_for_itself_fences_nobody() -> None:
+    world = LiveWorld()
+    world.answer(world.wish(PlaceOrder(YES, 4_000, 10)), Outcome.DECLINED, "insufficient_balance")
+    assert not world.live.fenced
+
+
 def test_numbers_go_on_from_the_checkpoint() -> None:
     live = LiveOrders(OWNER, TICKER)
     LiveWorld(live).wish(PlaceOrder(YES, 4_000, 10))
