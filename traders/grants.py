@@ -21,6 +21,7 @@ from feed.keys import Vault, VaultError
 from kalshimm.ops.services import audit
 from markets.models import Market
 from markets.models.catalog import microseconds
+from traders.accounts import account_of, why_elsewhere
 from traders.core.decision import parse_limits
 from traders.core.golive import START, Credential, LiveFacts, Missing, Permission, holding, limits_digest, missing
 from traders.core.limits import Limits
@@ -49,18 +50,16 @@ class Offer(msgspec.Struct, frozen=True):
     limits: Limits
     digest: str
     worst_loss_ud: int
-
-
-def live_account() -> tuple[str, str]:
-    """Return on which environment and as which account the live traders of this installation trade."""
-    return settings.KALSHI_ENV, settings.KALSHI_ENV  # the desk names its one account so
+    subaccount: int | None = None
 
 
 def offer(trader: Trader) -> Offer:
     """Return what a grant for a trader would permit.
 
     Raises:
-        RefusedChange: It is a dry-run trader, its market is not known, or its limits cannot be read.
+        RefusedChange: It is a dry-run trader, its market is not known, its account is of another environment, or its
+            limits cannot be read.
+        DamagedVault: Whose its account is cannot be read.
     """
     if trader.mode != Mode.LIVE:
         raise RefusedChange(
@@ -73,9 +72,14 @@ def offer(trader: Trader) -> Offer:
         limits = parse_limits(trader.limits)
     except ParamsError as exc:
         raise RefusedChange(f"The limits of trader {trader.name} cannot be read ({exc}); set them anew.") from exc
-    environment, account = live_account()
+    account, elsewhere = account_of(trader), why_elsewhere(account_of(trader))
+    if elsewhere:
+        raise RefusedChange(f"Trader {trader.name} trades nothing here: {elsewhere}.")
     title = " · ".join(part for part in (market.event.title, market.yes_sub_title) if part)
-    return Offer(environment, account, market.pk, title, limits, limits_digest(limits), reserve_ud(limits))
+    return Offer(
+        settings.KALSHI_ENV, account, market.pk, title, limits, limits_digest(limits), reserve_ud(limits),
+        trader.subaccount,
+    )  # fmt: skip
 
 
 @transaction.atomic
@@ -109,6 +113,7 @@ def create_grant(
         trader=trader,
         environment=offered.environment,
         account=offered.account,
+        subaccount=offered.subaccount,
         limits=msgspec.to_builtins(offered.limits),
         limits_digest=offered.digest,
         worst_loss_ud=offered.worst_loss_ud,
@@ -122,6 +127,7 @@ def create_grant(
         grant=grant.pk,
         environment=grant.environment,
         account=grant.account,
+        subaccount=grant.subaccount,
         market=trader.market_ticker,
         limits=grant.limits,
         worst_loss_ud=grant.worst_loss_ud,
@@ -233,15 +239,15 @@ def _permission(trader: Trader) -> tuple[Grant | None, tuple[Missing, ...]]:
 
 def _facts(trader: Trader, *, only: Grant | None = None) -> tuple[LiveFacts, dict[int, Grant]]:
     """Return what decides about a trader, read now, and its grants by number."""
-    environment, account = live_account()
     credentials, vault_problem = _credentials()
     grants = [only] if only else list(Grant.objects.filter(trader=trader).order_by("-created_at", "-id"))
     facts = LiveFacts(
         trader=trader.pk,
         name=trader.name,
         mode=trader.mode,
-        environment=environment,
-        account=account,
+        environment=settings.KALSHI_ENV,
+        account=account_of(trader),
+        subaccount=trader.subaccount,
         limits_digest=_digest(trader),
         is_allowed_here=settings.KALSHIMM_LIVE,
         credentials=credentials,
@@ -295,6 +301,7 @@ def _as_permission(grant: Grant) -> Permission:
         trader=grant.trader_id,
         environment=grant.environment,
         account=grant.account,
+        subaccount=grant.subaccount,
         limits_digest=grant.limits_digest,
         expires_us=microseconds(grant.expires_at),
         is_started=grant.started_at is not None,
@@ -318,7 +325,10 @@ def _locked(traders: Iterable[Trader]) -> list[Trader]:
 
 
 def _refuse_rivals(traders: Iterable[Trader]) -> None:
-    """Refuse a second live trader in a market: each would take the other's orders and fills for a stranger's.
+    """Refuse a second live trader in a market of an account: each would take the other's orders for a stranger's.
+
+    Another subaccount is no other account here. It has its own position, but whether the exchange keeps the orders of
+    two of them from trading with each other is not known (facts.md section 8), and such a trade is a wash trade.
 
     Two starts at once wait for each other at the market's row.
 
@@ -332,7 +342,8 @@ def _refuse_rivals(traders: Iterable[Trader]) -> None:
     trading = list(Trader.objects.filter(trades, mode=Mode.LIVE, market_ticker__in=tickers).order_by("pk"))
     for place, trader in enumerate(live):
         rivals = (*trading, *live[:place])
-        others = (one for one in rivals if one.market_ticker == trader.market_ticker and one != trader)
+        mine = trader.market_ticker, account_of(trader)
+        others = (one for one in rivals if (one.market_ticker, account_of(one)) == mine and one != trader)
         if (other := next(others, None)) is not None:
             raise RefusedChange(
                 f"Trader {trader.name} does not go live: {other.name} trades {trader.market_ticker} on the same "

@@ -10,14 +10,15 @@ from kalshimm.ops.models import AuditRow
 from kalshimm.ops.services import audit
 from markets.models import Market
 from traders import killswitch
+from traders.accounts import account_of
 from traders.core.kills import Kill, Target, covering
 from traders.killswitch import KillSwitch
-from traders.models import PAPER, Desired, Mode, Trader
+from traders.models import Desired, Trader
 
 ACTOR = "supervisor"
 
 
-def settle(home: Path, *, live_account: str) -> None:
+def settle(home: Path) -> None:
     """Pause whom kills cover, also those released meanwhile, note all of it, and forget what was released.
 
     Nobody who was killed runs again without a person's resume, whoever was away while it happened. Safe to repeat.
@@ -32,25 +33,24 @@ def settle(home: Path, *, live_account: str) -> None:
     with transaction.atomic():
         for kill in (*released, *kills):
             _note("kill", kill, kill.by)
-        _pause((*kills, *released), live_account)
+        _pause((*kills, *released))
         for kill in released:
             _note("kill.released", kill, ACTOR)
         if released:  # not before it is so: whoever called this may yet take all of it back
             transaction.on_commit(lambda: killswitch.forget_released(home, released))
 
 
-def target_of(trader: Trader, event: str, *, live_account: str) -> Target:
+def target_of(trader: Trader, event: str) -> Target:
     """Return what a kill may name a trader by."""
-    return Target(trader.pk, trader.name, PAPER if trader.mode == Mode.DRY_RUN else live_account, event)
+    return Target(trader.pk, trader.name, account_of(trader), event)
 
 
-def _pause(kills: tuple[Kill, ...], live_account: str) -> None:
+def _pause(kills: tuple[Kill, ...]) -> None:
     running = list(Trader.objects.filter(desired__in=(Desired.RUNNING, Desired.FLAT)))
     tickers = [trader.market_ticker for trader in running]
     events = dict(Market.objects.filter(pk__in=tickers).values_list("pk", "event_id"))
     for trader in running:
-        target = target_of(trader, events.get(trader.market_ticker, ""), live_account=live_account)
-        kill = covering(kills, target)
+        kill = covering(kills, target_of(trader, events.get(trader.market_ticker, "")))
         still = Trader.objects.filter(pk=trader.pk, desired__in=(Desired.RUNNING, Desired.FLAT))
         if kill and still.update(desired=Desired.PAUSED):
             audit(kill.by, "trader.desired", trader.name, now=Desired.PAUSED.value, reason=kill.why)

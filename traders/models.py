@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import time
 
 from django.core.exceptions import ValidationError
-from django.core.validators import MinValueValidator, RegexValidator
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from timescale.db.models.fields import TimescaleDateTimeField
 
@@ -19,6 +19,7 @@ from traders.core.registry import Kind, ParamsError
 from traders.series import Terms
 
 SECOND_US = 1_000_000
+SUBACCOUNT_MOST = 63
 
 
 class Mode(models.TextChoices):
@@ -175,6 +176,12 @@ class Trader(models.Model):
     limits = models.JSONField(
         default=dict, db_default={}, blank=True, help_text=f"What it may do at most. {PARAMS} The defaults are small."
     )
+    account = models.CharField(
+        max_length=64, blank=True, default="", db_default="", help_text="Of a live trader, as its keys name it."
+    )
+    subaccount = models.PositiveSmallIntegerField(
+        null=True, blank=True, validators=[MaxValueValidator(SUBACCOUNT_MOST)], help_text="Empty: the primary one."
+    )
     desired = models.CharField(max_length=8, choices=Desired, default=Desired.RUNNING)
     series_rule = models.ForeignKey(SeriesRule, null=True, blank=True, on_delete=models.SET_NULL)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -220,6 +227,7 @@ class Grant(models.Model):
     trader = models.ForeignKey(Trader, on_delete=models.CASCADE, related_name="grants")
     environment = models.CharField(max_length=8, help_text="local, demo or prod.")
     account = models.CharField(max_length=64)
+    subaccount = models.PositiveSmallIntegerField(null=True, help_text="Empty: the primary one.")
     limits = models.JSONField(help_text="The limits that were confirmed, all of them.")
     limits_digest = models.CharField(max_length=64)
     worst_loss_ud = models.BigIntegerField(help_text="What was shown as the worst, micro-dollars.")

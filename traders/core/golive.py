@@ -49,6 +49,7 @@ class Permission(msgspec.Struct, frozen=True, kw_only=True):
     expires_us: int
     is_started: bool = False
     is_revoked: bool = False
+    subaccount: int | None = None
 
 
 class Credential(msgspec.Struct, frozen=True):
@@ -66,8 +67,8 @@ class LiveFacts(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         name: For the texts.
         mode: As the trader was made.
-        environment: Of this installation,
-        account: and as whom its live traders trade.
+        environment: Of this installation.
+        account, subaccount: As whom the trader trades; None is the primary subaccount.
         limits_digest: Of the trader's limits as they are now; None where they cannot be read.
         is_allowed_here: Whether KALSHIMM_LIVE is set.
         vault_problem: Why the keys cannot be known; "" when they are.
@@ -85,6 +86,7 @@ class LiveFacts(msgspec.Struct, frozen=True, kw_only=True):
     permissions: tuple[Permission, ...]
     now_us: int
     vault_problem: str = ""
+    subaccount: int | None = None
 
 
 def limits_digest(limits: Limits) -> str:
@@ -156,11 +158,17 @@ def _why_not(one: Permission, facts: LiveFacts) -> str | None:
         return "the grant was revoked"
     if one.expires_us <= facts.now_us:
         return f"the grant expired {duration((facts.now_us - one.expires_us) // 1_000_000)} ago"
-    if (one.environment, one.account) != (facts.environment, facts.account):
-        there, here = f"account {one.account} in {one.environment}", f"{facts.account} in {facts.environment}"
-        return f"the grant is for {there}, here it would be {here}"
+    there, here = _place(one), _place(facts)
+    if there != here:
+        return f"the grant is for account {there}, here it would be {here}"
     if facts.limits_digest is None:
         return "the trader's limits cannot be read, and a grant is for limits"
     if one.limits_digest != facts.limits_digest:
         return "the limits are not those that were confirmed"
     return None
+
+
+def _place(one: Permission | LiveFacts) -> str:
+    """Return where and as whom it would trade."""
+    part = "" if one.subaccount is None else f" subaccount {one.subaccount}"
+    return f"{one.account}{part} in {one.environment}"
