@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -11,17 +12,20 @@ import redis
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec.structs import replace
-from test_desk import ACCOUNT, BRISK, TICKER, Stage, Truth, staged
+from test_desk import ACCOUNT, BRISK, TICKER, Stage, Truth, channel_only, quick, staged
 
 from feed import venue
 from feed.exchange.server import LocalExchange
+from feed.exchange.trading.ledger import Kind
 from feed.kalshi.signing import Signer
 from feed.kalshi.wire.kinds import Secret
 from feed.keys import NoSuchKey, Vault, VaultError
-from feed.schema import account_stream
+from feed.schema import AccountBalance, AccountEntry, AccountOrder, AccountPosition, account_stream
 from kalshimm.errors import ConfigurationError
 from kalshimm.runtime.heartbeat import Beat
-from markets.core.units import Side
+from markets.core.units import DOLLAR_UD, Side
+
+__all__ = ["channel_only", "quick"]  # fixtures
 
 SECOND, REVOKED, BROKEN, SLOW = "second", "revoked", "broken", "slow"
 VENUES = {SECOND: "b-member", REVOKED: "c-member", SLOW: "d-member"}  # as the exchange calls them
@@ -109,6 +113,82 @@ async def test_a_key_that_cannot_be_opened_is_told_and_leaves_the_others_alone(s
 async def test_an_account_that_failed_is_begun_anew(several: Stage, openers: Openers) -> None:
     await several.until(has_state(several, SLOW, "live"), "it is live")
     assert openers.opened == 3
+
+
+# A used account
+
+
+@pytest.fixture
+async def used(
+    redis_client: redis.Redis, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[tuple[Stage, Event]]:
+    """With an account that the desk meets only once the test says so."""
+    monkeypatch.setattr("feed.desk.AGAIN_FIRST_S", 0.05)
+    meet = Event()
+
+    def others(exchange: LocalExchange) -> dict[str, Callable[[], Signer]]:
+        signer = a_signer(exchange, SECOND)
+
+        def open_key() -> Signer:
+            if not meet.is_set():
+                raise NoSuchKey("second")
+            return signer
+
+        return {SECOND: open_key}
+
+    async for started in staged(redis_client, redis_url, tmp_path / "keys", periods=BRISK, others=others):
+        yield started, meet
+
+
+async def test_C18_what_a_used_account_has_is_told_as_external_with_its_cost(used: tuple[Stage, Event]) -> None:
+    stage, meet = used
+    await stage.place(Side.NO, 4_200, 300)
+    await stage.place(Side.NO, 4_400, 200)
+    await stage.outsider(Side.YES, 4_200, 300, account=VENUES[SECOND])
+    await stage.outsider(Side.YES, 4_400, 200, account=VENUES[SECOND])
+    await stage.outsider(Side.YES, 1_000, 700, account=VENUES[SECOND])
+    meet.set()
+
+    def whole() -> list[AccountEntry]:
+        return [entry for entry in Truth(stage.redis, SECOND).entries if entry.is_whole]
+
+    await stage.until(whole, "the desk has met it")
+    updates = whole()[0].updates
+    (position,) = [one for one in updates if isinstance(one, AccountPosition)]
+    (order,) = [one for one in updates if isinstance(one, AccountOrder)]
+    assert (position.ticker, position.position_cx, position.cost_ud) == (TICKER, 500, 300 * 4_200 + 200 * 4_400)
+    assert (order.remaining_cx, order.yes_price_cc, order.is_external) == (700, 1_000, True)
+    await stage.until(lambda: len(Truth(stage.redis, SECOND).fills) >= 2, "its fills are told")
+    assert {fill.is_external for fill in Truth(stage.redis, SECOND).fills} == {True}
+    assert not Truth(stage.redis, SECOND).differences, "what was before is no news that the channel kept to itself"
+
+
+async def test_the_cost_of_a_position_follows_its_fills_before_the_next_list(channel_only: Stage) -> None:
+    stage = channel_only
+
+    def costs() -> list[int | None]:
+        told = [u for e in stage.truth.entries for u in e.updates if isinstance(u, AccountPosition)]
+        return [one.cost_ud for one in told if one.ticker == TICKER and one.position_cx == 500]
+
+    await stage.place(Side.YES, 4_200, 300)
+    await stage.outsider(Side.NO, 4_200, 300)
+    await stage.until(lambda: stage.truth.positions == {TICKER: 300}, "the first fill is in the position")
+    await stage.place(Side.YES, 4_400, 200)
+    await stage.outsider(Side.NO, 4_400, 200)
+    assert (await stage.until(costs, "the second one, too"))[0] == 300 * 4_200 + 200 * 4_400
+
+
+async def test_cash_of_a_subaccount_is_told_also_of_one_that_was_opened_meanwhile(quick: Stage) -> None:
+    owner = quick.exchange.world.account("owner")
+    owner.open_subaccount(0)
+    owner.post(Kind.DEPOSIT, 250 * DOLLAR_UD, (0, 1), at_us=quick.exchange.world.now_us)
+
+    def told() -> dict[int, list[tuple[int, int]]]:
+        balances = [u for e in quick.truth.entries for u in e.updates if isinstance(u, AccountBalance)]
+        return {number: balances[-1].of(number) if balances else [] for number in (0, 1)}
+
+    await quick.until(lambda: told()[1] == [(0, 250 * DOLLAR_UD)], "its cash is told")
+    assert told()[0] == [(0, 7_000 * DOLLAR_UD), (2, 3_000 * DOLLAR_UD)]
 
 
 # Which accounts there are
