@@ -47,7 +47,7 @@ class AccountStateAdmin(ReadOnlyAdmin):
 
 @admin.register(AccountBalance)
 class AccountBalanceAdmin(ReadOnlyAdmin):
-    list_display = ("account", "exchange_index", "balance_ud", "told_at")
+    list_display = ("account", "subaccount", "exchange_index", "balance_ud", "told_at")
 
 
 @admin.register(Position)

@@ -27,12 +27,14 @@ import hashlib
 import os
 import re
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from feed.kalshi.environments import DOMAINS
 from feed.kalshi.signing import Signer
 from feed.kalshi.wire.kinds import Secret
 from kalshimm.errors import KalshimmError
@@ -51,6 +53,9 @@ INDEX_VERSION = 1
 MARK = b"kalshimm key 1\n"
 NONCE_BYTES = 12
 LOCK_WITHIN_S = 5.0
+
+PAPER = "paper"  # what is stored of dry-run traders stands under this name
+ENVIRONMENTS = ("local", *DOMAINS)
 
 READ_SCOPE, TRADE_SCOPES = "read", frozenset({"write", "write::trade"})
 
@@ -197,6 +202,12 @@ class Vault:
             VaultError: A word does not fit, the key is in the vault already, or it cannot be encrypted like the others.
         """
         _check_words(name, account, key_id)
+        there = environment_of(account, self.entries())
+        if there not in ("", environment):
+            raise VaultError(
+                f"Account {account} is of {there}; give that of {environment} another name: an account has one "
+                "environment, and what is stored of the two would be mixed."
+            )
         fingerprint = Signer.from_pem(environment, key_id, pem.reveal().encode(), source="The file").fingerprint()
         others = self.entries()
         same = next((each for each in others if each.fingerprint == fingerprint and each.name != name), None)
@@ -309,7 +320,30 @@ def trading_key(home: Path, *, environment: str, account: str) -> KeyEntry | Non
     return None
 
 
+def reading_key(home: Path, *, environment: str, account: str) -> KeyEntry | None:
+    """Return the key to read an account with, None without one: one that may only read before one that may more.
+
+    One that was not tested yet is better than none: the venue will say.
+
+    Raises:
+        DamagedVault: The index cannot be read.
+    """
+    vault = Vault(home)
+    found = [one for one in vault.entries() if (one.environment, one.account) == (environment, account)]
+    fitting = [one for one in found if one.may_read is not False and vault.is_there(one)]
+    return min(fitting, key=lambda one: (one.may_read is None, bool(one.may_trade), one.name), default=None)
+
+
+def environment_of(account: str, entries: Iterable[KeyEntry]) -> str:
+    """Return the environment that an account is of, empty where none is known: by its keys, or as it is called so."""
+    if account in ENVIRONMENTS:
+        return account
+    return next((one.environment for one in entries if one.account == account), "")
+
+
 def _check_words(name: str, account: str, key_id: str) -> None:
+    if account == PAPER:
+        raise VaultError(f"The account {account!r} is that of all dry-run traders; give another name.")
     for what, word in (("name", name), ("account", account)):
         if not NAME.fullmatch(word):
             raise VaultError(f"The {what} {word!r} does not fit; small letters, digits, dots, dashes, underscores do.")

@@ -506,8 +506,9 @@ class AccountFill(msgspec.Struct, frozen=True, array_like=True, tag=1):
 class AccountPosition(msgspec.Struct, frozen=True, array_like=True, tag=2):
     """A net position, + YES, − NO: the venue's newest row and the fills since.
 
-    `is_agreed` is False while the private channel says something else: a poll is on its way. Cost, realized result
-    and fees are the venue's figures at that row, None while unknown.
+    `is_agreed` is False while the private channel says something else: a poll is on its way. The cost is the venue's
+    figure at that row and what the fills since have made of it; realized result and fees are its figures at that row.
+    None is unknown.
     """
 
     ticker: str
@@ -527,10 +528,20 @@ class AccountQueue(msgspec.Struct, frozen=True, array_like=True, tag=3):
 
 
 class AccountBalance(msgspec.Struct, frozen=True, array_like=True, tag=4):
-    """Cash of the primary subaccount: in all, and as (shard, micro-dollars)."""
+    """Cash of the primary subaccount: in all, and as (shard, micro-dollars); of the numbered ones with their number.
+
+    Of a key that is pinned to a subaccount the first two are that one's.
+    """
 
     total_ud: int
     by_shard: list[tuple[int, int]]
+    numbered: list[tuple[int, int, int]] = []
+
+    def of(self, subaccount: int) -> list[tuple[int, int]]:
+        """Return a subaccount's cash as (shard, micro-dollars); nothing while it is not known."""
+        if not subaccount:
+            return self.by_shard
+        return [(shard, cash_ud) for number, shard, cash_ud in self.numbered if number == subaccount]
 
 
 class AccountGroup(msgspec.Struct, frozen=True, array_like=True, tag=5):

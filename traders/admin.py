@@ -8,10 +8,12 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 
+from kalshimm.errors import KalshimmError
 from kalshimm.ops.admin import AuditedAdmin, ReadOnlyAdmin
 from markets.core.units import DOLLAR_UD
 from markets.formatting import dollars
 from markets.models import Event, Market, Series
+from traders.accounts import chosen_account
 from traders.allotments import held_ud, known_accounts, reserved_ud
 from traders.models import Allotment, Desired, Fill, Grant, JournalMark, Mode, Order, SeriesRule, StrategySet, Trader
 from traders.ruleterms import trading
@@ -22,13 +24,30 @@ class TraderForm(forms.ModelForm):  # type: ignore[type-arg]  # takes a paramete
 
     class Meta:
         model = Trader
-        fields = ("name", "market_ticker", "strategy", "limits", "desired", "series_rule")
+        fields = ("name", "market_ticker", "strategy", "account", "subaccount", "limits", "desired", "series_rule")
 
     def clean_market_ticker(self) -> str:
         ticker: str = self.cleaned_data["market_ticker"]
         if not Market.objects.filter(ticker=ticker).exists():
             raise forms.ValidationError(f"The catalogue has no market {ticker!r}; look it up under Markets.")
         return ticker
+
+    def clean_account(self) -> str:
+        name: str = self.cleaned_data["account"]
+        if self.instance.mode == Mode.DRY_RUN:
+            if name:
+                raise forms.ValidationError("A dry-run trader trades on no account; leave it empty.")
+            return ""
+        try:
+            return chosen_account(name)
+        except KalshimmError as exc:
+            raise forms.ValidationError(str(exc)) from exc
+
+    def clean_subaccount(self) -> int | None:
+        number: int | None = self.cleaned_data["subaccount"]
+        if number is not None and self.instance.mode == Mode.DRY_RUN:
+            raise forms.ValidationError("A dry-run trader trades on no account; leave it empty.")
+        return number
 
     def clean_desired(self) -> str:
         """Refuse to start a live trader: that takes what only `traders start --live` looks at."""
@@ -45,8 +64,8 @@ class SeriesRuleForm(forms.ModelForm):  # type: ignore[type-arg]  # as above
     class Meta:
         model = SeriesRule
         fields = (
-            "series_ticker", "mode", "strategy", "is_active", "max_traders", "daily_loss_ud", "limits", "title_has",
-            "needs_program", "lead_s", "close_buffer_s", "begins_from", "begins_until",
+            "series_ticker", "mode", "account", "strategy", "is_active", "max_traders", "daily_loss_ud", "limits",
+            "title_has", "needs_program", "lead_s", "close_buffer_s", "begins_from", "begins_until",
         )  # fmt: skip
 
     def clean_series_ticker(self) -> str:
@@ -54,6 +73,16 @@ class SeriesRuleForm(forms.ModelForm):  # type: ignore[type-arg]  # as above
         if not Series.objects.filter(ticker=ticker).exists():
             raise forms.ValidationError(f"The catalogue has no series {ticker!r}; look it up under Series.")
         return ticker
+
+    def clean_account(self) -> str:
+        """Fill in the only account that there is, once the rule is live."""
+        name: str = self.cleaned_data["account"]
+        if not name and self.cleaned_data.get("mode") != Mode.LIVE:
+            return ""
+        try:
+            return chosen_account(name)
+        except KalshimmError as exc:
+            raise forms.ValidationError(str(exc)) from exc
 
 
 @admin.register(StrategySet)
@@ -85,19 +114,22 @@ class SeriesRuleAdmin(AuditedAdmin):
 class TraderAdmin(AuditedAdmin):
     """Mode is shown, not offered: going live is not a field to tick.
 
-    A trader keeps its market: its journal and position are of that one. Another strategy is taken up by the
-    supervisor, which starts the trader anew.
+    A trader keeps its market, and from its first lease on its account: its journal and position are of those. Another
+    strategy is taken up by the supervisor, which starts the trader anew.
     """
 
     form = TraderForm
-    list_display = ("name", "market_ticker", "strategy", "mode", "desired", "state", "state_reason")
-    list_filter = ("mode", "desired", "state")
+    list_display = ("name", "market_ticker", "strategy", "mode", "account", "desired", "state", "state_reason")
+    list_filter = ("mode", "account", "desired", "state")
     list_select_related = ("strategy",)
     search_fields = ("name", "market_ticker")
     readonly_fields = ("mode", "state", "state_reason", "pid", "restarts", "created_at")
 
     def get_readonly_fields(self, request: Any, obj: Any = None) -> Any:
-        return (*self.readonly_fields, "market_ticker") if obj else self.readonly_fields
+        if obj is None:
+            return self.readonly_fields
+        place = ("account", "subaccount") if obj.lease_epoch else ()
+        return (*self.readonly_fields, "market_ticker", *place)
 
     def get_deleted_objects(self, objs: Any, request: Any) -> Any:
         """Refuse to delete what runs, may have orders at the exchange, or holds real contracts.
@@ -138,8 +170,8 @@ class GrantAdmin(ReadOnlyAdmin):
     """Given by `grants create`, which restates what it permits and wants the trader's name or the series typed."""
 
     list_display = (
-        "created_at", "trader", "rule", "environment", "account", "worst_loss_ud", "granted_by", "expires_at",
-        "started_at", "revoked_at",
+        "created_at", "trader", "rule", "environment", "account", "subaccount", "worst_loss_ud", "granted_by",
+        "expires_at", "started_at", "revoked_at",
     )  # fmt: skip
     list_filter = ("environment", "account")
     list_select_related = ("trader", "rule")

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import Count, Q, QuerySet, Sum
 
@@ -23,9 +24,9 @@ from feed.models import ExchangeKey, Settlement
 from kalshimm.errors import KalshimmError
 from markets.formatting import dollars
 from markets.models import Market
-from traders import fleet
+from traders import accounts, fleet
+from traders.accounts import account_of
 from traders.core.limits import Allotment
-from traders.grants import live_account
 from traders.models import PAPER, Desired, Mode, Trader
 from traders.models import Allotment as AllotmentRow
 
@@ -45,11 +46,6 @@ class ReservationRefused(KalshimmError):
     def __init__(self, message: str, *, code: str, scope: str, figures: dict[str, int]) -> None:
         self.code, self.scope, self.figures = code, scope, figures
         super().__init__(message)
-
-
-def account_of(mode: str) -> str:
-    """Return the account that traders of a mode trade on."""
-    return PAPER if mode == Mode.DRY_RUN else live_account()[1]
 
 
 @transaction.atomic
@@ -103,9 +99,8 @@ def held_ud(trader: Trader) -> int | None:
     stored = fleet.read_stored(trader.pk)
     if stored.open_orders or stored.live.orders:
         return None
-    paid = Settlement.objects.filter(account=account_of(trader.mode), ticker=trader.market_ticker)
-    if trader.mode == Mode.DRY_RUN:
-        paid = paid.filter(subaccount=trader.pk)
+    subaccount = trader.pk if trader.mode == Mode.DRY_RUN else trader.subaccount or 0
+    paid = Settlement.objects.filter(account=account_of(trader), ticker=trader.market_ticker, subaccount=subaccount)
     return 0 if paid.exists() else stored.inventory.position.cost_ud
 
 
@@ -125,7 +120,7 @@ def known_accounts(mode: str) -> list[str]:
     """Return the accounts that traders of a mode may trade on: for live ones also those that have a key."""
     if mode == Mode.DRY_RUN:
         return [PAPER]
-    return sorted({account_of(mode), *ExchangeKey.objects.values_list("account", flat=True)})
+    return sorted({*accounts.known_accounts(), *ExchangeKey.objects.values_list("account", flat=True)})
 
 
 def _locked(trader: Trader) -> list[AllotmentRow]:
@@ -139,20 +134,23 @@ def _locked(trader: Trader) -> list[AllotmentRow]:
             scope=Scope.EVENT.value,
             figures={},
         )
-    above = Q(scope=Scope.FLEET) | Q(scope=Scope.ACCOUNT, key=account_of(trader.mode)) | Q(scope=Scope.EVENT, key=event)
+    above = Q(scope=Scope.FLEET) | Q(scope=Scope.ACCOUNT, key=account_of(trader)) | Q(scope=Scope.EVENT, key=event)
     if trader.series_rule is not None:
         above |= Q(scope=Scope.RULE, key=trader.series_rule.series_ticker)
     return list(AllotmentRow.objects.filter(above, mode=trader.mode).select_for_update().order_by("pk"))
 
 
 def _sharing(row: AllotmentRow) -> QuerySet[Trader]:
-    """Return the traders that share an allotment; all of a mode trade on one account."""
+    """Return the traders that share an allotment."""
     traders = Trader.objects.filter(mode=row.mode)
     if row.scope == Scope.EVENT:
         return traders.filter(market_ticker__in=Market.objects.filter(event_id=row.key).values("ticker"))
     if row.scope == Scope.RULE:
         return traders.filter(series_rule__series_ticker=row.key)
-    if row.scope == Scope.ACCOUNT and row.key != account_of(row.mode):
+    if row.scope == Scope.ACCOUNT and row.mode == Mode.LIVE:
+        unnamed = Q(account="") if row.key == settings.KALSHI_ENV else Q()
+        return traders.filter(Q(account=row.key) | unnamed)
+    if row.scope == Scope.ACCOUNT and row.key != PAPER:
         return traders.none()
     return traders
 

@@ -280,12 +280,15 @@ class Engine:
         trading_ud = self.inventory.trading_ud(book)
         self._risk.look(now.wall_us, trading_ud)
         resting, position, cash = broker.resting(), self.inventory.position, broker.cash
+        elsewhere = broker.outside_held
         base = RiskState(
             position_cx=position.position_cx,
             cost_ud=position.cost_ud,
             resting=resting,
             unknown=broker.unproven(),
             outside=broker.outside(),
+            outside_cx=None if elsewhere is None else elsewhere.position_cx,
+            outside_cost_ud=None if elsewhere is None else elsewhere.cost_ud,
             stopped=broker.stopped,
             allotments=setup.allotments,
             cash_ud=cash.free_ud,

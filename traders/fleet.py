@@ -9,6 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import msgspec
 from asgiref.sync import sync_to_async
+from django.conf import settings
 from django.db import close_old_connections, transaction
 from django.db.models import Q
 
@@ -21,6 +22,7 @@ from markets.core.rewards import ProgramTerms
 from markets.core.units import Side
 from markets.models import IncentiveProgram, Market
 from markets.models.catalog import microseconds
+from traders.accounts import account_of, account_of_rule
 from traders.core.facts import MarketFacts, Moment
 from traders.core.golive import CREDENTIAL, Missing
 from traders.core.inventory import Inventory, Payout
@@ -30,7 +32,7 @@ from traders.core.liveorders import Kept
 from traders.core.orders import OrderStatus
 from traders.core.pipeline import StrategyChoices
 from traders.core.riskbook import RiskMemory
-from traders.grants import live_account, permission
+from traders.grants import permission
 from traders.journal import Checkpoint
 from traders.models import PAPER, DecisionRow, Desired, Fill, JournalMark, Mode, Order, SeriesRule, Trader
 from traders.ruleterms import grants_over
@@ -50,7 +52,7 @@ class LiveWanted(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         missing: What it lacks before it may run; nothing when it may, and then `grant` is there.
-        environment, account: Where its lease is: those of the newest grant that was started.
+        environment, account, subaccount: Where its lease is: those of the newest grant that was started.
         exchange_index: Of its market.
         epoch, group_id: Of its newest lease; without a group nothing of it rests.
     """
@@ -63,6 +65,7 @@ class LiveWanted(msgspec.Struct, frozen=True, kw_only=True):
     exchange_index: int
     epoch: int
     group_id: str
+    subaccount: int | None = None
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -129,7 +132,8 @@ def _live(trader: Trader, market: Market | None) -> LiveWanted:
     except VaultError as exc:
         grant, missing = None, (Missing(CREDENTIAL, str(exc)),)
     leased = grants_over(trader).filter(started_at__isnull=False).order_by("-started_at").first()
-    environment, account = (leased.environment, leased.account) if leased else live_account()
+    place = (leased.environment, leased.account, leased.subaccount) if leased else None
+    environment, account, subaccount = place or (settings.KALSHI_ENV, account_of(trader), trader.subaccount)
     return LiveWanted(
         missing=missing,
         grant=grant.pk if grant else 0,
@@ -139,6 +143,7 @@ def _live(trader: Trader, market: Market | None) -> LiveWanted:
         exchange_index=market.exchange_index if market else 0,
         epoch=trader.lease_epoch,
         group_id=trader.group_id,
+        subaccount=subaccount,
     )
 
 
@@ -329,6 +334,7 @@ def make_trader(rule: SeriesRule, market: RollingMarket) -> Trader:
         desired=Desired.STOPPED if mode == Mode.LIVE else Desired.RUNNING,
         limits=rule.limits,
         series_rule=rule,
+        account=account_of_rule(rule) if mode == Mode.LIVE else "",
     )
     audit(
         ACTOR,

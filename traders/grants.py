@@ -22,6 +22,7 @@ from feed.keys import Vault, VaultError
 from kalshimm.ops.services import audit
 from markets.models import Market
 from markets.models.catalog import microseconds
+from traders.accounts import account_of, why_elsewhere
 from traders.core.decision import parse_limits
 from traders.core.golive import START, Credential, LiveFacts, Missing, Permission, holding, limits_digest, missing
 from traders.core.limits import Limits
@@ -51,18 +52,16 @@ class Offer(msgspec.Struct, frozen=True):
     limits: Limits
     digest: str
     worst_loss_ud: int
-
-
-def live_account() -> tuple[str, str]:
-    """Return on which environment and as which account the live traders of this installation trade."""
-    return settings.KALSHI_ENV, settings.KALSHI_ENV  # the desk names its one account so
+    subaccount: int | None = None
 
 
 def offer(trader: Trader) -> Offer:
     """Return what a grant for a trader would permit.
 
     Raises:
-        RefusedChange: It is a dry-run trader, its market is not known, or its limits cannot be read.
+        RefusedChange: It is a dry-run trader, its market is not known, its account is of another environment, or its
+            limits cannot be read.
+        DamagedVault: Whose its account is cannot be read.
     """
     if trader.mode != Mode.LIVE:
         raise RefusedChange(
@@ -75,9 +74,14 @@ def offer(trader: Trader) -> Offer:
         limits = parse_limits(trader.limits)
     except ParamsError as exc:
         raise RefusedChange(f"The limits of trader {trader.name} cannot be read ({exc}); set them anew.") from exc
-    environment, account = live_account()
+    account, elsewhere = account_of(trader), why_elsewhere(account_of(trader))
+    if elsewhere:
+        raise RefusedChange(f"Trader {trader.name} trades nothing here: {elsewhere}.")
     title = " · ".join(part for part in (market.event.title, market.yes_sub_title) if part)
-    return Offer(environment, account, market.pk, title, limits, limits_digest(limits), reserve_ud(limits))
+    return Offer(
+        settings.KALSHI_ENV, account, market.pk, title, limits, limits_digest(limits), reserve_ud(limits),
+        trader.subaccount,
+    )  # fmt: skip
 
 
 @transaction.atomic
@@ -111,6 +115,7 @@ def create_grant(
         trader=trader,
         environment=offered.environment,
         account=offered.account,
+        subaccount=offered.subaccount,
         limits=msgspec.to_builtins(offered.limits),
         limits_digest=offered.digest,
         worst_loss_ud=offered.worst_loss_ud,
@@ -124,6 +129,7 @@ def create_grant(
         grant=grant.pk,
         environment=grant.environment,
         account=grant.account,
+        subaccount=grant.subaccount,
         market=trader.market_ticker,
         limits=grant.limits,
         worst_loss_ud=grant.worst_loss_ud,
@@ -256,6 +262,8 @@ def _facts(trader: Trader, *, only: Grant | None = None) -> tuple[LiveFacts, dic
         trader=trader.pk,
         name=trader.name,
         mode=trader.mode,
+        account=account_of(trader),
+        subaccount=trader.subaccount,
         limits_digest=None if limits is None else limits_digest(limits),
         limits=limits,
         rule=terms_of(rule) if rule else None,
@@ -272,6 +280,7 @@ def rule_facts(rule: SeriesRule, *, only: Grant | None = None) -> tuple[LiveFact
         _here(grants),
         name=rule.series_ticker,
         mode=rule.mode,
+        account=account_of_rule(rule),
         limits_digest=terms.limits_digest,
         rule=terms,
         latched=_latched(rule),
@@ -281,14 +290,13 @@ def rule_facts(rule: SeriesRule, *, only: Grant | None = None) -> tuple[LiveFact
 
 def _here(grants: Iterable[Grant]) -> LiveFacts:
     """Return what decides about everybody here, with these grants, and nobody named yet."""
-    environment, account = live_account()
     credentials, vault_problem = _credentials()
     return LiveFacts(
         trader=None,
         name="",
         mode="",
-        environment=environment,
-        account=account,
+        environment=settings.KALSHI_ENV,
+        account="",
         limits_digest=None,
         is_allowed_here=settings.KALSHIMM_LIVE,
         credentials=credentials,
@@ -363,6 +371,7 @@ def _as_permission(grant: Grant) -> Permission:
         rule=granted(grant),
         environment=grant.environment,
         account=grant.account,
+        subaccount=grant.subaccount,
         limits_digest=grant.limits_digest,
         expires_us=microseconds(grant.expires_at),
         is_started=grant.started_at is not None,
@@ -388,7 +397,10 @@ def _locked(traders: Iterable[Trader]) -> list[Trader]:
 
 
 def _refuse_rivals(traders: Iterable[Trader]) -> None:
-    """Refuse a second live trader in a market: each would take the other's orders and fills for a stranger's.
+    """Refuse a second live trader in a market of an account: each would take the other's orders for a stranger's.
+
+    Another subaccount is no other account here. It has its own position, but whether the exchange keeps the orders of
+    two of them from trading with each other is not known (facts.md section 8), and such a trade is a wash trade.
 
     Two starts at once wait for each other at the market's row.
 
@@ -401,7 +413,8 @@ def _refuse_rivals(traders: Iterable[Trader]) -> None:
     trading = list(Trader.objects.filter(TRADES, mode=Mode.LIVE, market_ticker__in=tickers).order_by("pk"))
     for place, trader in enumerate(live):
         rivals = (*trading, *live[:place])
-        others = (one for one in rivals if one.market_ticker == trader.market_ticker and one != trader)
+        mine = trader.market_ticker, account_of(trader)
+        others = (one for one in rivals if (one.market_ticker, account_of(one)) == mine and one != trader)
         if (other := next(others, None)) is not None:
             raise RefusedChange(
                 f"Trader {trader.name} does not go live: {other.name} trades {trader.market_ticker} on the same "

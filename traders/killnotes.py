@@ -10,15 +10,16 @@ from kalshimm.ops.models import AuditRow
 from kalshimm.ops.services import audit
 from markets.models import Market
 from traders import killswitch
+from traders.accounts import account_of
 from traders.core.kills import Kill, Target, covering
 from traders.killswitch import KillSwitch
-from traders.models import PAPER, Desired, Mode, Trader
+from traders.models import Desired, Trader
 from traders.rulestanding import hold_killed
 
 ACTOR = "supervisor"
 
 
-def settle(home: Path, *, live_account: str) -> None:
+def settle(home: Path) -> None:
     """Pause whom kills cover, also those released meanwhile, note all of it, and forget what was released.
 
     Nobody who was killed runs again without a person's resume, and no live rule that was goes on without a person's
@@ -33,27 +34,26 @@ def settle(home: Path, *, live_account: str) -> None:
         return
     with transaction.atomic():
         fresh = [kill for kill in (*released, *kills) if _note("kill", kill, kill.by)]
-        _pause((*kills, *released), live_account)
+        _pause((*kills, *released))
         for kill in (*fresh, *released):  # of one that stands once: a person may start other markets' traders meanwhile
-            hold_killed(kill, live_account=live_account)
+            hold_killed(kill)
         for kill in released:
             _note("kill.released", kill, ACTOR)
         if released:  # not before it is so: whoever called this may yet take all of it back
             transaction.on_commit(lambda: killswitch.forget_released(home, released))
 
 
-def target_of(trader: Trader, event: str, *, live_account: str) -> Target:
+def target_of(trader: Trader, event: str) -> Target:
     """Return what a kill may name a trader by."""
-    return Target(trader.pk, trader.name, PAPER if trader.mode == Mode.DRY_RUN else live_account, event)
+    return Target(trader.pk, trader.name, account_of(trader), event)
 
 
-def _pause(kills: tuple[Kill, ...], live_account: str) -> None:
+def _pause(kills: tuple[Kill, ...]) -> None:
     running = list(Trader.objects.filter(desired__in=(Desired.RUNNING, Desired.FLAT)))
     tickers = [trader.market_ticker for trader in running]
     events = dict(Market.objects.filter(pk__in=tickers).values_list("pk", "event_id"))
     for trader in running:
-        target = target_of(trader, events.get(trader.market_ticker, ""), live_account=live_account)
-        kill = covering(kills, target)
+        kill = covering(kills, target_of(trader, events.get(trader.market_ticker, "")))
         still = Trader.objects.filter(pk=trader.pk, desired__in=(Desired.RUNNING, Desired.FLAT))
         if kill and still.update(desired=Desired.PAUSED):
             audit(kill.by, "trader.desired", trader.name, now=Desired.PAUSED.value, reason=kill.why)

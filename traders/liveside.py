@@ -38,6 +38,7 @@ from traders.brokers.live import LiveBroker, venue_clock
 from traders.brokers.looking import Looker
 from traders.brokers.sending import Sender
 from traders.brokers.venue import Venue
+from traders.core.drift import remembered
 from traders.core.intents import Answered, Intent, Record, Sent, Take
 from traders.core.liveorders import LiveOrders
 from traders.journal import Checkpoint
@@ -141,8 +142,8 @@ class LiveSide:
             now_us=line.now_us,
             exchange_index=live.exchange_index,
             subaccount=live.subaccount or 0,
-            position_cx=state.inventory.position_cx,
-            outside_cx=state.outside_under(live.grant),
+            held=state.inventory.position,
+            outside=remembered(state.outside_under(live.grant), state.outside_cost_ud),
             outside_fills=state.outside_fills,
         )
         self._venue = venue = Venue(line.rest, live, start.ticker, line.now_us)
@@ -184,7 +185,8 @@ class LiveSide:
             self._hooks.write([body_of(intent) for intent in intents])
             crash.point("trader.after_intent")
             # A take closes. The venue may cut it to the position, where all of the account's is ours.
-            reduce_only = self.broker.outside_cx == 0
+            outside = self.broker.outside_held
+            reduce_only = outside is not None and outside.position_cx == 0
             for intent in intents:
                 self._sender.put(intent, reduce_only=reduce_only and isinstance(intent.wish, Take))
         for alert in self.broker.take_alerts():
@@ -197,11 +199,12 @@ class LiveSide:
 
     def kept(self, checkpoint: Checkpoint) -> Checkpoint:
         """Return a checkpoint with what is known of live orders; every line of it has been written."""
-        broker = self.broker
+        broker, outside = self.broker, self.broker.outside_held
         return msgspec.structs.replace(
             checkpoint,
             live=broker.live.kept(),
-            outside_cx=broker.outside_cx,
+            outside_cx=outside.position_cx if outside else None,
+            outside_cost_ud=outside.cost_ud if outside else None,
             outside_fills=broker.outside_fills,
             drifted_under=self._line.live.grant if broker.has_drifted else 0,
         )

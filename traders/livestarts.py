@@ -280,6 +280,7 @@ class LiveStarts:
             exchange_index=wanted.live.exchange_index,
             groups=tuple(dict.fromkeys(group for group in groups if group)),
             limit_cx=_group_limit_cx(wanted),
+            subaccount=wanted.live.subaccount,
         )
 
     def _last_start(self, wanted: Wanted) -> LiveStart | None:
@@ -360,6 +361,7 @@ def as_left(start: Start) -> Wanted:
         exchange_index=live.exchange_index,
         epoch=live.epoch,
         group_id=live.group_id,
+        subaccount=live.subaccount,
     )
     return Wanted(
         id=start.trader,

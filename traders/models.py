@@ -20,6 +20,7 @@ from traders.series import Terms
 
 SECOND_US = 1_000_000
 DAILY_LOSS_UD_MOST = 1_000_000_000_000  # a million dollars, as of a trader's own limits
+SUBACCOUNT_MOST = 63
 
 
 class Mode(models.TextChoices):
@@ -122,6 +123,9 @@ class SeriesRule(models.Model):
         help_text="Of the traders that it makes from now on. Live ones it makes only under a grant: `grants create "
         "--rule SERIES`, then `traders start --live --rule SERIES`. Back to dry-run stops those that it permits.",
     )
+    account = models.CharField(
+        max_length=64, blank=True, default="", db_default="", help_text="Of its live traders, as its keys name it."
+    )
     strategy = models.ForeignKey(StrategySet, on_delete=models.PROTECT)
     is_active = models.BooleanField(default=True)
     max_traders = models.PositiveSmallIntegerField(
@@ -213,6 +217,12 @@ class Trader(models.Model):
     limits = models.JSONField(
         default=dict, db_default={}, blank=True, help_text=f"What it may do at most. {PARAMS} The defaults are small."
     )
+    account = models.CharField(
+        max_length=64, blank=True, default="", db_default="", help_text="Of a live trader, as its keys name it."
+    )
+    subaccount = models.PositiveSmallIntegerField(
+        null=True, blank=True, validators=[MaxValueValidator(SUBACCOUNT_MOST)], help_text="Empty: the primary one."
+    )
     desired = models.CharField(max_length=8, choices=Desired, default=Desired.RUNNING)
     series_rule = models.ForeignKey(SeriesRule, null=True, blank=True, on_delete=models.SET_NULL)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -263,6 +273,7 @@ class Grant(models.Model):
     daily_loss_ud = models.BigIntegerField(null=True, help_text="Of all of them in a day, micro-dollars.")
     environment = models.CharField(max_length=8, help_text="local, demo or prod.")
     account = models.CharField(max_length=64)
+    subaccount = models.PositiveSmallIntegerField(null=True, help_text="Empty: the primary one.")
     limits = models.JSONField(help_text="The limits that were confirmed, all of them.")
     limits_digest = models.CharField(max_length=64)
     worst_loss_ud = models.BigIntegerField(help_text="What was shown as the worst, micro-dollars.")

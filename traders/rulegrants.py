@@ -21,6 +21,7 @@ from django.utils import timezone
 from kalshimm.ops.services import audit
 from markets.formatting import dollars
 from markets.models import Series
+from traders.accounts import account_of_rule, chosen_account
 from traders.core.decision import parse_limits
 from traders.core.golive import LIVE, limits_digest
 from traders.core.kills import Target, covering
@@ -29,7 +30,7 @@ from traders.core.registry import ParamsError
 from traders.core.risk import reserve_ud
 from traders.core.riskbook import exchange_day
 from traders.core.rulerisk import day_result
-from traders.grants import LASTS, LASTS_MOST, but_start, live_account, rule_facts, rule_permission, set_start_flag, told
+from traders.grants import LASTS, LASTS_MOST, but_start, rule_facts, rule_permission, set_start_flag, told
 from traders.killswitch import KillSwitch
 from traders.models import DAILY_LOSS_UD_MOST, Grant, SeriesRule
 from traders.ruleresults import results_today
@@ -94,10 +95,10 @@ def rule_offer(rule: SeriesRule, *, daily_loss_ud: int | None = None) -> RuleOff
     loss_ud = rule.daily_loss_ud if daily_loss_ud is None else daily_loss_ud
     if not 1 <= loss_ud <= DAILY_LOSS_UD_MOST:
         raise RefusedChange(f"A day may lose more than nothing and at most {dollars(DAILY_LOSS_UD_MOST)}.")
-    environment, account = live_account()
+    account = chosen_account(account_of_rule(rule))
     each_ud = reserve_ud(limits)
     return RuleOffer(
-        environment=environment,
+        environment=settings.KALSHI_ENV,
         account=account,
         series=series.pk,
         title=series.title,
@@ -180,7 +181,7 @@ def start_rule(rule: SeriesRule, *, actor: str) -> SeriesRule:
         RefusedChange: Something else is missing, a kill stands, or the rule is switched off; nothing has changed.
     """
     rule = SeriesRule.objects.select_for_update().get(pk=rule.pk)
-    kill = covering(KillSwitch(settings.KALSHIMM_HOME).kills(), Target(0, "", live_account()[1]))
+    kill = covering(KillSwitch(settings.KALSHIMM_HOME).kills(), Target(0, "", account_of_rule(rule)))
     if kill:
         raise RefusedChange(f"{_who(rule)} makes no live trader: {kill.why}. First `{kill.release_command}`.")
     if not rule.is_active:

@@ -8,6 +8,7 @@ from django.db.models import QuerySet
 
 from kalshimm.ops.services import audit
 from markets.models import Event
+from traders.accounts import account_of_rule
 from traders.core.kills import EVENT, Kill, Target
 from traders.models import Mode, SeriesRule
 
@@ -32,11 +33,12 @@ def hold(rules: QuerySet[SeriesRule], *, actor: str, reason: str) -> list[str]:
     return [rule.series_ticker for rule in held]
 
 
-def hold_killed(kill: Kill, *, live_account: str) -> None:
+def hold_killed(kill: Kill) -> None:
     """Let those rules wait whose traders a kill covers; a kill of one trader leaves its rule going."""
     rules = SeriesRule.objects.all()
     if kill.kind == EVENT:
         rules = rules.filter(series_ticker__in=Event.objects.filter(pk=kill.key).values("series_id"))
-    elif not kill.covers(Target(0, "", live_account)):
-        return
+    else:
+        covered = [rule.pk for rule in rules if kill.covers(Target(0, "", account_of_rule(rule)))]
+        rules = rules.filter(pk__in=covered)
     hold(rules, actor=kill.by, reason=kill.why)

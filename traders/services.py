@@ -20,6 +20,7 @@ from kalshimm.runtime import streams
 from kalshimm.runtime.clock import SystemClock
 from markets.models import Event, Market, Series
 from traders import controls, killnotes
+from traders.accounts import account_of, chosen_account
 from traders.core.types import FairValue
 from traders.killswitch import KillSwitch
 from traders.models import Desired, Mode, SeriesRule, StrategySet, Trader
@@ -60,17 +61,29 @@ def create_trader(
     actor: str,
     desired: str = Desired.RUNNING,
     mode: Mode = Mode.DRY_RUN,
+    account: str = "",
+    subaccount: int | None = None,
 ) -> Trader:
     """Make a trader. It keeps its mode for ever; a live one stands still until it is started live (traders.grants).
 
+    Args:
+        account, subaccount: Where a live one trades; the account may be left out where there is but one.
+
     Raises:
-        RefusedChange: The name does not fit or is taken, or the market is not in the catalogue.
+        RefusedChange: The name does not fit or is taken, the market is not in the catalogue, or a dry-run trader is to
+            have an account.
+        NoSuchAccount: Nobody knows the account, or several are there and none is named.
     """
     if not Market.objects.filter(pk=market_ticker).exists():
         raise RefusedChange(f"There is no market {market_ticker} in the catalogue; see `refresh_catalog`.")
     if mode == Mode.LIVE:
-        desired = Desired.STOPPED
-    trader = Trader(name=name, market_ticker=market_ticker, strategy=strategy, mode=mode, desired=desired)
+        desired, account = Desired.STOPPED, chosen_account(account)
+    elif account or subaccount is not None:
+        raise RefusedChange("A dry-run trader trades on no account; --account and --subaccount go with --live.")
+    trader = Trader(
+        name=name, market_ticker=market_ticker, strategy=strategy, mode=mode, desired=desired, account=account,
+        subaccount=subaccount,
+    )  # fmt: skip
     try:
         trader.full_clean()
     except ValidationError as exc:
@@ -84,6 +97,7 @@ def create_trader(
         strategy=strategy.name,
         mode=str(mode),
         desired=str(desired),
+        **({"account": account, "subaccount": subaccount} if account else {}),
     )
     return trader
 
@@ -96,11 +110,14 @@ def create_for_event(
     actor: str,
     desired: str = Desired.RUNNING,
     mode: Mode = Mode.DRY_RUN,
+    account: str = "",
+    subaccount: int | None = None,
 ) -> list[Trader]:
-    """Make a trader for each open market of an event that has none of this mode yet; return those made now.
+    """Make a trader for each open market of an event that has none of this mode and account; return those made now.
 
     Raises:
-        RefusedChange: The event is not in the catalogue, or no market of it is open.
+        RefusedChange: The event is not in the catalogue, no market of it is open, or as `create_trader` says.
+        NoSuchAccount: As `create_trader` says.
     """
     if not Event.objects.filter(pk=event_ticker).exists():
         raise RefusedChange(f"There is no event {event_ticker} in the catalogue; see `refresh_catalog`.")
@@ -108,8 +125,10 @@ def create_for_event(
     if not markets:
         raise RefusedChange(f"No market of event {event_ticker} is open.")
     tickers = [market.pk for market in markets]
-    traders = Trader.objects.filter(mode=mode, market_ticker__in=tickers)
-    traded = set(traders.values_list("market_ticker", flat=True))
+    if mode == Mode.LIVE:
+        account = chosen_account(account)
+    others = Trader.objects.filter(mode=mode, market_ticker__in=tickers)
+    traded = {one.market_ticker for one in others if mode == Mode.DRY_RUN or account_of(one) == account}
     taken = set(Trader.objects.values_list("name", flat=True))
     made = []
     for market in sorted(markets, key=lambda one: one.pk):
@@ -119,7 +138,14 @@ def create_for_event(
         taken.add(name)
         made.append(
             create_trader(
-                name=name, market_ticker=market.pk, strategy=strategy, actor=actor, desired=desired, mode=mode
+                name=name,
+                market_ticker=market.pk,
+                strategy=strategy,
+                actor=actor,
+                desired=desired,
+                mode=mode,
+                account=account,
+                subaccount=subaccount,
             )
         )
     return made
@@ -146,7 +172,7 @@ def steer(traders: Iterable[Trader], verb: str, *, actor: str, may_go_live: bool
     switch = KillSwitch(settings.KALSHIMM_HOME)
     if verb in MOVES and switch.released():
         # Else it would be undone: nobody has paused them yet.
-        killnotes.settle(settings.KALSHIMM_HOME, live_account=settings.KALSHI_ENV)
+        killnotes.settle(settings.KALSHIMM_HOME)
     for trader in traders:
         if verb in MOVES:
             _refuse_killed(switch, trader)
@@ -167,7 +193,7 @@ def _refuse_killed(switch: KillSwitch, trader: Trader) -> None:
     if not switch.kills():
         return
     event = Market.objects.filter(pk=trader.market_ticker).values_list("event_id", flat=True).first()
-    kill = switch.covering(killnotes.target_of(trader, event or "", live_account=settings.KALSHI_ENV))
+    kill = switch.covering(killnotes.target_of(trader, event or ""))
     if kill:
         raise RefusedChange(f"Trader {trader.name} stands still: {kill.why}. First `{kill.release_command}`.")
 

@@ -57,7 +57,6 @@ from traders.core.stopping import Patience
 from traders.engine import CLOSED
 from traders.fleet import Wanted, in_thread
 from traders.fleetline import FleetLine
-from traders.grants import live_account
 from traders.killswitch import KillSwitch
 from traders.launcher import Began, EndedAtOnce, Launcher, NotBegun, SpawnerLauncher
 from traders.livestarts import REFUSED_AGAIN_S, LiveStarts, NotYet, as_left, worst_ud
@@ -180,7 +179,7 @@ class Supervisor:
     async def _settle_kills(self) -> None:
         """Have the database say of whom was killed that he is paused."""
         try:
-            await in_thread(killnotes.settle, self._home, live_account=live_account()[1])
+            await in_thread(killnotes.settle, self._home)
         except (HomeNotWritable, NotReachable) as exc:
             logger.warning("released kills stand in the file for now: %s", exc, extra={"action": "kills_unsettled"})
 

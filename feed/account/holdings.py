@@ -8,7 +8,8 @@ from collections.abc import Collection
 import msgspec
 
 from feed.schema import AccountFill, AccountOrder, AccountPosition
-from markets.core.units import Side
+from markets.core.settlement import Position
+from markets.core.units import Side, yes_price_cc
 
 FILLS_KEPT = 200_000
 
@@ -102,6 +103,17 @@ class _Position(msgspec.Struct):
     def position_cx(self) -> int:
         return self.row.position_cx + sum(signed_cx(fill) for fill in self.later.values())
 
+    @property
+    def cost_ud(self) -> int | None:
+        """What it cost: the row's figure, and what the fills since have made of it."""
+        if self.row.cost_ud is None:
+            return None
+        held = Position(position_cx=self.row.position_cx, cost_ud=self.row.cost_ud)
+        for fill in sorted(self.later.values(), key=lambda fill: fill.time_us):
+            side = Side(fill.side)
+            held = held.after(side, yes_price_cc(side, fill.yes_price_cc), fill.count_cx)
+        return held.cost_ud
+
 
 class PositionBook:
     """Positions by market and subaccount; unknown until the venue's first whole list.
@@ -187,7 +199,7 @@ class PositionBook:
         newest_us = max((fill.time_us for fill in fills.values()), default=before.as_of_us if before else 0)
         if as_of_us <= newest_us:
             return None
-        flat = AccountPosition(ticker, subaccount, 0, None, None, None, True)
+        flat = AccountPosition(ticker, subaccount, 0, 0, None, None, True)
         return self.listed(flat, as_of_us, as_of_us)
 
     def settled(self, ticker: str, settled_us: int) -> list[AccountPosition]:
@@ -205,7 +217,10 @@ class PositionBook:
     def _show(position: _Position) -> AccountPosition | None:
         told_cx, position_cx = position.told_cx, position.position_cx
         shown = msgspec.structs.replace(
-            position.row, position_cx=position_cx, is_agreed=told_cx is None or told_cx == position_cx
+            position.row,
+            position_cx=position_cx,
+            cost_ud=position.cost_ud,
+            is_agreed=told_cx is None or told_cx == position_cx,
         )
         if shown == position.shown:
             return None

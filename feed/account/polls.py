@@ -186,7 +186,25 @@ class Polls:
         self._view.on_queue(ahead, as_of_us)
 
     async def _balances(self, _as_of_us: int) -> None:
-        self._view.on_balance(reading.read_balance(await self._rest.portfolio.balance()))
+        balance, known = await self._rest.portfolio.balance(), self._view.balance
+        self._view.on_balance(reading.read_balance(balance, known.numbered if known else []))
+        numbered = await self._numbered_balances(reading.read_shards(balance))
+        self._view.on_balance(reading.read_balance(balance, numbered))
+
+    async def _numbered_balances(self, mine: list[tuple[int, int]]) -> list[tuple[int, int, int]]:
+        """Return the cash of the subaccounts but the primary one; one that was opened meanwhile is read from now on.
+
+        Args:
+            mine: What the key itself is shown: all that one may see that is pinned to a subaccount.
+        """
+        try:
+            listed = await self._rest.funds.subaccount_balances()
+        except Forbidden:
+            return sorted((number, *shard) for number in await self._mine() if number != PRIMARY for shard in mine)
+        rows = [(row.subaccount, row.exchange_index, row.balance_ud) for row in listed.items]
+        if self._subaccounts:
+            self._subaccounts |= {number for number, _, _ in rows}
+        return sorted((number, shard, ud) for number, shard, ud in rows if number != PRIMARY and shard is not None)
 
     async def _groups(self, _as_of_us: int) -> None:
         listed = await self._rest.groups.groups()

@@ -126,9 +126,13 @@ def read_settlement(row: wire.Settlement, subaccount: int) -> schema.AccountSett
     )
 
 
-def read_balance(balance: wire.Balance) -> schema.AccountBalance:
-    by_shard = sorted((shard.exchange_index, shard.balance_ud) for shard in balance.by_shard)
-    return schema.AccountBalance(balance.balance_ud, by_shard)
+def read_balance(balance: wire.Balance, numbered: list[tuple[int, int, int]]) -> schema.AccountBalance:
+    return schema.AccountBalance(balance.balance_ud, read_shards(balance), numbered)
+
+
+def read_shards(balance: wire.Balance) -> list[tuple[int, int]]:
+    """Return cash as (shard, micro-dollars)."""
+    return sorted((shard.exchange_index, shard.balance_ud) for shard in balance.by_shard)
 
 
 def told_group(event: events.GroupEvent) -> schema.AccountGroup:

@@ -33,16 +33,17 @@ class AccountState(_Told):
 
 
 class AccountBalance(_Told):
-    """Cash of the primary subaccount on one shard; shard −1 is all of it."""
+    """Cash of a subaccount on one shard; shard −1 is all of the primary one's."""
 
     ALL = -1
 
+    subaccount = models.IntegerField(default=0, db_default=0)
     exchange_index = models.IntegerField(help_text="−1: all shards together.")
     balance_ud = models.BigIntegerField(help_text="Micro-dollars.")
 
     class Meta:
-        ordering = ["account", "exchange_index"]
-        constraints = [models.UniqueConstraint(fields=["account", "exchange_index"], name="balance_once")]
+        ordering = ["account", "subaccount", "exchange_index"]
+        constraints = [models.UniqueConstraint(fields=["account", "subaccount", "exchange_index"], name="balance_once")]
 
 
 class Position(_Told):

@@ -40,7 +40,7 @@ POSITION = _upsert(
     ("position_cx", "cost_ud", "realized_ud", "fees_ud", "is_agreed"),
 )
 QUEUE = _upsert("feed_queueposition", ("account", "order_id"), ("ahead_cx", "as_of"))
-BALANCE = _upsert("feed_accountbalance", ("account", "exchange_index"), ("balance_ud",))
+BALANCE = _upsert("feed_accountbalance", ("account", "subaccount", "exchange_index"), ("balance_ud",))
 GROUP = _upsert("feed_ordergroup", ("account", "group_id"), ("event", "limit_cx", "is_triggered", "exchange_index"))
 SETTLEMENT = _upsert(
     "feed_settlement",
@@ -61,7 +61,7 @@ UPDATE feed_ordergroup SET event = 'deleted', told_at = %(told_at)s
 WHERE account = %(account)s AND told_at < %(told_at)s AND event <> 'deleted'
 """
 NO_OTHER_POSITION = """
-UPDATE feed_position SET position_cx = 0, is_agreed = true, told_at = %(told_at)s
+UPDATE feed_position SET position_cx = 0, cost_ud = 0, is_agreed = true, told_at = %(told_at)s
 WHERE account = %(account)s AND told_at < %(told_at)s AND (position_cx <> 0 OR NOT is_agreed)
 """
 # An order that the entry lists may still have a row of an older entry: with a later venue time it was left as it is.
@@ -152,8 +152,9 @@ def _statements(account: str, update: schema.AccountUpdate, told_us: int) -> lis
             return [(POSITION, (account, p.ticker, p.subaccount, *figures, told_at))]
         case schema.AccountQueue(ahead=ahead, as_of_us=as_of_us):
             return [(QUEUE, (account, order_id, ahead_cx, to_time(as_of_us), told_at)) for order_id, ahead_cx in ahead]
-        case schema.AccountBalance(total_ud=total_ud, by_shard=by_shard):
-            return [(BALANCE, (account, index, ud, told_at)) for index, ud in [(ALL_SHARDS, total_ud), *by_shard]]
+        case schema.AccountBalance(total_ud=total_ud, by_shard=by_shard, numbered=numbered):
+            rows = [(0, ALL_SHARDS, total_ud), *((0, *shard) for shard in by_shard), *numbered]
+            return [(BALANCE, (account, *row, told_at)) for row in rows]
         case schema.AccountGroup() as g:
             return [(GROUP, (account, g.group_id, g.event, g.limit_cx, g.is_triggered, g.exchange_index, told_at))]
         case schema.AccountSettlement() as s:

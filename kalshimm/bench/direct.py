@@ -26,6 +26,7 @@ from kalshimm.errors import KalshimmError
 from kalshimm.runtime.clock import Clock, SystemClock
 from kalshimm.runtime.worker import every, runner
 from markets.core.orderids import Owner
+from markets.core.settlement import Position
 from traders.brokers.live import LiveBroker, venue_clock
 from traders.brokers.sending import Sender
 from traders.brokers.venue import Venue
@@ -49,7 +50,7 @@ class Direct:
         orders = LiveOrders(Owner(live.installation, start.trader, live.epoch), start.ticker, group_id=live.group_id)
         venue = Venue(rest, live, start.ticker, now_us)
         self._broker = LiveBroker(
-            orders, start.ticker, now_us=now_us, exchange_index=live.exchange_index, subaccount=0, position_cx=0
+            orders, start.ticker, now_us=now_us, exchange_index=live.exchange_index, subaccount=0, held=Position()
         )
         self._sender = Sender(orders, venue, write=_nowhere, synced=_at_once, now_us=now_us, changed=self._react)
         self._broker.why_not_sending = lambda: self._sender.stopped

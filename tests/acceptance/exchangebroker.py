@@ -18,6 +18,7 @@ from feed.exchange.world import World
 from feed.schema import BookEvent, QuoteView
 from markets.core.book import OrderBook
 from markets.core.fees import FeeTerms
+from markets.core.settlement import Position
 from markets.core.units import Side, yes_price_cc
 from traders.brokers.base import Broker, OrderEvent
 from traders.core.cash import Cash
@@ -147,6 +148,8 @@ class ExchangeBroker(Broker):
 
     def outside(self) -> tuple[Unproven, ...]:
         return ()
+
+    outside_held: Position | None = Position()
 
     def others(self, book: OrderBook) -> OrderBook:
         return book  # whoever plays the feed has taken our own orders off

@@ -7,6 +7,7 @@ from typing import Protocol
 from feed.schema import BookEvent, QuoteView
 from markets.core.book import OrderBook
 from markets.core.fees import FeeTerms
+from markets.core.settlement import Position
 from markets.core.units import Side
 from traders.core.cash import Cash
 from traders.core.commands import Command
@@ -40,6 +41,11 @@ class Broker(Protocol):
 
     def outside(self) -> tuple[Unproven, ...]:
         """Return what rests in this market of the account's other orders: a person's, or another trader's."""
+        ...
+
+    @property
+    def outside_held(self) -> Position | None:
+        """What the account holds in this market that is not the trader's, with its cost; None while unknown."""
         ...
 
     @property

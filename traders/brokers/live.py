@@ -35,6 +35,7 @@ from feed.schema import (
 )
 from markets.core.book import OrderBook
 from markets.core.fees import FeeTerms
+from markets.core.settlement import Position
 from markets.core.units import SIDES, Side, yes_price_cc
 from traders.brokers.base import OrderEvent
 from traders.brokers.paper import trade_maker_side
@@ -67,8 +68,8 @@ class LiveBroker:
     Args:
         now_us: The exchange's time as far as it is known, by a clock that nobody sets back.
         exchange_index: The market's shard: its cash.
-        position_cx: What the trader holds, for the comparison with the account.
-        outside_cx: What of the account's position was not ours when that was last known.
+        held: What the trader holds, for the comparison with the account.
+        outside: What of the account's position was not ours when that was last known.
         outside_fills: Order and trade ids of fills that are in that: they may be told again.
     """
 
@@ -80,8 +81,8 @@ class LiveBroker:
         now_us: Callable[[], int],
         exchange_index: int,
         subaccount: int,
-        position_cx: int,
-        outside_cx: int | None = None,
+        held: Position,
+        outside: Position | None = None,
         outside_fills: Iterable[tuple[str, str]] = (),
     ) -> None:
         self.live = live
@@ -93,8 +94,8 @@ class LiveBroker:
         # Called when somebody else canceled an order of ours: it may have been a cancel-all, which sweeps for a minute.
         self.on_swept: Callable[[], None] = _nobody
         self._ticker, self._now_us, self._exchange_index, self._subaccount = ticker, now_us, exchange_index, subaccount
-        self._position_cx = position_cx
-        self._drift = Drift(outside_cx)
+        self._held = held
+        self._drift = Drift(outside)
         self._book, self._book_is_good = OrderBook(), False
         self._own = OwnBook(self._is_ours)
         self._queue = LiveQueue(self._is_ours)
@@ -149,7 +150,9 @@ class LiveBroker:
     def stopped(self) -> str:
         if self._is_over:
             return "the trader ends"
-        return self.live.fenced or self.why_not_sending() or self._why_blind() or self._drift.why(self._position_cx)
+        return (
+            self.live.fenced or self.why_not_sending() or self._why_blind() or self._drift.why(self._held.position_cx)
+        )
 
     def _why_blind(self) -> str:
         if self._told_us is None or self._health is None:
@@ -239,7 +242,7 @@ class LiveBroker:
                 self.on_swept()
             if isinstance(event, Fill):
                 self._queue.on_fill(event.order.client_order_id)
-                self._position_cx += event.count_cx if event.order.side is Side.YES else -event.count_cx
+                self._held = self._held.after(event.order.side, event.paid_cc, event.count_cx)
         if self._book_is_good:  # else an order that came would be placed by what is no longer so
             self._queue.on_orders(resting, others=self._own.others(self._book, self._now_us()))
         return taken
@@ -278,7 +281,7 @@ class LiveBroker:
         self.live.on_whole(here, told_us=entry.time_us, now_us=self._now_us())
         held = {(one.ticker, one.subaccount) for one in entry.updates if isinstance(one, AccountPosition)}
         if (self._ticker, self._subaccount) not in held:
-            self._drift = self._drift.on_position(0, is_agreed=True)  # a whole entry leaves out what is flat
+            self._drift = self._drift.on_position(0, 0, is_agreed=True)  # a whole entry leaves out what is flat
 
     def _on_update(self, update: AccountUpdate) -> None:
         now_us = self._now_us()
@@ -290,10 +293,10 @@ class LiveBroker:
                 self._note_outside(update)
             case AccountGroup():
                 self.live.on_group(update, now_us)
-            case AccountBalance(by_shard=by_shard):
-                self._balances = by_shard
+            case AccountBalance():
+                self._balances = update.of(self._subaccount)
             case AccountPosition(subaccount=self._subaccount, ticker=self._ticker):
-                self._drift = self._drift.on_position(update.position_cx, is_agreed=update.is_agreed)
+                self._drift = self._drift.on_position(update.position_cx, update.cost_ud, is_agreed=update.is_agreed)
             case AccountPosition(subaccount=self._subaccount, ticker=ticker, position_cx=position_cx):
                 self._positions[ticker] = position_cx
             case AccountHealth():
@@ -329,25 +332,25 @@ class LiveBroker:
         self._outside_fills[key] = None
         if len(self._outside_fills) > FILLS_KEPT:
             del self._outside_fills[next(iter(self._outside_fills))]
-        net_cx = fill.count_cx if fill.side == Side.YES else -fill.count_cx
-        self._drift = self._drift.on_outside_fills([net_cx])
+        side = Side(fill.side)
+        self._drift = self._drift.on_outside_fill(side, yes_price_cc(side, fill.yes_price_cc), fill.count_cx)
 
     def _compare(self) -> None:
         """Look whether the account's position is what fills explain; one that lasts has everything looked at."""
         now_us = self._now_us()
         is_settled = not self.live.unsettled()
-        self._drift = self._drift.looked(self._position_cx, is_settled=is_settled, now_us=now_us)
+        self._drift = self._drift.looked(self._held, is_settled=is_settled, now_us=now_us)
         if self._drift.is_news(now_us):
             self._drift = self._drift.told()
-            self._alerts.append(Alert("POSITION_DRIFT", f"{self._drift.why(self._position_cx)}; {PERSONS_MATTER}"))
+            self._alerts.append(Alert("POSITION_DRIFT", f"{self._drift.why(self._held.position_cx)}; {PERSONS_MATTER}"))
             self.live.suspect(now_us)
 
     # --- what is shown ------------------------------------------------------------------------------------------------
 
     @property
-    def outside_cx(self) -> int | None:
-        """What of the account's position is not ours, to be kept over a restart."""
-        return self._drift.outside_cx
+    def outside_held(self) -> Position | None:
+        """What of the account's position is not ours; to be kept over a restart."""
+        return self._drift.outside
 
     @property
     def outside_fills(self) -> tuple[tuple[str, str], ...]:

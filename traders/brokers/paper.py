@@ -30,6 +30,7 @@ import msgspec
 from feed.schema import BookDelta, BookEvent, BookSnapshot, BookTrade, QuoteView
 from markets.core.book import OrderBook
 from markets.core.fees import DIRECT_PRECISION_UD, FeeTerms, OrderRounding
+from markets.core.settlement import Position
 from markets.core.units import DOLLAR_CC, SIDES, Side, yes_price_cc
 from traders.brokers.base import OrderEvent
 from traders.core.cash import Cash
@@ -120,6 +121,8 @@ class PaperBroker:
 
     def outside(self) -> tuple[Unproven, ...]:
         return ()
+
+    outside_held: Position | None = Position()
 
     def others(self, book: OrderBook) -> OrderBook:
         return book

@@ -4,14 +4,17 @@
 
 The desk and the answers tell of one thing at different moments, so a difference counts only once it has lasted while
 nothing of ours was on its way. Then something was lost, or booked twice: nothing new is sent until both agree.
+
+What is not ours counts in the limits, with what it cost: the venue's figure, and never less than is known of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import msgspec
 from msgspec.structs import replace
+
+from markets.core.settlement import Position
+from markets.core.units import DOLLAR_CC, Side
 
 LASTING_US = 10_000_000
 
@@ -20,41 +23,51 @@ class Drift(msgspec.Struct, frozen=True):
     """What is known of it.
 
     Attributes:
-        outside_cx: Net Yes of the account in this market that is not the trader's; None while it is not known.
+        outside: What the account holds in this market that is not the trader's, and what that has cost at most; None
+            while it is not known.
         position_cx: The account's newest net Yes that desk and venue agree on; None while they do not.
+        cost_ud: What that has cost, as the venue tells it; None is unknown.
         since_us: Since when the two differ; None while they do not.
         is_told: Whether it has lasted, and somebody was told.
     """
 
-    outside_cx: int | None = None
+    outside: Position | None = None
     position_cx: int | None = None
+    cost_ud: int | None = None
     since_us: int | None = None
     is_told: bool = False
 
-    def on_position(self, position_cx: int, *, is_agreed: bool) -> Drift:
-        return replace(self, position_cx=position_cx if is_agreed else None)
+    @property
+    def outside_cx(self) -> int | None:
+        """Net Yes of the account that is not the trader's."""
+        return None if self.outside is None else self.outside.position_cx
 
-    def on_outside_fills(self, net_yes_cx: Iterable[int]) -> Drift:
-        """Return it after fills of other orders, each counted once by the caller."""
-        return self if self.outside_cx is None else replace(self, outside_cx=self.outside_cx + sum(net_yes_cx))
+    def on_position(self, position_cx: int, cost_ud: int | None = None, *, is_agreed: bool) -> Drift:
+        return replace(self, position_cx=position_cx if is_agreed else None, cost_ud=cost_ud)
 
-    def looked(self, ours_cx: int, *, is_settled: bool, now_us: int) -> Drift:
+    def on_outside_fill(self, side: Side, price_cc: int, count_cx: int) -> Drift:
+        """Return it after a fill of another order on `side`'s ladder, counted once by the caller."""
+        if self.outside is None:
+            return self
+        return replace(self, outside=self.outside.after(side, price_cc, count_cx))
+
+    def looked(self, ours: Position, *, is_settled: bool, now_us: int) -> Drift:
         """Return it after a comparison.
 
         Args:
-            ours_cx: The trader's own position.
+            ours: What the trader holds.
             is_settled: Whether nothing of its orders is on its way or in doubt.
         """
-        if self._is_explained(ours_cx):
+        if self._is_explained(ours.position_cx):
             return self if self.since_us is None else replace(self, since_us=None, is_told=False)
         if self.position_cx is None or not is_settled:
             return self if self.is_told or self.since_us is None else replace(self, since_us=None)
-        if self.outside_cx is None:
-            return replace(self, outside_cx=self.position_cx - ours_cx)
+        if self.outside is None:
+            return replace(self, outside=outside_of(self.position_cx, self.cost_ud, ours))
         return replace(self, since_us=now_us) if self.since_us is None else self
 
     def _is_explained(self, ours_cx: int) -> bool:
-        is_known = self.position_cx is not None and self.outside_cx is not None
+        is_known = self.position_cx is not None and self.outside is not None
         return is_known and self.position_cx == (self.outside_cx or 0) + ours_cx
 
     def is_news(self, now_us: int) -> bool:
@@ -69,3 +82,26 @@ class Drift(msgspec.Struct, frozen=True):
         if not self.is_told:
             return ""
         return f"the account holds {self.position_cx} cx, {ours_cx} of ours and {self.outside_cx} of others explain it"
+
+
+def outside_of(position_cx: int, cost_ud: int | None, ours: Position) -> Position:
+    """Return what of an account's position is not ours, with what it has cost at most.
+
+    The venue tells one cost of all that it nets. Where both parts are of one side, what we paid is ours and the rest is
+    theirs; where they are not, or it tells nothing, each of theirs has cost a dollar for all that is known.
+
+    Args:
+        cost_ud: The venue's, of the whole position.
+    """
+    left_cx = position_cx - ours.position_cx
+    most_ud = abs(left_cx) * DOLLAR_CC
+    is_one_side = left_cx * ours.position_cx >= 0
+    told_ud = cost_ud - ours.cost_ud if cost_ud is not None and is_one_side else most_ud
+    return Position(position_cx=left_cx, cost_ud=min(max(0, told_ud), most_ud))
+
+
+def remembered(outside_cx: int | None, cost_ud: int | None) -> Position | None:
+    """Return what is not ours as it was kept over a restart; a cost that was not is a dollar each."""
+    if outside_cx is None:
+        return None
+    return Position(position_cx=outside_cx, cost_ud=abs(outside_cx) * DOLLAR_CC if cost_ud is None else cost_ud)

@@ -77,6 +77,7 @@ class Permission(msgspec.Struct, frozen=True, kw_only=True):
     is_started: bool = False
     is_revoked: bool = False
     limits: Limits | None = None
+    subaccount: int | None = None
 
 
 class Credential(msgspec.Struct, frozen=True):
@@ -95,8 +96,8 @@ class LiveFacts(msgspec.Struct, frozen=True, kw_only=True):
         trader: None of a rule itself.
         name: For the texts.
         mode: As the trader was made.
-        environment: Of this installation,
-        account: and as whom its live traders trade.
+        environment: Of this installation.
+        account, subaccount: As whom the trader trades; None is the primary subaccount.
         limits_digest: Of the trader's limits as they are now; None where they cannot be read.
         limits: Those themselves; None holds the trader to what was confirmed, to the letter.
         is_allowed_here: Whether KALSHIMM_LIVE is set.
@@ -117,6 +118,7 @@ class LiveFacts(msgspec.Struct, frozen=True, kw_only=True):
     permissions: tuple[Permission, ...]
     now_us: int
     vault_problem: str = ""
+    subaccount: int | None = None
     limits: Limits | None = None
     rule: RuleTerms | None = None
     latched: str = ""
@@ -203,9 +205,9 @@ def _why_not(one: Permission, facts: LiveFacts) -> str | None:
         return "the grant was revoked"
     if one.expires_us <= facts.now_us:
         return f"the grant expired {duration((facts.now_us - one.expires_us) // 1_000_000)} ago"
-    if (one.environment, one.account) != (facts.environment, facts.account):
-        there, here = f"account {one.account} in {one.environment}", f"{facts.account} in {facts.environment}"
-        return f"the grant is for {there}, here it would be {here}"
+    there, here = _place(one), _place(facts)
+    if there != here:
+        return f"the grant is for account {there}, here it would be {here}"
     if one.rule is not None and (why := _why_no_rule(one.rule, facts.rule)):
         return why
     if facts.limits_digest is None:
@@ -234,3 +236,9 @@ def _why_no_rule(granted: RuleTerms, rule: RuleTerms | None) -> str | None:
         lost, confirmed = dollars(rule.daily_loss_ud), dollars(granted.daily_loss_ud)
         return f"the rule may lose {lost} a day, and {confirmed} were confirmed"
     return None
+
+
+def _place(one: Permission | LiveFacts) -> str:
+    """Return where and as whom it would trade."""
+    part = "" if one.subaccount is None else f" subaccount {one.subaccount}"
+    return f"{one.account}{part} in {one.environment}"

@@ -111,6 +111,8 @@ class RiskState(msgspec.Struct, frozen=True, kw_only=True):
         resting: Our orders at rest, oldest first.
         unknown: Orders, and larger states of orders at rest, that an unproven answer may have left behind.
         outside: Orders of the account in this market that are not the trader's own.
+        outside_cx: Net Yes position of the account in this market that is not the trader's own.
+        outside_cost_ud: What that cost at most, before fees.
         stopped: Why no new order may be sent just now, whatever it is for; empty when it may.
         created_in_minute: Orders sent in the last minute, whatever became of them.
         refused_in_minute: Refusals of the last minute, as `new_breaches` counts them.
@@ -128,6 +130,8 @@ class RiskState(msgspec.Struct, frozen=True, kw_only=True):
     resting: tuple[RestingQuote, ...] = ()
     unknown: tuple[Unproven, ...] = ()
     outside: tuple[Unproven, ...] = ()
+    outside_cx: int | None = None
+    outside_cost_ud: int | None = None
     stopped: str = ""
     created_in_minute: int | None = None
     refused_in_minute: int = 0

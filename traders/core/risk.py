@@ -7,6 +7,9 @@ Only what grows risk is refused by its size. The part of an order that closes th
 the market does not have, and a rate that nothing excuses; cancels and decreases always pass.
 A wish replaces what rests on its side, so `checked` counts it instead of that; a command stands beside all that rests,
 so `denied_command` counts both. Orders of which nothing is proven count whole, both times.
+
+What the account holds besides, of a person's or of before, counts where it makes things worse: it adds to the side that
+it is on, in contracts and in cost, and gives the other side no room, for whoever owns it may close it at any moment.
 """
 
 from __future__ import annotations
@@ -332,19 +335,29 @@ class _Look:
         limits, risk = self.limits, self.risk
         if risk.position_cx is None:
             return _unknown("POSITION", "the position")
+        if risk.outside_cx is None:
+            return _unknown("POSITION", "what the account holds here besides")
+        beside_cx = max(0, risk.outside_cx if ask.side is YES else -risk.outside_cx)
         orders = (*self.others, *risk.outside, Unproven(ask.side, ask.price_cc, count_cx))
         outside_cx = sum([order.remaining_cx for order in risk.outside if order.side is ask.side])
-        could_be_cx = self.worst_cx(ask.side, risk.position_cx) + outside_cx + count_cx
+        could_be_cx = self.worst_cx(ask.side, risk.position_cx) + outside_cx + count_cx + beside_cx
         if could_be_cx > limits.position_cx_most:
             figures = {"worst_cx": could_be_cx, "most_cx": limits.position_cx_most}
             return Denied("POSITION_EXCEEDS_MAX", {**figures, "over_cx": could_be_cx - limits.position_cx_most})
         if risk.cost_ud is None:
             return _unknown("EXPOSURE", "what the position cost")
-        exposed_ud = side_exposure_ud(ask.side, risk.position_cx, risk.cost_ud, orders)
+        if beside_cx and risk.outside_cost_ud is None:
+            return _unknown("EXPOSURE", "what the account's other contracts cost")
+        beside_ud = (risk.outside_cost_ud or 0) if beside_cx else 0
+        exposed_ud = side_exposure_ud(ask.side, risk.position_cx, risk.cost_ud, orders) + beside_ud
         if exposed_ud > limits.exposure_ud_most:
             figures = {"exposure_ud": exposed_ud, "most_ud": limits.exposure_ud_most}
             return Denied("EXPOSURE_EXCEEDS_MAX", {**figures, "over_ud": exposed_ud - limits.exposure_ud_most})
-        return self._allotments(exposed_ud) or self._cash(collateral_ud(orders, risk.position_cx), ask.aside_ud)
+        # The venue knows one position: what closes ours may open there, where others hold the other side.
+        need_ud = max(
+            collateral_ud(orders, held_cx) for held_cx in (risk.position_cx, risk.position_cx + risk.outside_cx)
+        )
+        return self._allotments(exposed_ud) or self._cash(need_ud, ask.aside_ud)
 
     def _allotments(self, exposed_ud: int) -> Denied | None:
         if self.risk.allotments is None:

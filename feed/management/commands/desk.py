@@ -19,7 +19,7 @@ from markets.core.orderids import is_ours
 
 
 class Command(BaseCommand):
-    help = "Keep the truth of the account: private channels and polls onto its stream. Never places an order."
+    help = "Keep the truth of each account: private channels and polls onto its stream. Never places an order."
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--adapter", choices=("picows", "websockets"), default="picows", help="WebSocket library")
@@ -30,13 +30,13 @@ class Command(BaseCommand):
 
 
 def _build(adapter: str) -> worker.Run:
-    environment, signer = venue.environment(), venue.signer()
+    environment, accounts = venue.environment(), venue.readers()
     installation = installation_number(settings.KALSHIMM_HOME)
 
     async def run(stop: asyncio.Event) -> None:
         desk = Desk(
             environment=environment,
-            signer=signer,
+            accounts=accounts,
             redis_url=settings.REDIS_URL,
             clock=SystemClock(),
             adapter=adapter,

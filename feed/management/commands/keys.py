@@ -14,17 +14,15 @@ from django.utils import timezone
 
 from feed.kalshi.attestation import Urgency, urgency
 from feed.kalshi.clock import WARN_US
-from feed.kalshi.environments import DOMAINS
 from feed.kalshi.errors import BadKey
 from feed.kalshi.wire.kinds import Secret, moment
 from feed.keycheck import Standing
 from feed.keyring import add_key, check_key, rotate_key
-from feed.keys import KeyEntry, Vault
+from feed.keys import ENVIRONMENTS, KeyEntry, Vault
 from feed.models import ExchangeKey
 from kalshimm.runtime.actor import command_line_actor
 from markets.models.catalog import microseconds
 
-ENVIRONMENTS = ("local", *DOMAINS)
 WORDS = {True: "yes", False: "no", None: "?"}
 LINE = "{name:<20} {account:<10} {environment:<6} {key_id:<36} {read:<5} {trade:<5} {tested_at:<20} {problem}".format
 HEADS = ("name", "account", "environment", "key_id", "read", "trade", "tested_at", "problem")

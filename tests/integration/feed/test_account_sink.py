@@ -142,7 +142,7 @@ async def test_what_a_whole_entry_leaves_out_is_over(bench: Bench, desk: Desk) -
     await desk.tells(position, KNOWN, is_whole=True)
     assert (await desk.order())[1:] == ("gone", 0, 0, 5_700, True)
     positions = "SELECT ticker, position_cx, cost_ud FROM feed_position ORDER BY ticker"
-    assert await bench.rows(positions) == [("M-1", 700, 5), ("M-2", 0, 5)]
+    assert await bench.rows(positions) == [("M-1", 700, 5), ("M-2", 0, 0)]
     assert await bench.rows("SELECT event FROM feed_ordergroup") == [("deleted",)]
     await desk.tells(told(), KNOWN)  # the desk had only not yet read it
     assert (await desk.order())[1] == "resting"
@@ -162,8 +162,10 @@ async def test_queue_places_and_balances_are_replaced_by_each_list(bench: Bench,
     )
     await desk.tells(schema.AccountQueue([("o-2", 100)], BEFORE), schema.AccountBalance(7, [(0, 7)]))
     assert await bench.rows("SELECT order_id, ahead_cx FROM feed_queueposition") == [("o-2", 100)]
-    balances = "SELECT exchange_index, balance_ud FROM feed_accountbalance ORDER BY 1"
-    assert await bench.rows(balances) == [(-1, 7), (0, 7)]
+    balances = "SELECT subaccount, exchange_index, balance_ud FROM feed_accountbalance ORDER BY 1, 2"
+    assert await bench.rows(balances) == [(0, -1, 7), (0, 0, 7)]
+    await desk.tells(schema.AccountBalance(7, [(0, 7)], [(3, 0, 2), (3, 1, 4)]))
+    assert await bench.rows(balances) == [(0, -1, 7), (0, 0, 7), (3, 0, 2), (3, 1, 4)]
 
 
 async def test_settlements_differences_and_health_are_kept_once(bench: Bench, desk: Desk) -> None:

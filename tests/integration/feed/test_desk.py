@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from feed import schema
 from feed.account.polls import Periods
-from feed.desk import Desk
+from feed.desk import NOBODY, Desk
 from feed.exchange.catalog import Event, Series, Terms
 from feed.exchange.faults.script import Answer, Fail, Inject
 from feed.exchange.happenings import Happening, Private
@@ -50,9 +50,9 @@ RARE = Periods(orders=3_600, fills=3_600, positions=3_600, queue=3_600, balances
 class Truth:
     """An account as a newcomer reads it off the stream: back to a whole entry, then on."""
 
-    def __init__(self, client: redis.Redis) -> None:
+    def __init__(self, client: redis.Redis, account: str = ACCOUNT) -> None:
         entries = [
-            schema.decode_account(fields[schema.FIELD]) for _, fields in client.xrange(schema.account_stream(ACCOUNT))
+            schema.decode_account(fields[schema.FIELD]) for _, fields in client.xrange(schema.account_stream(account))
         ]
         self.entries = entries
         self.orders: dict[str, schema.AccountOrder] = {}
@@ -175,8 +175,8 @@ class Stage:
         publish = hub.publish
         hub.publish = lambda happenings, *, wall_ms: publish(change(happenings), wall_ms=wall_ms)  # type: ignore[method-assign]
 
-    def beat(self) -> Beat | None:
-        value = self.redis.get(beat_key("desk", "local"))
+    def beat(self, account: str = ACCOUNT) -> Beat | None:
+        value = self.redis.get(beat_key("desk", account))
         return decode_beat(value) if value else None
 
 
@@ -204,10 +204,12 @@ async def staged(
     adapter: str = "picows",
     pinned: int | None = None,
     refuses: str | None = None,
+    others: Callable[[LocalExchange], dict[str, Callable[[], Signer]]] | None = None,
 ) -> AsyncIterator[Stage]:
     """Run an exchange and a desk.
 
     Args:
+        others: Further accounts of the desk.
         pinned: Everything is done with a key of this subaccount.
         refuses: A path that the exchange does not let be read from the beginning; the desk is then not live.
     """
@@ -223,7 +225,8 @@ async def staged(
     if pinned is not None:
         signer = a_pinned_signer(exchange, pinned)
     desk = Desk(
-        environment=environment, signer=signer, redis_url=redis_url, clock=clock, periods=periods, adapter=adapter,
+        environment=environment, accounts={ACCOUNT: lambda: signer} | (others(exchange) if others else {}),
+        redis_url=redis_url, clock=clock, periods=periods, adapter=adapter,
         is_ours=lambda client_order_id: client_order_id.startswith("ours-"),
     )  # fmt: skip
     leave = asyncio.Event()
@@ -542,14 +545,14 @@ async def test_it_beats_with_its_state(quick: Stage) -> None:
 
 async def test_without_an_account_it_idles_beats_and_says_so(redis_client: redis.Redis, redis_url: str) -> None:
     environment = resolve("local", "http://127.0.0.1:1/trade-api/v2", "ws://127.0.0.1:1/trade-api/ws/v2")
-    desk, stop = Desk(environment=environment, signer=None, redis_url=redis_url, clock=SystemClock()), asyncio.Event()
+    desk, stop = Desk(environment=environment, accounts={}, redis_url=redis_url, clock=SystemClock()), asyncio.Event()
     running = asyncio.create_task(desk.run(stop))
     give_up = time.monotonic() + DEADLINE_S
     while (value := redis_client.get(beat_key("desk", "local"))) is None:
         assert time.monotonic() < give_up
         await asyncio.sleep(0.02)
     beat = decode_beat(value)
-    assert (beat.state, beat.last_event) == ("idle", "no account: KALSHI_KEY_ID is not set")
+    assert (beat.state, beat.last_event) == ("idle", NOBODY)
     stop.set()
     await asyncio.wait_for(running, STOP_WITHIN_S)
     assert redis_client.get(beat_key("desk", "local")) is None

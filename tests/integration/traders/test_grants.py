@@ -287,7 +287,7 @@ def test_G2_a_changed_environment_voids_the_grant(installation: Any) -> None:
     trader = a_running_live_trader(installation)
     installation.KALSHI_ENV = "prod"
     assert codes(trader) == {GRANT, START, CREDENTIAL}
-    assert "for account demo in demo, here it would be prod in prod" in grants.told(permission(trader.pk)[1])
+    assert "for account demo in demo, here it would be demo in prod" in grants.told(permission(trader.pk)[1])
 
 
 def test_a_revoked_grant_holds_no_more_and_is_revoked_once(installation: Any) -> None:

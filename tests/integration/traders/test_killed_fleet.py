@@ -111,7 +111,7 @@ def test_G1_who_was_killed_and_released_unseen_is_paused_all_the_same(home: Path
     killswitch.throw(home, kill)
     killswitch.release(home, TRADER, killed.name)
     for _ in range(2):
-        settle(home, live_account="local")
+        settle(home)
         assert (is_desired(killed, Desired.PAUSED)(), is_desired(other, Desired.RUNNING)()) == (True, True)
         what = f"trader {killed.name}"
         assert actions() == [("kill", what), ("trader.desired", killed.name), ("kill.released", what)]
@@ -124,7 +124,7 @@ def test_G1_a_resume_after_a_release_that_nobody_saw_is_not_undone(home: Path) -
     killswitch.throw(home, a_kill(ALL))
     killswitch.release(home, ALL)
     steer([trader], "resume", actor="test")
-    settle(home, live_account="local")
+    settle(home)
     assert is_desired(trader, Desired.RUNNING)()
     assert [action for action, _ in actions()] == ["kill", "trader.desired", "kill.released", "trader.desired"]
 
@@ -139,7 +139,7 @@ def test_G1_a_refused_change_leaves_a_release_to_be_settled(home: Path) -> None:
     with pytest.raises(RefusedChange), transaction.atomic():
         steer([second], "resume", actor="test")
     assert (is_desired(first, Desired.RUNNING)(), len(KillSwitch(home).released())) == (True, 1), "as before"
-    settle(home, live_account="local")
+    settle(home)
     assert (is_desired(first, Desired.PAUSED)(), KillSwitch(home).released()) == (True, ())
 
 
@@ -147,9 +147,9 @@ def test_a_standing_kill_pauses_whoever_was_set_to_run_by_another_way(home: Path
     market = a_market()
     killswitch.throw(home, a_kill(EVENT, market.event_id))
     trader = a_trader()
-    settle(home, live_account="local")
+    settle(home)
     assert is_desired(trader, Desired.PAUSED)()
-    settle(home, live_account="local")
+    settle(home)
     assert [action for action, _ in actions()] == ["kill", "trader.desired"], "each thing is noted once"
 
 

@@ -290,7 +290,7 @@ def test_a_killed_rule_makes_nothing_until_a_person_starts_it_again(
     a_market(1, series="OTHER")
     kill = Kill(kind=kind, key=key, by="somebody", at_us=NOW_US)
     killswitch.throw(installation.KALSHIMM_HOME, kill)
-    killnotes.settle(installation.KALSHIMM_HOME, live_account="demo")
+    killnotes.settle(installation.KALSHIMM_HOME)
     killswitch.release(installation.KALSHIMM_HOME, kind, key)
     assert (look() == []) == waits
     assert (fresh(rule).standing == "waiting") == waits
@@ -308,11 +308,11 @@ def test_while_an_event_is_killed_a_rule_that_was_started_again_trades_the_other
     home = installation.KALSHIMM_HOME
     rule = a_going(max_traders=2)
     killswitch.throw(home, Kill(kind="event", key="ROLL-1", by="somebody", at_us=NOW_US))
-    killnotes.settle(home, live_account="demo")
+    killnotes.settle(home)
     assert fresh(rule).standing == "waiting"
     start_rule(rule, actor="somebody")
     looks = Looks()
-    killnotes.settle(home, live_account="demo")
+    killnotes.settle(home)
     looks.look()
     assert [trader.market_ticker for trader in Trader.objects.all()] == ["ROLL-2-T"]
     assert "event ROLL-1 was killed" in fresh(rule).state_reason
@@ -321,7 +321,7 @@ def test_while_an_event_is_killed_a_rule_that_was_started_again_trades_the_other
     for _ in range(4):
         assert looks.look() == [], "who releases the kill has not started the rule"
     assert "told to wait" in fresh(rule).state_reason
-    killnotes.settle(home, live_account="demo")  # as the supervisor does before each look
+    killnotes.settle(home)  # as the supervisor does before each look
     assert (looks.look(), fresh(rule).standing, Trader.objects.count()) == ([], "waiting", 1)
 
 

@@ -28,6 +28,7 @@ from feed.keys import (
     VaultError,
     WrongMasterKey,
     open_key,
+    reading_key,
     trading_key,
 )
 from kalshimm.errors import HomeNotWritable
@@ -369,12 +370,36 @@ def test_the_trading_key_is_one_of_its_account_that_is_known_to_trade(tmp_path: 
     kept(tmp_path, "a-untested")
     kept(tmp_path, "b-reads", scopes=("read",))
     kept(tmp_path, "c-other", account="other", scopes=full)
-    kept(tmp_path, "d-demo", environment="demo", scopes=full)
+    kept(tmp_path, "d-demo", account="demo", environment="demo", scopes=full)
     assert trading_key(tmp_path, environment="local", account="local") is None
     trades = kept(tmp_path, "e-trades", scopes=full)
     assert trading_key(tmp_path, environment="local", account="local") == trades
     (tmp_path / "keys" / trades.file).unlink()
     assert trading_key(tmp_path, environment="local", account="local") is None
+
+
+def test_the_reading_key_may_do_as_little_as_there_is(tmp_path: Path) -> None:
+    def found() -> str:
+        entry = reading_key(tmp_path, environment="local", account="local")
+        return entry.name if entry else ""
+
+    kept(tmp_path, "a-other", account="other", scopes=("read",))
+    kept(tmp_path, "b-writes", scopes=("write",))
+    assert found() == ""
+    for name, scopes in (("z-untested", ()), ("y-trades", ("read", "write")), ("x-reads", ("read",))):
+        kept(tmp_path, name, scopes=scopes)
+        assert found() == name
+
+
+@pytest.mark.parametrize(("account", "environment"), [("mine", "prod"), ("local", "demo"), ("prod", "demo")])
+def test_an_account_has_one_environment(tmp_path: Path, account: str, environment: str) -> None:
+    kept(tmp_path, "first", account="mine", environment="demo")
+    with pytest.raises(VaultError, match=f"Account {account} is of .* give that of {environment} another name"):
+        kept(tmp_path, "second", account=account, environment=environment)
+    with pytest.raises(VaultError, match="dry-run"):
+        kept(tmp_path, "second", account="paper")
+    assert kept(tmp_path, "second", account="mine", environment="demo")
+    assert len(Vault(tmp_path).entries()) == 2
 
 
 # No secret leaks

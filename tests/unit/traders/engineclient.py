@@ -16,6 +16,7 @@ from feed.schema import (
     AccountBalance,
     AccountEntry,
     AccountHealth,
+    AccountPosition,
     AccountUpdate,
     BookDelta,
     BookEvent,
@@ -83,13 +84,14 @@ class EngineClient(LiveClient):
         """Begin a process: an engine that knows its inventory, and has heard of the account and the book."""
         self.broker = LiveBroker(
             self.live, TICKER, now_us=lambda: self.now_us, exchange_index=0, subaccount=0,
-            position_cx=self.position_cx,
+            held=self.inventory.position,
         )  # fmt: skip
         self.engine = Engine(
             Setup(3, TICKER, "live", self.rules, FACTS), self.broker, inventory=self.inventory, desired="running"
         )
         whole = [order.shown() for order in self.venue.orders.values() if order.status == "resting"]
-        self.tells([*whole, AccountBalance(10**9, [(0, 10**9)]), HEALTHY], is_whole=True)
+        held = AccountPosition(TICKER, 0, self.venue.position_cx(set(self.wished)), None, None, None, True)
+        self.tells([*whole, held, AccountBalance(10**9, [(0, 10**9)]), HEALTHY], is_whole=True)
         self.snapshot()
 
     @property

@@ -255,9 +255,9 @@ def test_whatever_happens_to_orders_the_ledger_holds_for_longer(seed: int) -> No
 
 
 def test_histories_are_worth_something() -> None:
-    """Orders rest, are filled and end in each of the ways, in the first hundred histories."""
+    """Orders rest, are filled and end in each of the ways, in the first 120 histories."""
     wished = booked = cancels = crashes = 0
-    for seed in range(100):
+    for seed in range(120):
         client = History(seed).run(STEPS)
         wished += len(client.wished)
         booked += len(client.booked)

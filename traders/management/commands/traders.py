@@ -17,8 +17,9 @@ from markets.core.units import DOLLAR_CC, format_count, format_price, parse_pric
 from markets.formatting import dollars
 from markets.models import Market
 from traders import grants, rulegrants, ruleresults, unclaimed
+from traders.accounts import account_of
 from traders.core.unclaimed import WORDS, Resting, Unclaimed, whose
-from traders.models import Desired, Mode, Order, SeriesRule, Trader
+from traders.models import SUBACCOUNT_MOST, Desired, Mode, Order, SeriesRule, Trader
 from traders.queries import why_of
 from traders.services import (
     DEMO_STRATEGY,
@@ -76,6 +77,8 @@ class Command(BaseCommand):
             "--live", action="store_true", help="make it for real orders; it stands still until `grants create` and "
             "`start --live`"
         )  # fmt: skip
+        create.add_argument("--account", default="", help="which one --live is for; the only one may be left out")
+        create.add_argument("--subaccount", type=_subaccount, help="number of a subaccount of it (0 to 63)")
         for verb in VERBS:
             change = self._verb(verbs, verb, HELP.get(verb, f"{verb} traders"))
             self._choice(change)
@@ -173,6 +176,8 @@ class Command(BaseCommand):
             "actor": command_line_actor(),
             "desired": Desired.STOPPED if options["stopped"] else Desired.RUNNING,
             "mode": Mode.LIVE if options["live"] else Mode.DRY_RUN,
+            "account": options["account"],
+            "subaccount": options["subaccount"],
         }
         if event and not (name or market):
             made = create_for_event(event, **given)
@@ -311,6 +316,8 @@ def rows(traders: list[Trader]) -> list[dict[str, Any]]:
             "market": trader.market_ticker,
             "event": events.get(trader.market_ticker),
             "mode": trader.mode,
+            "account": account_of(trader),
+            "subaccount": trader.subaccount,
             "desired": trader.desired,
             "state": trader.state,
             "state_reason": trader.state_reason,
@@ -351,6 +358,12 @@ def _yes_price(text: str) -> int:
     if not 0 < price_cc < DOLLAR_CC:
         raise ArgumentTypeError(f"{text!r} is no price that anybody trades at; give one between 0 and 1 dollar")
     return price_cc
+
+
+def _subaccount(text: str) -> int:
+    if not text.isdecimal() or int(text) > SUBACCOUNT_MOST:
+        raise ArgumentTypeError(f"{text!r} is no number of a subaccount, 0 to {SUBACCOUNT_MOST}")
+    return int(text)
 
 
 def _line_count(text: str) -> int:

@@ -12,6 +12,7 @@ import pytest
 from feed.kalshi.errors import HeldBack, NeverSent, RateLimited
 from feed.schema import VERSION, AccountBalance, AccountEntry, AccountHealth
 from markets.core.book import OrderBook
+from markets.core.settlement import Position
 from markets.core.units import Side
 from tests.unit.traders.brokers.sendingworld import GOOD_CLOCK, HOUR_US, SECOND_US, SendingWorld, sending
 from traders.brokers.live import LiveBroker
@@ -34,7 +35,7 @@ class Deciding:
         self.lifetime_s = LIFETIME_S
         self.asked: list[object] = []
         self.broker = LiveBroker(
-            world.live, world.venue.ticker, now_us=world.clock.now_us, exchange_index=0, subaccount=0, position_cx=0
+            world.live, world.venue.ticker, now_us=world.clock.now_us, exchange_index=0, subaccount=0, held=Position()
         )
         self.broker.why_not_sending = lambda: world.sender.stopped
         self.broker.why_not_decreasing = lambda: world.sender.why_no_change(is_renewal=False)

@@ -20,12 +20,13 @@ from feed.schema import (
     AccountUpdate,
 )
 from markets.core.book import OrderBook
+from markets.core.settlement import Position
 from markets.core.units import Side
 from tests.unit.traders.core.liveworld import GROUP, OWNER, TICKER, LiveWorld
 from traders.brokers.live import DESK_SILENT_US, LiveBroker
 from traders.core.cash import Cash
 from traders.core.commands import CancelOrder, PlaceOrder, TakeOrder
-from traders.core.drift import LASTING_US
+from traders.core.drift import LASTING_US, remembered
 from traders.core.intents import Cancel, Place, Take
 from traders.core.orders import Fill, Order, OrderStatus
 
@@ -43,6 +44,7 @@ class Ground(LiveWorld):
         outside_cx: int | None = None,
         outside_fills: tuple[tuple[str, str], ...] = (),
         position_cx: int = 0,
+        subaccount: int = 0,
     ) -> None:
         super().__init__()
         self.broker = LiveBroker(
@@ -50,9 +52,9 @@ class Ground(LiveWorld):
             TICKER,
             now_us=lambda: self.now_us,
             exchange_index=2,
-            subaccount=0,
-            position_cx=position_cx,
-            outside_cx=outside_cx,
+            subaccount=subaccount,
+            held=Position(position_cx=position_cx),
+            outside=remembered(outside_cx, 0),
             outside_fills=outside_fills,
         )
 
@@ -83,6 +85,11 @@ class Ground(LiveWorld):
 
     def holds(self, position_cx: int, *, is_agreed: bool = True) -> None:
         self.tells(AccountPosition(TICKER, 0, position_cx, None, None, None, is_agreed))
+
+
+def outside_cx(ground: Ground) -> int | None:
+    held = ground.broker.outside_held
+    return None if held is None else held.position_cx
 
 
 def test_nothing_new_is_sent_before_the_account_has_told_all_there_is() -> None:
@@ -218,7 +225,7 @@ def test_somebody_elses_fills_explain_the_account_once() -> None:
     ground.tells(theirs)
     ground.holds(-200)
 
-    assert ground.broker.outside_cx == -200
+    assert outside_cx(ground) == -200
 
 
 def test_C18_somebody_elses_fills_are_not_counted_again_after_a_restart() -> None:
@@ -226,13 +233,13 @@ def test_C18_somebody_elses_fills_are_not_counted_again_after_a_restart() -> Non
     theirs = before.a_fill(200, "", "p1", order_id="P1", is_external=True, side=int(Side.NO))
     before.tells(theirs)
 
-    after = Ground(outside_cx=before.broker.outside_cx, outside_fills=before.broker.outside_fills)
+    after = Ground(outside_cx=outside_cx(before), outside_fills=before.broker.outside_fills)
     after.begins(AccountPosition(TICKER, 0, -200, None, None, None, True))
     after.tells(theirs)  # the stream is read from its newest whole entry on
     after.later(LASTING_US / 1_000_000)
     after.tells(HEALTHY)
 
-    assert (after.broker.outside_cx, after.broker.stopped) == (-200, "")
+    assert (outside_cx(after), after.broker.stopped) == (-200, "")
 
 
 def test_a_whole_entry_that_holds_another_subaccounts_position_says_that_ours_is_flat() -> None:
@@ -260,7 +267,7 @@ def test_a_fill_of_an_earlier_lease_is_not_somebody_elses() -> None:
 
     ground.tells(ground.a_fill(200, earlier, "t7", order_id="V9"))
 
-    assert ground.broker.outside_cx == 0
+    assert outside_cx(ground) == 0
 
 
 def test_who_ends_cancels_all_and_sends_nothing_new() -> None:
@@ -319,3 +326,44 @@ def test_what_a_takeover_pulled_is_no_cancel_all() -> None:
 
     ground.tells(before.shown(client_order_id, remaining_cx=0, status="canceled"))
     ground.broker.on_time(0)
+
+
+# A used account
+
+
+def test_what_the_account_held_before_is_known_with_the_venues_cost_once_it_has_told() -> None:
+    ground = Ground()
+    assert ground.broker.outside_held is None, "unknown is not zero"
+    ground.begins(AccountPosition(TICKER, 0, 700, 2_900_000, None, None, True))
+    assert ground.broker.outside_held == Position(position_cx=700, cost_ud=2_900_000)
+    assert ground.broker.stopped == ""
+
+    fresh = Ground().begins(AccountPosition(TICKER, 7, 700, 2_900_000, None, None, True))
+    assert fresh.broker.outside_held == Position(), "another subaccount's is another's"
+
+
+def test_what_it_held_before_stays_what_it_cost_while_ours_fills() -> None:
+    ground = Ground().begins(AccountPosition(TICKER, 0, 700, 2_900_000, None, None, True))
+    client_order_id = ground.rests()
+    ground.tells(ground.a_fill(100, client_order_id))
+    ground.broker.on_time(0)
+    ground.tells(AccountPosition(TICKER, 0, 800, 3_300_000, None, None, True))
+    assert ground.broker.outside_held == Position(position_cx=700, cost_ud=2_900_000)
+    assert ground.broker.stopped == ""
+
+
+def test_while_desk_and_channel_disagree_about_it_it_is_not_known() -> None:
+    ground = Ground().begins(AccountPosition(TICKER, 0, 700, 2_900_000, None, None, False))
+    assert ground.broker.outside_held is None
+    ground.holds(700)
+    assert ground.broker.outside_held == Position(position_cx=700, cost_ud=7_000_000), "of no told cost: a dollar each"
+
+
+def test_cash_is_that_of_the_traders_subaccount() -> None:
+    def free_ud(subaccount: int) -> int | None:
+        ground = Ground(subaccount=subaccount)
+        told = AccountBalance(90_000_000, [(2, 30_000_000)], [(3, 0, 1_000_000), (3, 2, 5_000_000), (4, 2, 7_000_000)])
+        ground.tells(told, HEALTHY, is_whole=True)
+        return ground.broker.cash.free_ud
+
+    assert [free_ud(number) for number in (0, 3, 4, 5)] == [30_000_000, 5_000_000, 7_000_000, None]

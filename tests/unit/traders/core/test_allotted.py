@@ -33,7 +33,14 @@ LOOSE = Limits(
     from_touch_steps_most=1_000,
 )
 KNOWN = RiskState(
-    position_cx=0, cost_ud=0, created_in_minute=0, result_ud=0, high_water_ud=0, allotments=(), cash_ud=10**12
+    position_cx=0,
+    cost_ud=0,
+    outside_cx=0,
+    created_in_minute=0,
+    result_ud=0,
+    high_water_ud=0,
+    allotments=(),
+    cash_ud=10**12,
 )
 
 

@@ -125,7 +125,9 @@ def test_I4_no_fills_of_other_markets_in_any_order_take_more_than_was_taken_off(
 # What becomes of the sizes
 
 LOOSE = Limits(order_cx_most=100_000, position_cx_most=100_000, exposure_ud_most=10**12)
-RISK = RiskState(position_cx=0, cost_ud=0, created_in_minute=0, result_ud=0, high_water_ud=0, allotments=())
+RISK = RiskState(
+    position_cx=0, cost_ud=0, outside_cx=0, created_in_minute=0, result_ud=0, high_water_ud=0, allotments=()
+)
 
 
 def allowed(found: Cash, *quotes: Quote, position_cx: int = 0) -> Checked:

@@ -28,7 +28,14 @@ registry.load()  # rules are made before any test
 YES, NO = Side.YES, Side.NO
 CENTS_OF_THREE = PriceGrid([PriceRange(0, DOLLAR_CC, 300)])
 QUIET = RiskState(
-    position_cx=0, cost_ud=0, created_in_minute=0, result_ud=0, high_water_ud=0, allotments=(), cash_ud=10**12
+    position_cx=0,
+    cost_ud=0,
+    outside_cx=0,
+    created_in_minute=0,
+    result_ud=0,
+    high_water_ud=0,
+    allotments=(),
+    cash_ud=10**12,
 )
 
 

@@ -36,7 +36,14 @@ LOOSE = Limits(
     drawdown_ud=PLENTY_UD,
 )
 KNOWN = RiskState(
-    position_cx=0, cost_ud=0, created_in_minute=0, result_ud=0, high_water_ud=0, allotments=(), cash_ud=PLENTY_UD
+    position_cx=0,
+    cost_ud=0,
+    outside_cx=0,
+    created_in_minute=0,
+    result_ud=0,
+    high_water_ud=0,
+    allotments=(),
+    cash_ud=PLENTY_UD,
 )
 
 
@@ -672,3 +679,49 @@ def assert_within(of: RiskState, chosen: Limits, data: st.DataObject) -> None:
     assert position.cost_ud <= chosen.exposure_ud_most
     best = [max((order.price_cc for order in of.resting if order.side is side), default=0) for side in Side]
     assert not all(best) or sum(best) < DOLLAR_CC
+
+
+# What the account holds besides
+
+
+def test_what_the_account_holds_besides_counts_against_the_position_on_its_side_alone() -> None:
+    strict = {"position_cx_most": 1_000}
+    beside = risk(outside_cx=700, outside_cost_ud=0)
+    assert check(bid(500), of=beside, **strict).quotes.quotes[0].count_cx == 300
+    assert check(ask(500), of=beside, **strict).quotes.quotes[0].count_cx == 500
+    beside = risk(outside_cx=-700, outside_cost_ud=0)
+    assert check(bid(500), of=beside, **strict).quotes.quotes[0].count_cx == 500
+    assert check(ask(500), of=beside, **strict).quotes.quotes[0].count_cx == 300
+
+
+def test_a_position_of_others_gives_no_room_to_the_other_side() -> None:
+    strict = {"position_cx_most": 1_000}
+    held = risk(position_cx=-900, cost_ud=0, outside_cx=5_000, outside_cost_ud=0)
+    assert check(ask(500), of=held, **strict).quotes.quotes[0].count_cx == 100
+
+
+def test_what_it_cost_counts_in_the_exposure() -> None:
+    strict = {"exposure_ud_most": 1_000_000}
+    beside = risk(outside_cx=100, outside_cost_ud=600_000)
+    assert check(bid(500, 4_000), of=beside, **strict).quotes.quotes[0].count_cx == 100
+    assert check(ask(500, 5_000), of=beside, **strict).quotes.quotes[0].count_cx == 200
+
+
+def test_what_closes_is_let_out_whatever_others_hold() -> None:
+    strict = {"position_cx_most": 100, "exposure_ud_most": 1}
+    held = risk(position_cx=500, cost_ud=2_000_000, outside_cx=-9_000, outside_cost_ud=90_000_000)
+    assert check(ask(500), of=held, **strict).quotes.quotes[0].count_cx == 500
+
+
+@pytest.mark.parametrize("unknown", [{"outside_cx": None}, {"outside_cx": 1, "outside_cost_ud": None}])
+def test_what_is_not_known_of_it_refuses_what_grows(unknown: dict[str, int | None]) -> None:
+    found = check(bid(), of=risk(**unknown))
+    assert found.quotes.quotes == ()
+    assert found.denied[0].code in ("POSITION_UNKNOWN", "EXPOSURE_UNKNOWN")
+
+
+def test_cash_counts_as_the_venue_nets_it() -> None:
+    """Ours would close; on the account, which holds as many of the other side, it opens."""
+    held = risk(position_cx=500, cost_ud=2_000_000, outside_cx=-500, outside_cost_ud=0, cash_ud=600_000)
+    assert check(ask(600, 5_000), of=held).quotes.quotes[0].count_cx == 500, "what closes always may"
+    assert check(ask(600, 5_000), of=risk(position_cx=500, cost_ud=0, cash_ud=600_000)).quotes.quotes[0].count_cx == 600
