@@ -22,7 +22,7 @@ from feed.keys import Vault, VaultError
 from kalshimm.ops.services import audit
 from markets.models import Market
 from markets.models.catalog import microseconds
-from traders.accounts import account_of, why_elsewhere
+from traders.accounts import account_of, account_of_rule, why_elsewhere
 from traders.core.decision import parse_limits
 from traders.core.golive import START, Credential, LiveFacts, Missing, Permission, holding, limits_digest, missing
 from traders.core.limits import Limits
