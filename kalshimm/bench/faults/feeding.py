@@ -8,6 +8,7 @@ import time
 from functools import partial
 from typing import Any
 
+from feed.link import Waits
 from kalshimm.bench.faults.bars import Samples
 from kalshimm.bench.faults.evidence import OWNER
 from kalshimm.bench.faults.ground import STORM_MARKETS, Feed, Ground
@@ -17,6 +18,7 @@ from kalshimm.bench.rig import all_valid
 from kalshimm.errors import KalshimmError
 
 SPACED_S = 1.2  # a book that was good for a second is asked for at once when it breaks
+STEADY_S = Waits().steady_s + 1.0  # a connection that lasted less makes the next attempt come late
 NEAR_US = 1_000_000  # numbers begin anew with a connection
 NUMBERS = re.compile(r'"sid":(\d+),.*?"seq":(\d+)|"seq":(\d+),.*?"sid":(\d+)')
 
@@ -79,6 +81,8 @@ async def cuts(ground: Ground, runs: int, say: Progress) -> Samples:
     pulled_s: list[float] = []
     while len(pulled_s) < runs:
         await ground.until_all_quote()
+        await asyncio.sleep(STEADY_S)
+        await ground.until_all_quote()
         cut_us = time.time_ns() // 1_000
         ground.relay.cut(refuses=True)
         ground.done += 1
@@ -98,7 +102,7 @@ async def storm_cuts(feed: Feed, runs: int, say: Progress) -> Samples:
     """Cut the gateway off for a moment; its clock ends when the feed says that every book is valid again."""
     valid_s = []
     for number in range(runs):
-        await asyncio.sleep(SPACED_S)
+        await asyncio.sleep(STEADY_S)
         began_s = time.monotonic()
         feed.relay.cut()
         feed.conn = await all_valid(feed.client, STORM_MARKETS, gateway=feed.children["gateway"], after_conn=feed.conn)

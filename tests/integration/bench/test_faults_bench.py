@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 from test_benches import of_home
 
@@ -24,11 +23,13 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
 COUNTS = ("duplicates", "orphans", "breaches", "dry_run_writes", "limited")
 DEADLINE_S = 540.0
+OWN_STORES = {"DATABASE_URL": None, "REDIS_URL": None}  # others look for what benches leave in the tests' own server
 
 
 def measured(manage: Callable[..., Any], runs: int, *bars: str) -> dict[str, Any]:
-    """Measure these bars so many times, print what came of it, and return the document."""
-    done = manage("bench", "faults", "--runs", str(runs), "--json", "--only", *bars, deadline_s=DEADLINE_S)
+    """Measure these bars so many times, print what came of it, and return what is said of each."""
+    argv = ("bench", "faults", "--runs", str(runs), "--json", "--only", *bars)
+    done = manage(*argv, env=OWN_STORES, deadline_s=DEADLINE_S)
     assert done.returncode == 0, done.stderr
     (line,) = done.stdout.splitlines()
     document: dict[str, Any] = json.loads(line)
@@ -42,8 +43,8 @@ def measured(manage: Callable[..., Any], runs: int, *bars: str) -> dict[str, Any
 
 
 def test_what_takes_under_three_seconds_is_measured_twenty_times(manage: Callable[..., Any]) -> None:
-    told = measured(manage, 20, "gap_invalid", "gap_valid", "cut_pulled")
-    for name in ("gap_invalid", "gap_valid", "cut_pulled"):
+    told = measured(manage, 20, "gap_invalid", "gap_valid")
+    for name in ("gap_invalid", "gap_valid"):
         assert len(told[name]["samples"]) == 20
         assert all(sample > 0 for sample in told[name]["samples"])
         assert told[name]["judged"] == "p95 of 20"
@@ -54,7 +55,15 @@ def test_what_takes_under_three_seconds_is_measured_twenty_times(manage: Callabl
 def test_what_takes_longer_is_measured_three_times_and_nothing_is_doubled_orphaned_or_over_a_limit(
     manage: Callable[..., Any],
 ) -> None:
-    times = ("kill_last_create", "death_seen", "death_quoting", "frozen_pulled", "adoption", "kill_command")
+    times = (
+        "cut_pulled",
+        "kill_last_create",
+        "death_seen",
+        "death_quoting",
+        "frozen_pulled",
+        "adoption",
+        "kill_command",
+    )
     told = measured(manage, 3, *COUNTS, *times)
     assert {name: told[name]["value"] for name in COUNTS} == dict.fromkeys(COUNTS, 0)
     assert {name: len(told[name]["samples"]) for name in times} == dict.fromkeys(times, 3)
@@ -71,13 +80,12 @@ def short_folder() -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_one_that_is_ended_leaves_no_process_no_folder_and_no_database(
-    number: signal.Signals, short_folder: Path
-) -> None:
+def test_one_that_is_ended_leaves_neither_process_nor_folder(number: signal.Signals, short_folder: Path) -> None:
     argv = ["bench", "faults", "--runs", "1000", "--only", "gap_invalid"]
     bench = subprocess.Popen(
         [sys.executable, str(BASE_DIR / "manage.py"), *argv],
-        env=os.environ | {"TMPDIR": str(short_folder)},
+        env={name: value for name, value in os.environ.items() if name not in OWN_STORES}
+        | {"TMPDIR": str(short_folder)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -90,6 +98,3 @@ def test_one_that_is_ended_leaves_no_process_no_folder_and_no_database(
         bench.kill()
     assert of_home(short_folder) == []
     assert list(short_folder.iterdir()) == []
-    with psycopg.connect(os.environ["DATABASE_URL"]) as connection:
-        left = connection.execute("SELECT datname FROM pg_database WHERE datname LIKE 'kalshimm_bench_%'").fetchall()
-    assert left == []
