@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from itertools import pairwise
@@ -37,7 +36,7 @@ from markets.core.units import DOLLAR_CC
 from traders import spawner
 from traders.core.facts import MarketFacts
 from traders.core.pipeline import Choice, StrategyChoices
-from traders.processes import living, send_signal
+from traders.processes import living, stop_all
 from traders.start import Start, write_start
 
 RATE = 2_000  # book changes a second over all markets
@@ -244,13 +243,7 @@ def _ended(own: Rig) -> Iterator[None]:
     try:
         yield
     finally:
-        deadline_s = time.monotonic() + ENDS_WITHIN_S
-        for identity in living(own.home).values():
-            send_signal(identity, signal.SIGTERM)
-        while (left := living(own.home)) and time.monotonic() < deadline_s:
-            time.sleep(LOOK_S)
-        for identity in left.values():
-            send_signal(identity, signal.SIGKILL)
+        stop_all(own.home, ENDS_WITHIN_S)
 
 
 def _write_start(own: Rig, trader: int, ticker: str) -> None:

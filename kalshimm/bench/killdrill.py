@@ -7,10 +7,11 @@ Then everything is killed as the command does it: file, cancel-all, triggers, pr
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import aiohttp
@@ -22,7 +23,7 @@ from feed.kalshi.signing import Signer
 from feed.kalshi.wire.kinds import Secret
 from feed.kalshi.wire.orders import PlaceOrder
 from feed.keys import Vault
-from kalshimm.bench.rig import NO_DATABASE, Child, Rig
+from kalshimm.bench.rig import NO_DATABASE, Child, Exchange, Rig
 from kalshimm.errors import EXIT_OUTCOME_UNKNOWN, KalshimmError
 from kalshimm.runtime.clock import SystemClock
 from kalshimm.runtime.home import folder, installation_number
@@ -52,15 +53,6 @@ class Drilled(msgspec.Struct, frozen=True):
     why: str
 
 
-class Venue(msgspec.Struct, frozen=True):
-    """The exchange's own line."""
-
-    rest: str
-    control: str
-    key_id: str
-    private_key_path: str
-
-
 def main(*, as_json: bool) -> int:
     """Run the drill and tell what it took; return the exit code."""
     drilled = asyncio.run(drill(lambda text: print(text, file=sys.stderr)))  # noqa: T201 - its progress
@@ -78,18 +70,22 @@ def main(*, as_json: bool) -> int:
 
 async def drill(say: Callable[[str], None], *, orders: int = ORDERS) -> Drilled:
     """Kill so many orders at an exchange of its own, and return how long it took."""
+    async with ground(say, orders=orders) as (own, exchange):
+        return await _killed(own, exchange, orders, say)
+
+
+@contextlib.asynccontextmanager
+async def ground(say: Callable[[str], None], *, orders: int = ORDERS) -> AsyncIterator[tuple[Rig, Child]]:
+    """Run an exchange with so many orders at rest, and a home whose keys and start files name them; no store at all."""
     with tempfile.TemporaryDirectory(prefix="kalshimm-drill-") as name:
         own = Rig(Path(name), NO_REDIS, NO_DATABASE)
-        keys = own.home / "exchange"
-        argv = ("exchange", "--key-dir", str(keys), "--scenario", "truth", "--tier", "basic")
-        async with own.manage("exchange", *argv) as exchange:
-            venue = msgspec.json.decode(await exchange.line(), type=Venue)
+        async with own.exchange("--scenario", "truth", "--tier", "basic") as (exchange, venue):
             say(f"a local exchange runs; placing {orders} orders")
             await _prepare(own, venue, await asyncio.to_thread(Path(venue.private_key_path).read_bytes), orders)
-            return await _killed(own, exchange, orders, say)
+            yield own, exchange
 
 
-async def _prepare(own: Rig, venue: Venue, pem: bytes, orders: int) -> None:
+async def _prepare(own: Rig, venue: Exchange, pem: bytes, orders: int) -> None:
     vault = Vault(own.home)
     sealed = vault.seal(
         name=KEY, account=ACCOUNT, environment=ENVIRONMENT, key_id=venue.key_id, pem=Secret(pem.decode())

@@ -138,13 +138,13 @@ class Bench(abc.ABC):
 
 async def measure(bench: Bench, effort: Effort, progress: Progress) -> Report:
     """Run a bench and sum it up; once more when its reference did not keep still."""
-    busy, total = _busy_s(), _total_s()
+    busy, total = busy_s(), total_s()
     discarded: list[Round] = []
     rounds = await bench.run(effort, progress)
     if (swing := spread([one.against for one in rounds])) > STEADY_SPREAD:
         progress(f"the reference's rounds spread by {swing:.0%}: measuring once more")
         discarded, rounds = rounds, await bench.run(effort, progress)
-    spent = max(_total_s() - total, 1e-9)
+    spent = max(total_s() - total, 1e-9)
     main = Comparison(bench.name, bench.unit, bench.reference, bench.goal)
     return Report(
         **msgspec.structs.asdict(_result(main, rounds)),
@@ -153,7 +153,7 @@ async def measure(bench: Bench, effort: Effort, progress: Progress) -> Report:
         others=[_result(other, rounds) for other in bench.others if _is_measured(other, rounds)],
         rounds=rounds,
         discarded=discarded,
-        cpus_busy=round((_busy_s() - busy) / spent * (psutil.cpu_count() or 1), 2),
+        cpus_busy=round((busy_s() - busy) / spent * (psutil.cpu_count() or 1), 2),
     )
 
 
@@ -198,11 +198,13 @@ def _result(comparison: Comparison, rounds: Sequence[Round]) -> Result:
     )
 
 
-def _busy_s() -> float:
+def busy_s() -> float:
+    """Return the seconds that all processors of the machine have worked since its start."""
     times = psutil.cpu_times()
-    return _total_s() - times.idle - float(getattr(times, "iowait", 0.0))
+    return total_s() - times.idle - float(getattr(times, "iowait", 0.0))
 
 
-def _total_s() -> float:
+def total_s() -> float:
+    """Return the seconds that all its processors have had."""
     # Guest time is part of user time on Linux; counting it twice would not matter, but is wrong.
     return float(sum(value for name, value in psutil.cpu_times()._asdict().items() if not name.startswith("guest")))

@@ -122,6 +122,16 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
         await process.wait()
 
 
+class Exchange(msgspec.Struct, frozen=True):
+    """The line that a local exchange prints when it serves."""
+
+    rest: str
+    ws: str
+    control: str
+    key_id: str
+    private_key_path: str
+
+
 class Rig:
     """A home that is removed at the end, a Valkey of its own, and where the children find both."""
 
@@ -153,6 +163,13 @@ class Rig:
         async with self.python("blaster", *argv) as process:
             ready = msgspec.json.decode(await process.line(), type=Ready)
             yield BlasterClient(process, ready)
+
+    @contextlib.asynccontextmanager
+    async def exchange(self, *options: str) -> AsyncIterator[tuple[Child, Exchange]]:
+        """Run a local exchange whose keys lie in this home."""
+        argv = ("exchange", "--key-dir", str(self.home / "exchange"), *options)
+        async with self.manage("exchange", *argv) as process:
+            yield process, msgspec.json.decode(await process.line(), type=Exchange)
 
     def gateway(self, ws_url: str) -> contextlib.AbstractAsyncContextManager[Child]:
         """Run the real gateway against a venue at `ws_url`."""

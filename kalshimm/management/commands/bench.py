@@ -4,14 +4,18 @@ import argparse
 import asyncio
 import signal
 import sys
-from typing import Any
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 import msgspec
 from django.core.management.base import BaseCommand, CommandParser
 
+from kalshimm.bench.faults import bars, run
 from kalshimm.bench.registry import BENCHES
-from kalshimm.bench.report import Bench, Effort, Progress, Report, Result, measure
+from kalshimm.bench.report import Report, Result, measure
 from kalshimm.commandline import EXIT_SIGNALLED
+
+T = TypeVar("T")
 
 
 class Command(BaseCommand):
@@ -23,24 +27,41 @@ class Command(BaseCommand):
         parser.epilog = "benches:\n" + "\n".join(
             f"  {bench.name:<13} {bench.about};\n{'':<16}against {bench.reference}" for bench in BENCHES.values()
         )
-        parser.add_argument("name", choices=BENCHES, metavar="NAME", help=", ".join(BENCHES))
+        names = (*BENCHES, run.NAME)
+        parser.epilog += f"\n  {run.NAME:<13} {run.ABOUT}"
+        parser.add_argument("name", choices=names, metavar="NAME", help=", ".join(names))
         parser.add_argument("--rounds", type=_rounds, help="how many rounds (a bench's own default)")
         parser.add_argument("--seconds", type=_seconds, help="length of a round (a bench's own default)")
         parser.add_argument("--rate", type=_rate, help="messages a second, where a bench plays at one")
+        parser.add_argument(
+            "--runs", type=_rounds, default=run.RUNS, help=f"{run.NAME}: samples of each bar ({run.RUNS})"
+        )
+        parser.add_argument(
+            "--only", nargs="+", choices=run.MEASURED, metavar="BAR", default=(),
+            help=f"{run.NAME}: these alone, of {', '.join(run.MEASURED)}",
+        )  # fmt: skip
         parser.add_argument("--json", action="store_true", help="print one document on one line")
 
     def handle(self, *_args: Any, **options: Any) -> None:
+        if options["name"] == run.NAME:
+            self._faults(options)
+            return
         bench = BENCHES[options["name"]]
         given = {name: options[name] for name in ("rounds", "seconds", "rate") if options[name] is not None}
         effort = msgspec.structs.replace(bench.default_effort, **given)
         self.stderr.write(f"{bench.name}: {bench.about}; against {bench.reference}")
-        report = asyncio.run(_measured(bench, effort, self.stderr.write))
+        report = asyncio.run(_ended_by_signals(measure(bench, effort, self.stderr.write)))
         self.stdout.write(msgspec.json.encode(report).decode() if options["json"] else _table(report))
 
+    def _faults(self, options: dict[str, Any]) -> None:
+        self.stderr.write(f"{run.NAME}: {run.ABOUT}")
+        document = asyncio.run(_ended_by_signals(run.measure(options["runs"], options["only"], self.stderr.write)))
+        self.stdout.write(msgspec.json.encode(document).decode() if options["json"] else bars.table(document))
 
-async def _measured(bench: Bench, effort: Effort, progress: Progress) -> Report:
+
+async def _ended_by_signals(work: Coroutine[Any, Any, T]) -> T:
     """Measure; SIGTERM and SIGHUP end it as Ctrl-C does, with its processes and stores."""
-    measuring = asyncio.create_task(measure(bench, effort, progress), name=bench.name)
+    measuring = asyncio.create_task(work, name="bench")
     ended: list[int] = []
 
     def end(number: int) -> None:
