@@ -156,7 +156,9 @@ async def begin_beside_the_old(rest: Any, lease: Any, *, clock: Any) -> Any:
     from traders.takeover import Fence, Pulled
 
     made = await rest.groups.create(lease.limit_cx, exchange_index=lease.exchange_index, subaccount=lease.subaccount)
-    return Fence(group_id=made.order_group_id, pulled=Pulled(triggered=(), gone=(), canceled=(), as_of_us=clock.wall_us()))
+    return Fence(
+        group_id=made.order_group_id, pulled=Pulled(triggered=(), gone=(), canceled=(), as_of_us=clock.wall_us())
+    )
 
 
 def nothing_is_missing(_facts: object) -> tuple[()]:
