@@ -69,8 +69,9 @@ class Chaos:
 
     def __init__(self, rig: FleetRig, *, seed: int) -> None:
         self.rig, self._chance = rig, random.Random(seed)
+        self._pace = random.Random(seed)  # of what happens beside the faults: how often that is depends on the machine
         self.case = ChaosCase(rig, rig.fleet[0], quotes=False)
-        self.hand = Hand(self.case, self._chance)
+        self.hand = Hand(self.case, self._chance, others=random.Random(seed))
         self.killing = Killing(self.case)
         self.tallies: dict[str, Tally] = {}
         self.helped: Counter[str] = Counter()
@@ -163,7 +164,7 @@ class Chaos:
         """Let life go on: outsiders trade, and what is told and written is kept up with."""
         now_s = time.monotonic()
         if hits and now_s >= self._hit_at_s:
-            self._hit_at_s = now_s + HIT_EVERY_S * self._chance.uniform(0.5, 1.5)
+            self._hit_at_s = now_s + HIT_EVERY_S * self._pace.uniform(0.5, 1.5)
             self.hits += self.hand.hit()
         if now_s >= self._listen_at_s:
             self._listen_at_s = now_s + LISTEN_EVERY_S

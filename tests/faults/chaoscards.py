@@ -50,10 +50,15 @@ class NotApplied(Exception):
 
 
 class Hand:
-    """What the cards have to do with, and what one of them has come to so far."""
+    """What the cards have to do with, and what one of them has come to so far.
 
-    def __init__(self, case: FleetCase, chance: random.Random) -> None:
-        self.case, self.rig, self.chance = case, case.rig, chance
+    Args:
+        chance: Of the cards.
+        others: Of what outsiders do.
+    """
+
+    def __init__(self, case: FleetCase, chance: random.Random, *, others: random.Random) -> None:
+        self.case, self.rig, self.chance, self._others = case, case.rig, chance, others
         self.armed: list[str] = []
         self.may_start_anew: set[FleetTrader] = set()
         self._valkey = redis.Redis.from_url(self.rig.valkey.url, socket_timeout=30)
@@ -293,10 +298,10 @@ class Hand:
         yield 0.0
 
     def reads_lag(self) -> Lasting:
-        lasts_ms = self.chance.randrange(1_500, 3_000)
-        self.arm({"do": "lag_reads", "lag_ms": self.chance.randrange(500, 2_000), "until_ms": lasts_ms})
+        """Let every read trail until one has: the desk reads each 5 s, others where they are in doubt."""
+        self.arm({"do": "lag_reads", "lag_ms": self.chance.randrange(500, 2_000), "until_ms": 10_000})
         self.stir(self.someone())
-        yield lasts_ms / 1_000
+        yield 1.0
 
     # ---- D: stores ---------------------------------------------------------------------------------------------------
 
@@ -361,10 +366,10 @@ class Hand:
         resting = [order for order in self.rig.fetch().resting() if order.ticker in tickers]
         if not resting:
             return False
-        order = self.chance.choice(resting)
+        order = self._others.choice(resting)
         position_cx = self.rig.ledger.filled_position_cx(order.ticker)
         nearer = [one for one in resting if one.ticker == order.ticker and one.side == int(position_cx > 0)]
-        return take_from(self.rig, self.chance.choice(nearer or [order]), self.chance)
+        return take_from(self.rig, self._others.choice(nearer or [order]), self._others)
 
 
 class Card(msgspec.Struct, frozen=True):
