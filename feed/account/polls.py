@@ -65,6 +65,7 @@ class Polls:
         self._settlements_from_us: int | None = None
         self._has_history = False
         self._subaccounts: frozenset[int] | None = None
+        self._listed: set[int] = set()  # subaccounts that were seen in a list of cash, whether they may be read or not
         self._unseen = {"orders", "positions", "groups"}
         self.reads: dict[str, Callable[[int], Awaitable[None]]] = {
             "orders": self._orders,
@@ -203,7 +204,10 @@ class Polls:
             return sorted((number, *shard) for number in await self._mine() if number != PRIMARY for shard in mine)
         rows = [(row.subaccount, row.exchange_index, row.balance_ud) for row in listed.items]
         if self._subaccounts:
-            self._subaccounts |= {number for number, _, _ in rows}
+            opened = {number for number, _, _ in rows} - self._listed
+            # A key that is pinned to one is shown the others' cash, and may not read them.
+            self._subaccounts |= {number for number in sorted(opened) if await self._may_read(number)}
+            self._listed |= opened
         return sorted((number, shard, ud) for number, shard, ud in rows if number != PRIMARY and shard is not None)
 
     async def _groups(self, _as_of_us: int) -> None:

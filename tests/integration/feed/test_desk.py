@@ -23,6 +23,7 @@ from feed.desk import NOBODY, Desk
 from feed.exchange.catalog import Event, Series, Terms
 from feed.exchange.faults.script import Answer, Fail, Inject
 from feed.exchange.happenings import Happening, Private
+from feed.exchange.ledger import RequestLine
 from feed.exchange.server import LocalExchange, Ready, serve
 from feed.exchange.trading.accounts import Order
 from feed.exchange.trading.ledger import Kind
@@ -174,6 +175,11 @@ class Stage:
         hub = self.exchange.hub
         publish = hub.publish
         hub.publish = lambda happenings, *, wall_ms: publish(change(happenings), wall_ms=wall_ms)  # type: ignore[method-assign]
+
+    def balances_asked(self) -> list[RequestLine]:
+        """Return the requests for the cash of all subaccounts."""
+        lines = self.exchange.ledger.after(0, kind="request")
+        return [one for one in lines if isinstance(one, RequestLine) and one.path.endswith("/subaccounts/balances")]
 
     def beat(self, account: str = ACCOUNT) -> Beat | None:
         value = self.redis.get(beat_key("desk", account))
@@ -427,6 +433,8 @@ async def test_a_key_pinned_to_a_subaccount_shows_that_one(pinned: Stage) -> Non
     await pinned.outsider(Side.NO, 4_200, 300)
     held = await pinned.until(lambda: pinned.truth.positions.get(TICKER), "the position is known")
     await pinned.until(lambda: len(pinned.truth.fills) == 1, "its fill too")
+    asked = len(pinned.balances_asked())
+    await pinned.until(lambda: len(pinned.balances_asked()) > asked + 2, "the cash of all subaccounts is read again")
     (order,) = pinned.truth.orders.values()
     assert (held, order.subaccount, order.remaining_cx) == (300, 2, 700)
     assert pinned.is_live()

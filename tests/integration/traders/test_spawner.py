@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
 import subprocess
@@ -10,12 +9,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-from traderworld import HandMadeMarket, Watcher, Workers
+from traderworld import ROOT, HandMadeMarket, Watcher, Workers
 
 from kalshimm.errors import NotReachable
 from markets.core.grid import PriceRange
 from tests.fixtures.stack import eventually
-from traders import process as trader_process
 from traders import spawner
 from traders.core.facts import MarketFacts
 from traders.core.pipeline import Choice, StrategyChoices
@@ -184,24 +182,31 @@ def test_a_child_that_ends_before_it_begins_is_told_as_such(workers: Workers) ->
     assert "start.json is missing" in (trader_folder(workers.home, 1) / "log").read_text()
 
 
-def test_A6_a_strategy_that_ends_the_process_has_not_ended_it_in_order(
-    home: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+ENDS_ITSELF = """
+import asyncio, pathlib, sys
+import django
+django.setup()
+from traders import process
+
+async def decide():
+    sys.exit("enough")
+
+async def trade(*_):
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(decide())
+    return "asked to stop"
+
+process._trade = trade
+process.main(pathlib.Path(sys.argv[1]), 1)
+"""
+
+
+def test_A6_a_strategy_that_ends_the_process_has_not_ended_it_in_order(home: Path, redis_url: str) -> None:
     """Else whoever looks would start it again and again, as one that was asked to stop."""
-
-    async def decide() -> None:
-        sys.exit("enough")
-
-    async def trade(*_: object) -> str:
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(decide())
-        return "asked to stop"
-
-    monkeypatch.setattr(trader_process, "_trade", trade)
-    monkeypatch.setattr(trader_process.setproctitle, "setproctitle", str)
     a_start(home, redis_url)
-    with pytest.raises(SystemExit):
-        trader_process.main(home, 1)
+    settings = os.environ | {"DJANGO_SETTINGS_MODULE": "kalshimm.settings"}
+    done = subprocess.run([sys.executable, "-c", ENDS_ITSELF, str(home)], env=settings, cwd=ROOT, check=False)
+    assert done.returncode == 1
     ended = read_ended(trader_folder(home, 1))
     assert ended is not None
     assert (ended.code, ended.state, ended.reason) == (1, "failed", "SystemExit: enough")
