@@ -72,6 +72,13 @@ class Errands:
         trouble = self._trouble.get(trader)
         return not self.doing(trader) and (trouble is None or self._clock.monotonic() >= trouble.again_s)
 
+    def drop(self, trader: int) -> bool:
+        """End whatever is on its way for a trader; return whether it has ended."""
+        if not self.doing(trader):
+            return True
+        self._running[trader][0].cancel()
+        return False
+
     def forget(self, trader: int) -> None:
         """Let the next errand begin at once, whatever went wrong before."""
         self._trouble.pop(trader, None)

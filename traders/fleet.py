@@ -206,16 +206,17 @@ def read_stored(trader: int) -> Checkpoint:
     """Return what the stored lines of a trader's journal amount to."""
     mark = JournalMark.objects.filter(trader=trader).first()
     inventory = Inventory()
+    is_live = Trader.objects.filter(pk=trader, mode=Mode.LIVE).exists()
     for fill in Fill.objects.filter(trader=trader).order_by("time", "id"):
         inventory = inventory.after(
-            Side(fill.side), fill.price_cc, fill.count_cx, fee_ud=fill.fee_ud, inferred=fill.inferred
-        )
+            Side(fill.side), fill.price_cc, fill.count_cx, fee_ud=fill.fee_ud, inferred=fill.inferred,
+            time_us=microseconds(fill.time) if is_live else None,
+        )  # fmt: skip
     paid = Settlement.objects.filter(account=PAPER, subaccount=trader).first()
     if paid is not None:
         fee_ud = paid.fee_ud - inventory.position.fees_ud  # its row has those of the fills in it
         inventory = inventory.paid_out(Payout(paid.revenue_ud, fee_ud))
     resting = Order.objects.filter(trader=trader, status=OrderStatus.RESTING.value).order_by("journal_number")
-    is_live = Trader.objects.filter(pk=trader, mode=Mode.LIVE).exists()
     return Checkpoint(
         mark.number if mark else 0,
         inventory,

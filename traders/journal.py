@@ -114,7 +114,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
     """What a trader is after journal line `number`; `open_orders` still rested then.
 
     `live` is what it knew of live orders, `outside_cx` what of the account's position in its market was not its own,
-    `outside_cost_ud` what that had cost at most (None: nobody noted it),
+    `outside_cost_ud` what that had cost at most (None: nobody noted it), `outside_us` when it was learnt,
     `outside_fills` the newest fills that are in that; `drifted_under` the grant under which its position was found not
     to be what fills explain, 0 when it is.
     """
@@ -129,6 +129,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
     outside_fills: tuple[tuple[str, str], ...] = ()
     drifted_under: int = 0
     outside_cost_ud: int | None = None
+    outside_us: int = 0
     version: int = CHECKPOINT_VERSION
 
     def after(self, entry: JournalEntry) -> Checkpoint:

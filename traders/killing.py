@@ -398,7 +398,7 @@ class Carrying:
         """
         async with self._listing:
             if self._ids is None:
-                listed = await self._rest.groups.groups(subaccount=leased.subaccount)
+                listed = await self._rest.groups.groups()  # of all subaccounts
                 if listed.unreadable:
                     raise ProtocolViolation(f"{len(listed.unreadable)} order groups cannot be read.")
                 self._ids = {group.id for group in listed.items}

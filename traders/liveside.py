@@ -144,6 +144,7 @@ class LiveSide:
             subaccount=live.subaccount or 0,
             held=state.inventory.position,
             outside=remembered(state.outside_under(live.grant), state.outside_cost_ud),
+            outside_us=state.outside_us,
             outside_fills=state.outside_fills,
         )
         self._venue = venue = Venue(line.rest, live, start.ticker, line.now_us)
@@ -205,6 +206,7 @@ class LiveSide:
             live=broker.live.kept(),
             outside_cx=outside.position_cx if outside else None,
             outside_cost_ud=outside.cost_ud if outside else None,
+            outside_us=broker.outside_us,
             outside_fills=broker.outside_fills,
             drifted_under=self._line.live.grant if broker.has_drifted else 0,
         )

@@ -71,6 +71,7 @@ class LiveStarts:
     def __init__(self, home: Path, *, client: redis_async.Redis, clock: Clock) -> None:
         self._home, self._client, self._clock = home, client, clock
         self._errands = Errands(clock)
+        self._strays = Errands(clock)  # for orders that nobody watches: what a trader itself needs never waits for it
         self._ready: dict[int, LiveStart] = {}
         self._pulled: dict[int, str] = {}  # groups that were triggered, even if that is not noted yet
         self._closed: dict[int, str] = {}  # groups that are closed, though rows read before still name them
@@ -83,6 +84,7 @@ class LiveStarts:
     async def close(self) -> None:
         """End what is on its way; the next supervisor begins it anew."""
         await self._errands.close()
+        await self._strays.close()
         if self._sweeper:
             await cancel(self._sweeper)
 
@@ -139,7 +141,7 @@ class LiveStarts:
         why, again_s = self._refused.get(wanted.id, ("", 0.0))
         if why and self.is_open(wanted):
             return self.pull(wanted, why)
-        if is_due and self._clock.monotonic() >= again_s:
+        if is_due and self._clock.monotonic() >= again_s and self._strays.drop(wanted.id):
             self._errands.begin(wanted.id, self._take_over(wanted, tuple(fleet)), TAKES_OVER)
         return NotYet("stopped", why) if why else self._not_yet(wanted.id, TAKES_OVER)
 
@@ -157,7 +159,7 @@ class LiveStarts:
         except DatabaseFault:
             await self._pull_meanwhile(wanted)
             raise
-        lease = self._lease(wanted, epoch, group_id)
+        lease = msgspec.structs.replace(self._lease(wanted, epoch, group_id), limit_cx=_group_limit_cx(wanted))
         try:
             async with await self._exchange(lease.environment, lease.account) as rest:
                 fence = await take_over(rest, lease, clock=self._clock)
@@ -225,7 +227,7 @@ class LiveStarts:
         doing = self._errands.doing(wanted.id)
         if not doing and not self.is_open(wanted):
             return None
-        if self._errands.is_due(wanted.id):
+        if self._errands.is_due(wanted.id) and self._strays.drop(wanted.id):
             self._errands.begin(wanted.id, self._pull(wanted, reason), PULLS)
         return self._not_yet(wanted.id, "; ".join(filter(None, (reason, PULLS))))
 
@@ -241,7 +243,7 @@ class LiveStarts:
 
     def is_tending(self, trader: int) -> bool:
         """Return whether a trader is being pulled or taken over: then whatever rests of it is looked after."""
-        return trader in self._ready or self._errands.doing(trader) not in ("", PULLS_UNCLAIMED)
+        return trader in self._ready or self._errands.doing(trader) != ""
 
     def pull_unclaimed(self, lease: Lease, note: Callable[[Pulled], Awaitable[None]], *, is_running: bool) -> None:
         """Pull what nobody watches of a trader, unless something is asked for it already, or failed a moment ago.
@@ -256,8 +258,8 @@ class LiveStarts:
                 pulled = await (pull_former if is_running else pull)(rest, lease, clock=self._clock)
             await note(pulled)
 
-        if self._errands.is_due(lease.owner.trader):
-            self._errands.begin(lease.owner.trader, do(), PULLS_UNCLAIMED)
+        if self._errands.is_due(lease.owner.trader) and self._strays.is_due(lease.owner.trader):
+            self._strays.begin(lease.owner.trader, do(), PULLS_UNCLAIMED)
 
     def _not_yet(self, trader: int, words: str) -> NotYet:
         trouble = self._errands.trouble(trader)
@@ -269,8 +271,8 @@ class LiveStarts:
         """Return a lease with the groups of those before it, as the database, the start file and we know them."""
         assert wanted.live is not None
         last, ready = self._last_start(wanted), self._ready.get(wanted.id)
-        if last and last.group_id == group_id and last.environment != wanted.live.environment:
-            raise TakeoverFailed(_elsewhere(last.environment, wanted.live.environment))
+        if last and last.group_id == group_id:
+            self._check_place(wanted, last)
         groups = (group_id, last.group_id if last else "", ready.group_id if ready else "")
         return Lease(
             owner=Owner(installation_number(self._home), wanted.id, epoch),
@@ -279,9 +281,21 @@ class LiveStarts:
             ticker=wanted.ticker,
             exchange_index=wanted.live.exchange_index,
             groups=tuple(dict.fromkeys(group for group in groups if group)),
-            limit_cx=_group_limit_cx(wanted),
             subaccount=wanted.live.subaccount,
         )
+
+    def _check_place(self, wanted: Wanted, last: LiveStart) -> None:
+        """Refuse to look for what a trader has resting where it does not trade.
+
+        Raises:
+            TakeoverFailed: Its newest lease is of another environment or subaccount.
+        """
+        assert wanted.live is not None
+        if last.environment != wanted.live.environment:
+            raise TakeoverFailed(_elsewhere(last.environment, wanted.live.environment))
+        if last.subaccount != wanted.live.subaccount:
+            there, here = last.subaccount or 0, wanted.live.subaccount or 0
+            raise TakeoverFailed(f"Its newest lease is of subaccount {there}, and it is set to {here}; set it back.")
 
     def _last_start(self, wanted: Wanted) -> LiveStart | None:
         """Return the live part of the trader's start file: it may be ahead of a database from a backup."""

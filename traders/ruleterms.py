@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from django.db.models import Q, QuerySet
 
 from markets.models import Market
+from traders.accounts import account_of
 from traders.core.decision import parse_limits
 from traders.core.golive import LIVE, RuleTerms, limits_digest
 from traders.core.registry import ParamsError
@@ -57,10 +58,13 @@ def rule_over(trader: Trader) -> SeriesRule | None:
 
 
 def grants_over(trader: Trader) -> QuerySet[Grant]:
-    """Return the grants that name a trader or its rule."""
+    """Return the grants that name a trader, or its rule where that was granted on the trader's own account.
+
+    A rule may be set to another account; a trader keeps the one that its orders and position are on.
+    """
     whose = Q(trader=trader)
     if trader.series_rule_id is not None:
-        whose |= Q(rule=trader.series_rule_id)
+        whose |= Q(rule=trader.series_rule_id, account=account_of(trader), subaccount=trader.subaccount)
     return Grant.objects.filter(whose)
 
 

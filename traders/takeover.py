@@ -226,16 +226,20 @@ class _Taking:
             for order in found:
                 await self._remove(order)
 
-    async def _trigger(self, group_id: str) -> None:
-        """Trigger a group until the exchange says that it is, or that there is no such group."""
-        attempt = 0
+    async def _trigger(self, group_id: str, *, subaccount: int | None = None) -> None:
+        """Trigger a group until the exchange says that it is, or that there is no such group.
+
+        Args:
+            subaccount: Of the order that names it: one of an earlier lease may be elsewhere.
+        """
+        attempt, subaccount = 0, subaccount or self._lease.subaccount
         where = self._lease.exchange_index
         while True:
             attempt += 1
             try:
-                await self._rest.groups.trigger(group_id, exchange_index=where, subaccount=self._lease.subaccount)
+                await self._rest.groups.trigger(group_id, exchange_index=where, subaccount=subaccount)
             except NotFound as exc:
-                listed = await self._listed(group_id)
+                listed = await self._listed(group_id, subaccount)
                 if listed is None:
                     self._gone.append(group_id)
                     break
@@ -248,9 +252,9 @@ class _Taking:
                 break
         self._changed_us = self._venue_us()
 
-    async def _listed(self, group_id: str) -> GroupListed | None:
+    async def _listed(self, group_id: str, subaccount: int | None) -> GroupListed | None:
         """Return a group as it is listed: one that another shard has is not gone."""
-        listed = await self._rest.groups.groups(subaccount=self._lease.subaccount)
+        listed = await self._rest.groups.groups(subaccount=subaccount)
         found = next((group for group in listed.items if group.id == group_id), None)
         if found is None and listed.unreadable:
             raise self._failed(f"order groups of the account cannot be read, and {group_id} may be one of them")
@@ -302,7 +306,7 @@ class _Taking:
         """Cancel an order and fence its group. Whether that came about shows the next look."""
         spared = (*self._triggered, *self._gone, *(self._lease.groups if self._is_running else ()))
         if order.order_group_id and order.order_group_id not in spared:
-            await self._trigger(order.order_group_id)
+            await self._trigger(order.order_group_id, subaccount=order.subaccount)
         cancel = CancelOrder(
             order_id=order.order_id,
             market_ticker=order.ticker,

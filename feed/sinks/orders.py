@@ -83,7 +83,7 @@ INSERT INTO traders_fill AS known (account, order_id, trade_id, client_order_id,
 VALUES (%s, %s, %s, %s, %s, 'live', %s, %s, %s, %s, %s, false, %s, %s, %s, %s)
 ON CONFLICT (account, order_id, trade_id) DO UPDATE SET
     client_order_id = CASE WHEN known.client_order_id = '' THEN excluded.client_order_id ELSE known.client_order_id END,
-    fee_ud = coalesce(excluded.fee_ud, known.fee_ud), time = excluded.time,
+    fee_ud = coalesce(excluded.fee_ud, known.fee_ud), time = CASE WHEN %s THEN excluded.time ELSE known.time END,
     is_external = coalesce(excluded.is_external, known.is_external),
     exchange_index = coalesce(excluded.exchange_index, known.exchange_index), subaccount = excluded.subaccount
 """
@@ -112,7 +112,7 @@ def noted_fill(line: schema.JournalEntry, body: schema.FillState) -> tuple[Any, 
     return (
         line.account, body.order_id, body.trade_id, body.client_order_id, line.trader, line.ticker, line.mode,
         body.side, body.price_cc, body.count_cx, body.is_taker, body.fee_ud, body.position_cx, body.inferred,
-        to_time(line.time_us),
+        to_time(body.time_us or line.time_us),
     )  # fmt: skip
 
 
@@ -138,5 +138,5 @@ def fill_values(account: str, fill: schema.AccountFill, told_us: int) -> tuple[A
     return (
         account, fill.order_id, fill.trade_id, fill.client_order_id, fill.ticker, fill.side,
         own_price_cc(fill.side, fill.yes_price_cc), fill.count_cx, fill.is_taker, fill.fee_ud,
-        to_time(fill.time_us or told_us), fill.is_external, fill.exchange_index, fill.subaccount,
+        to_time(fill.time_us or told_us), fill.is_external, fill.exchange_index, fill.subaccount, fill.time_us > 0,
     )  # fmt: skip

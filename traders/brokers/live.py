@@ -70,6 +70,7 @@ class LiveBroker:
         exchange_index: The market's shard: its cash.
         held: What the trader holds, for the comparison with the account.
         outside: What of the account's position was not ours when that was last known.
+        outside_us: When that was learnt; 0 is unknown.
         outside_fills: Order and trade ids of fills that are in that: they may be told again.
     """
 
@@ -83,6 +84,7 @@ class LiveBroker:
         subaccount: int,
         held: Position,
         outside: Position | None = None,
+        outside_us: int = 0,
         outside_fills: Iterable[tuple[str, str]] = (),
     ) -> None:
         self.live = live
@@ -95,7 +97,7 @@ class LiveBroker:
         self.on_swept: Callable[[], None] = _nobody
         self._ticker, self._now_us, self._exchange_index, self._subaccount = ticker, now_us, exchange_index, subaccount
         self._held = held
-        self._drift = Drift(outside)
+        self._drift = Drift(outside, outside_us=outside_us)
         self._book, self._book_is_good = OrderBook(), False
         self._own = OwnBook(self._is_ours)
         self._queue = LiveQueue(self._is_ours)
@@ -333,7 +335,8 @@ class LiveBroker:
         if len(self._outside_fills) > FILLS_KEPT:
             del self._outside_fills[next(iter(self._outside_fills))]
         side = Side(fill.side)
-        self._drift = self._drift.on_outside_fill(side, yes_price_cc(side, fill.yes_price_cc), fill.count_cx)
+        price_cc = yes_price_cc(side, fill.yes_price_cc)
+        self._drift = self._drift.on_outside_fill(side, price_cc, fill.count_cx, time_us=fill.time_us)
 
     def _compare(self) -> None:
         """Look whether the account's position is what fills explain; one that lasts has everything looked at."""
@@ -351,6 +354,11 @@ class LiveBroker:
     def outside_held(self) -> Position | None:
         """What of the account's position is not ours; to be kept over a restart."""
         return self._drift.outside
+
+    @property
+    def outside_us(self) -> int:
+        """When what is not ours was learnt."""
+        return self._drift.outside_us
 
     @property
     def outside_fills(self) -> tuple[tuple[str, str], ...]:

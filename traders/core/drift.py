@@ -17,6 +17,7 @@ from markets.core.settlement import Position
 from markets.core.units import DOLLAR_CC, Side
 
 LASTING_US = 10_000_000
+WELL_BEFORE_US = 60_000_000  # positions are compared each 30 s, and clocks may be some seconds apart
 
 
 class Drift(msgspec.Struct, frozen=True):
@@ -29,6 +30,7 @@ class Drift(msgspec.Struct, frozen=True):
         cost_ud: What that has cost, as the venue tells it; None is unknown.
         since_us: Since when the two differ; None while they do not.
         is_told: Whether it has lasted, and somebody was told.
+        outside_us: When `outside` was learnt: it holds whatever traded before. 0: nobody noted it.
     """
 
     outside: Position | None = None
@@ -36,6 +38,7 @@ class Drift(msgspec.Struct, frozen=True):
     cost_ud: int | None = None
     since_us: int | None = None
     is_told: bool = False
+    outside_us: int = 0
 
     @property
     def outside_cx(self) -> int | None:
@@ -45,9 +48,14 @@ class Drift(msgspec.Struct, frozen=True):
     def on_position(self, position_cx: int, cost_ud: int | None = None, *, is_agreed: bool) -> Drift:
         return replace(self, position_cx=position_cx if is_agreed else None, cost_ud=cost_ud)
 
-    def on_outside_fill(self, side: Side, price_cc: int, count_cx: int) -> Drift:
-        """Return it after a fill of another order on `side`'s ladder, counted once by the caller."""
-        if self.outside is None:
+    def on_outside_fill(self, side: Side, price_cc: int, count_cx: int, *, time_us: int = 0) -> Drift:
+        """Return it after a fill of another order on `side`'s ladder, counted once by the caller.
+
+        Args:
+            time_us: When it traded; 0 is unknown. One from well before is told once more, by a desk or a store that
+                began anew, and is in `outside` already.
+        """
+        if self.outside is None or 0 < time_us < self.outside_us - WELL_BEFORE_US:
             return self
         return replace(self, outside=self.outside.after(side, price_cc, count_cx))
 
@@ -63,7 +71,8 @@ class Drift(msgspec.Struct, frozen=True):
         if self.position_cx is None or not is_settled:
             return self if self.is_told or self.since_us is None else replace(self, since_us=None)
         if self.outside is None:
-            return replace(self, outside=outside_of(self.position_cx, self.cost_ud, ours))
+            learnt = outside_of(self.position_cx, self.cost_ud, ours)
+            return replace(self, outside=learnt, outside_us=now_us)
         return replace(self, since_us=now_us) if self.since_us is None else self
 
     def _is_explained(self, ours_cx: int) -> bool:

@@ -29,6 +29,7 @@ class Payout(msgspec.Struct, frozen=True):
     fee_ud: int = 0
 
 
+MS_US = 1_000
 RECENT = 32  # fills among which one that is told late still finds its place
 
 
@@ -110,7 +111,8 @@ class Inventory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Args:
             newest: The position if it is the newest.
         """
-        place = bisect_right([one.time_us for one in self.recent], fill.time_us)
+        # The channel tells milliseconds, lists tell microseconds: within one, who was told first traded first.
+        place = bisect_right([one.time_us // MS_US for one in self.recent], fill.time_us // MS_US)
         recent = (*self.recent[:place], fill, *self.recent[place:])
         earlier = self.earlier if self.recent else self.position
         position = newest if place == len(self.recent) else _after_all(earlier, recent)

@@ -213,7 +213,7 @@ class LiveOrders:
             ValueError: Nobody wished it.
         """
         self._ledger.answer(answer)
-        code = answer.code.lower()
+        code = answer.code.partition(":")[0].lower()  # the venue's text may follow
         if answer.outcome is Outcome.DECLINED and code in CLOSED_GROUP:
             self.fence(f"order group takes nothing any more: {code}")
             self.suspect(answer.at_us)

@@ -80,7 +80,7 @@ class Shelf:
                 is_taker=fill.is_taker,
                 fee_ud=fill.fee_ud,
                 price_cc=None if price_cc == after.price_cc else price_cc,
-                time_us=fill.time_us,
+                time_us=fill.time_us or None,
             )
         )
 

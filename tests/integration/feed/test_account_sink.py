@@ -187,3 +187,10 @@ async def test_others_read_the_accounts_stream_so_it_is_not_trimmed_and_not_stor
     writer = await bench.drain(AccountSink(STREAM))
     assert not writer.stored
     assert await bench.count("feed_feedgap") == 0
+
+
+async def test_a_fill_whose_time_nobody_tells_keeps_that_at_which_it_was_first_told(bench: Bench, desk: Desk) -> None:
+    await desk.tells(a_fill(time_us=BEFORE))
+    await desk.tells(a_fill(time_us=0))
+    ((time_us,),) = await bench.rows("SELECT extract(epoch FROM time) * 1000000 FROM traders_fill")
+    assert time_us == BEFORE

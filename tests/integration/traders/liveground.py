@@ -78,10 +78,17 @@ class Ground:
     async def group(self, limit_cx: int = 100_000) -> str:
         return (await self.rest.groups.create(limit_cx, exchange_index=0)).order_group_id
 
-    async def place(self, client_order_id: str, group_id: str | None = None, *, yes_price_cc: int = 4_000) -> Placed:
+    async def place(
+        self,
+        client_order_id: str,
+        group_id: str | None = None,
+        *,
+        yes_price_cc: int = 4_000,
+        subaccount: int | None = None,
+    ) -> Placed:
         order = PlaceOrder(
             ticker=TICKER, client_order_id=client_order_id, side=Side.YES, count_cx=1_000, yes_price_cc=yes_price_cc,
-            exchange_index=0, order_group_id=group_id,
+            exchange_index=0, order_group_id=group_id, subaccount=subaccount,
         )  # fmt: skip
         return await self.rest.orders.place(order)
 

@@ -64,13 +64,15 @@ def a_trader(name: str = "mine", mode: Mode = Mode.LIVE, *, market: str = MARKET
     )
 
 
-def a_key(home: Path, *, scopes: tuple[str, ...] = ("read", "write"), environment: str = "demo") -> None:
+def a_key(
+    home: Path, *, scopes: tuple[str, ...] = ("read", "write"), environment: str = "demo", account: str = ""
+) -> None:
     forms = serialization.PrivateFormat
     key = Ed25519PrivateKey.generate()
     pem = key.private_bytes(serialization.Encoding.PEM, forms.PKCS8, serialization.NoEncryption()).decode()
     vault = Vault(home)
     name = f"key-{len(vault.entries())}"
-    sealed = vault.seal(name=name, account=environment, environment=environment, key_id="i", pem=Secret(pem))
+    sealed = vault.seal(name=name, account=account or environment, environment=environment, key_id="i", pem=Secret(pem))
     vault.keep(msgspec.structs.replace(sealed, scopes=scopes), instead_of=None)
 
 

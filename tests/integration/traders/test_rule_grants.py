@@ -25,6 +25,7 @@ from rulesground import (
     run,
     run_json,
 )
+from test_grants import a_key
 
 from kalshimm.ops.models import AuditRow
 from markets.models import Market
@@ -33,6 +34,7 @@ from traders.core.golive import CREDENTIAL, GRANT, INSTALLATION, MODE, START
 from traders.core.kills import Kill
 from traders.core.limits import Limits
 from traders.core.risk import reserve_ud
+from traders.fleet import read_wanted
 from traders.grants import permission, rule_permission, state_of
 from traders.management.commands.traders import BadUsage
 from traders.models import Desired, Grant, Mode, SeriesRule, Trader
@@ -392,3 +394,24 @@ def test_the_list_of_traders_tells_of_a_live_rule_that_makes_none() -> None:
     told = io.StringIO()
     call_command("traders", "list", stdout=io.StringIO(), stderr=told)
     assert "series rule ROLL makes no live trader: Missing: [start_flag]" in told.getvalue()
+
+
+def test_a_trader_keeps_its_account_when_its_rule_is_set_to_another(installation: Any) -> None:
+    """Else what it has resting would be looked for where it never traded, and not be found."""
+    rule = a_going()
+    looks = Looks()
+    looks.look()
+    trader = Trader.objects.get()
+    assert trader.account == "demo"
+    a_key(installation.KALSHIMM_HOME, account="second")
+    SeriesRule.objects.update(account="second")
+    a_grant(fresh(rule))
+    start_rule(fresh(rule), actor="somebody")
+    (wanted,) = read_wanted([trader.pk])
+    assert wanted.live is not None
+    assert (wanted.live.account, wanted.live.missing) == ("demo", ())
+    Grant.objects.filter(account="demo").update(revoked_at=timezone.now())
+    (wanted,) = read_wanted([trader.pk])
+    assert wanted.live is not None
+    assert wanted.live.account == "demo"
+    assert {one.code for one in wanted.live.missing} == {START, GRANT}

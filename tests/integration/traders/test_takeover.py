@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from liveground import TICKER, Ground, LeapingClock, an_id, ground
+from liveground import OWNER_ACCOUNT, TICKER, Ground, LeapingClock, an_id, ground
 
 from feed.exchange.faults.script import Answer, AnyFault, ApplyThenAnswer, ApplyThenDrop, Cut, Drop
 from feed.exchange.ledger import RequestLine
+from feed.exchange.trading.ledger import Kind
 from feed.kalshi.errors import RequestRefused
 from feed.kalshi.rest import Rest
 from kalshimm.errors import KalshimmError
@@ -326,3 +327,17 @@ async def test_I2_a_pull_of_former_leases_leaves_the_running_one_alone(venue: Gr
     assert sorted(venue.resting()) == sorted([an_id(3, 1), "by-hand"])
     assert venue.groups() == {running: False, former: True}
     assert (result.triggered, len(result.canceled)) == ((former,), 2)
+
+
+async def test_I2_a_pull_finds_the_group_of_an_order_in_another_subaccount(venue: Ground) -> None:
+    """Orders that nobody watches are pulled for the account as a whole; a write without a number means the primary."""
+    account = venue.exchange.world.account(OWNER_ACCOUNT)
+    opened = account.open_subaccount(0)
+    assert opened is not None
+    number = opened.number
+    account.post(Kind.DEPOSIT, 100_000_000, (0, number), at_us=venue.exchange.world.now_us)
+    group = (await venue.rest.groups.create(100_000, exchange_index=0, subaccount=number)).order_group_id
+    await venue.place(an_id(2, 1), group, subaccount=number)
+    pulled = await pull(venue.rest, a_lease(epoch=3), clock=venue.clock, sleep=venue.clock.sleep)
+    assert (venue.resting(), venue.groups()) == ([], {group: True})
+    assert pulled.triggered == (group,)

@@ -100,3 +100,13 @@ async def test_at_the_end_all_that_runs_is_ended(errands: Errands) -> None:
     errands.begin(7, asyncio.sleep(3_600), "pulls")
     await errands.close()
     assert (errands.doing(7), errands.trouble(7)) == ("", None)
+
+
+async def test_one_that_is_dropped_ends_and_is_no_trouble(errands: Errands) -> None:
+    assert errands.drop(7), "there is nothing to end"
+    errands.begin(7, asyncio.Event().wait(), "pulls")  # type: ignore[arg-type]  # what it gives matters to nobody
+    await asyncio.sleep(0)
+    assert not errands.drop(7), "it has been asked to"
+    await asyncio.sleep(0)
+    assert errands.drop(7)
+    assert (errands.doing(7), errands.is_due(7), errands.trouble(7)) == ("", True, None)

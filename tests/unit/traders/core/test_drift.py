@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from markets.core.settlement import Position
 from markets.core.units import DOLLAR_CC, Side
-from traders.core.drift import LASTING_US, Drift, outside_of, remembered
+from traders.core.drift import LASTING_US, WELL_BEFORE_US, Drift, outside_of, remembered
 
 
 def ours(position_cx: int, cost_ud: int = 0) -> Position:
@@ -113,3 +113,12 @@ def test_a_cost_that_nobody_kept_is_a_dollar_each() -> None:
     assert remembered(None, None) is None
     assert remembered(-300, None) == ours(-300, 3_000_000)
     assert remembered(-300, 100) == ours(-300, 100)
+
+
+def test_a_fill_from_well_before_is_in_what_was_there_already() -> None:
+    """A store that began anew, or a desk that did, has everything told once more."""
+    learnt_us = 10**12
+    drift = Drift().on_position(800, is_agreed=True).looked(ours(300), is_settled=True, now_us=learnt_us)
+    assert drift.on_outside_fill(Side.YES, 4_000, 200, time_us=learnt_us - WELL_BEFORE_US - 1) == drift
+    for fresh_us in (learnt_us - WELL_BEFORE_US, learnt_us + 5, 0):
+        assert drift.on_outside_fill(Side.YES, 4_000, 200, time_us=fresh_us).outside_cx == 700

@@ -140,7 +140,7 @@ def test_fills_told_in_any_order_come_to_what_their_true_order_does(
     fills, order = case
     told = Inventory()
     for number in order:
-        told = told.after(*fills[number], fee_ud=7, time_us=1_000 + number)
+        told = told.after(*fills[number], fee_ud=7, time_us=1_000 * (1 + number))
     true = held(*fills)
     assert (told.position.cost_ud, told.position.realized_ud) == (true.position.cost_ud, true.position.realized_ud)
     assert (told.position_cx, told.cash_ud) == (true.position_cx, true.cash_ud - 7 * len(fills))
@@ -148,8 +148,8 @@ def test_fills_told_in_any_order_come_to_what_their_true_order_does(
 
 def test_a_late_close_releases_the_cost_of_its_own_moment() -> None:
     before = held((Side.YES, 3_000, 1_000))
-    opened = before.after(Side.YES, 7_000, 1_000, fee_ud=0, time_us=20)
-    told_late = opened.after(Side.NO, 5_000, 1_000, fee_ud=0, time_us=10)
+    opened = before.after(Side.YES, 7_000, 1_000, fee_ud=0, time_us=20_000)
+    told_late = opened.after(Side.NO, 5_000, 1_000, fee_ud=0, time_us=10_000)
     assert told_late.position.cost_ud == 7_000 * 1_000, "the first contracts were gone when the dear ones came"
     assert opened.after(Side.NO, 5_000, 1_000, fee_ud=0).position.cost_ud == 5_000 * 1_000
 
@@ -157,7 +157,7 @@ def test_a_late_close_releases_the_cost_of_its_own_moment() -> None:
 def test_what_is_kept_of_fills_does_not_grow() -> None:
     inventory = Inventory()
     for number in range(3 * RECENT):
-        inventory = inventory.after(Side.YES, 4_000, 10, fee_ud=0, time_us=number)
+        inventory = inventory.after(Side.YES, 4_000, 10, fee_ud=0, time_us=1_000 * number)
     assert len(inventory.recent) == RECENT
     assert inventory.earlier.volume_cx == 2 * RECENT * 10
     assert inventory.settled(DOLLAR_UD).recent == ()

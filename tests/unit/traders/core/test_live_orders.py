@@ -289,7 +289,13 @@ def test_a_written_order_is_not_sent_once_the_trader_is_fenced() -> None:
     assert world.live.unsettled() == ()
 
 
-@pytest.mark.parametrize("code", ["exceeded_order_group_risk_limit", "EXCEEDED_ORDER_GROUP_RISK_LIMIT"])
+@pytest.mark.parametrize(
+    "code",
+    [
+        "exceeded_order_group_risk_limit", "EXCEEDED_ORDER_GROUP_RISK_LIMIT",
+        "exceeded_order_group_risk_limit: the order group takes no more orders",
+    ],
+)  # fmt: skip
 def test_F11_a_group_that_was_triggered_unheard_fences_by_the_first_order_that_it_refuses(code: str) -> None:
     world = LiveWorld()
     first, following = world.wish(PlaceOrder(YES, 4_000, 10)), world.wish(PlaceOrder(NO, 4_000, 10))
