@@ -249,7 +249,7 @@ class Chaos:
 
     def _types(self, trader: FleetTrader, verb: str, why: str) -> None:
         self.hand.may_start_anew.add(trader)
-        said = self.rig.person.tries(
+        said = self.rig.operator.tries(
             "traders", verb, trader.name, *(["--live"] if verb == "start" and trader.is_live else [])
         )
         self.helped[f"{verb} ({why})" if said.code == 0 else f"{verb}: refused {said.err[:80]}"] += 1

@@ -324,7 +324,7 @@ class Hand:
 
     def database_sessions_end(self) -> Lasting:
         """End everybody's but the operator's."""
-        own = psutil.Process(self.rig.person.pid).net_connections("tcp")
+        own = psutil.Process(self.rig.operator.pid).net_connections("tcp")
         with psycopg.connect(self.rig.database_url, autocommit=True) as admin:
             row = admin.execute(OTHERS, ([one.laddr.port for one in own],)).fetchone()
         if row is None or not row[0]:

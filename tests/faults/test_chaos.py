@@ -65,7 +65,7 @@ class Visitor:
     def __init__(self, rig: FleetRig) -> None:
         self._rig, self.password = rig, f"canary-{secrets.token_hex(12)}"
         made = f"User.objects.create_user('visitor', password={self.password!r})"
-        rig.person.types("shell", "--no-imports", "-c", f"from django.contrib.auth.models import User; {made}")
+        rig.operator.types("shell", "--no-imports", "-c", f"from django.contrib.auth.models import User; {made}")
 
     def log_in(self) -> None:
         """Come in by name and password, and fail unless the pages open."""

@@ -12,6 +12,7 @@ from tests.faults.livetrader import IMPROVES, Plan
 pytestmark = pytest.mark.long
 
 SLOW_S = 0.5
+LATE_US = 1_500_000  # no book is used that is older
 PAUSE_MS = 5_000
 
 
@@ -110,6 +111,7 @@ def test_D3_orders_do_not_wait_for_a_slow_line_to_the_store(live: LiveCase) -> N
 
     What rests is taken off from the trader's own part of the budget; for new orders it would have to know the others'.
     """
+    live.reads_within_us = LATE_US
     live.trader.redis.delay(SLOW_S)
     until_pulled(live)
     live.until(lambda: "BUDGET_UNREACHABLE" in live.alerts(), "it says that it cannot share the budget")
