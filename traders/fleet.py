@@ -267,23 +267,21 @@ MakeLive = Callable[[SeriesRule, list[RollingMarket]], list[str]]
 """Makes live traders of a rule for markets that have none, as far as it may; returns their names."""
 
 
-def apply_series_rules(now_us: int, make_live: MakeLive | None = None) -> list[str]:
+def apply_series_rule(rule: SeriesRule, now_us: int, make_live: MakeLive | None = None) -> list[str]:
     """Give each market that a rule wants traded its trader; return the names of those made now.
 
     Args:
-        make_live: For live rules; None makes none of theirs.
+        make_live: For a live rule; None makes none of its traders.
     """
-    made: list[str] = []
-    for rule in SeriesRule.objects.select_related("strategy"):
-        terms = rule.terms()
-        if terms.close_buffer_us:  # also of a rule that is switched off: what it has made goes by it
-            _stop_near_close(rule, terms, now_us)
-        if rule.is_active and terms.may_begin(minute_of_day(now_us)):
-            made += _apply_rule(rule, terms, now_us, make_live)
-    return made
+    terms = rule.terms()
+    if terms.close_buffer_us:  # also of a rule that is switched off: what it has made goes by it
+        _stop_near_close(rule, terms, now_us)
+    if rule.is_active and terms.may_begin(minute_of_day(now_us)):
+        return _give_traders(rule, terms, now_us, make_live)
+    return []
 
 
-def _apply_rule(rule: SeriesRule, terms: Terms, now_us: int, make_live: MakeLive | None) -> list[str]:
+def _give_traders(rule: SeriesRule, terms: Terms, now_us: int, make_live: MakeLive | None) -> list[str]:
     rows = Market.objects.filter(event__series_id=rule.series_ticker, close_time__gt=_moment(now_us))
     rows = rows.select_related("event")
     paid = _programs([m.pk for m in rows], _moment(now_us)) if terms.needs_program else {}

@@ -282,6 +282,7 @@ def rule_facts(rule: SeriesRule, *, only: Grant | None = None) -> tuple[LiveFact
         mode=rule.mode,
         account=account_of_rule(rule),
         limits_digest=terms.limits_digest,
+        limits=terms.limits,
         rule=terms,
         latched=_latched(rule),
     )

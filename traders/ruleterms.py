@@ -21,14 +21,15 @@ TRADES = ~Q(desired=Desired.STOPPED) | Q(pid__isnull=False) | ~Q(group_id="")
 def terms_of(rule: SeriesRule) -> RuleTerms:
     """Return a rule as it is now."""
     try:
-        digest = limits_digest(parse_limits(rule.limits))
+        limits = parse_limits(rule.limits)
     except ParamsError:
-        digest = None
+        limits = None
     return RuleTerms(
         rule=rule.pk,
         series=rule.series_ticker,
         mode=rule.mode,
-        limits_digest=digest,
+        limits_digest=None if limits is None else limits_digest(limits),
+        limits=limits,
         max_traders=rule.max_traders,
         daily_loss_ud=rule.daily_loss_ud,
     )

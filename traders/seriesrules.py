@@ -5,6 +5,7 @@
     something missing                      likewise, and each missing thing is named
     waiting                                those that run go on; no further one, until a person starts the rule again
     the day's result not certain           likewise, until it is
+    a fault of its own                     likewise, and the other rules go on
     nothing of that                        the next market's trader is made and started, in one step and by the same
                                            check as a person's start
 
@@ -15,10 +16,11 @@ have been down for long, so it waits, as its traders do (traders.leases.NEEDS_RE
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import Exists, OuterRef
 
 from kalshimm.errors import KalshimmError
@@ -38,6 +40,7 @@ logger = logging.getLogger(__name__)
 RESULT_EVERY_US = 2_000_000
 REFUSED_AGAIN_US = 10_000_000
 Standing = SeriesRule.Standing
+NOT_LOOKED_AT = Hold("what it has lost could not be worked out")
 NOT_FOUND = "none of its traders was alive when the supervisor came"
 
 
@@ -51,7 +54,8 @@ class SeriesRules:
         self._is_new = True
         self._why: dict[int, tuple[str, str]] = {}  # of live rules: what tells reasons apart, and the reason
         self._said: dict[int, str] = {}
-        self._losses: dict[int, Latch | Hold | None] = {}
+        self._faults: dict[int, str] = {}  # what went wrong with rules in this step
+        self._losses: dict[int, Latch | Hold | None] = {}  # as the last look at each found
         self._refused: dict[str, tuple[int, str]] = {}  # markets: when to try again, and why not before
         self._now_us = self._result_at_us = 0
 
@@ -66,15 +70,53 @@ class SeriesRules:
         if self._is_new:
             self._hold_unattended(living)
             self._is_new = False
-        rules = list(SeriesRule.objects.filter(mode=Mode.LIVE))
-        if now_us - self._result_at_us >= RESULT_EVERY_US:
-            self._look_at_results(rules, now_us, told_ud)
-        self._why = {rule.pk: self._why_not(rule) for rule in rules}
-        made = fleet.apply_series_rules(now_us, self._make)
-        for rule in rules:
-            self._say(rule)
+        is_due = now_us - self._result_at_us >= RESULT_EVERY_US
+        if is_due:
+            self._result_at_us = now_us
+        self._faults, before = {}, self._faults
+        made: list[str] = []
+        for rule in SeriesRule.objects.select_related("strategy"):
+            with self._alone(rule, before):
+                made += self._see_to(rule, told_ud if is_due else None)
+            if rule.mode == Mode.LIVE:
+                self._say(rule)
         SeriesRule.objects.exclude(mode=Mode.LIVE).exclude(state_reason="").update(state_reason="")
         return made
+
+    def _see_to(self, rule: SeriesRule, told_ud: Mapping[int, int] | None) -> list[str]:
+        """See to one rule; return the names of the traders made now.
+
+        Args:
+            told_ud: For a look at what it has lost; None leaves what the last look found.
+        """
+        if rule.mode == Mode.LIVE:
+            if told_ud is not None:
+                self._look_at_result(rule, told_ud)
+            self._why[rule.pk] = self._why_not(rule)
+        return fleet.apply_series_rule(rule, self._now_us, self._make)
+
+    @contextmanager
+    def _alone(self, rule: SeriesRule, before: Mapping[int, str]) -> Iterator[None]:
+        """Keep what goes wrong with one rule from the others and from the traders that there are.
+
+        Args:
+            before: What went wrong in the last step, which was told then.
+
+        Raises:
+            OperationalError, InterfaceError: The database is away: nothing of the rule's own.
+        """
+        try:
+            yield
+        except (OperationalError, InterfaceError):
+            raise
+        except Exception as exc:  # a rule is configuration and code of many parts; the fleet must not end with it
+            self._result_at_us = 0  # looked at again at once: what is not known keeps it from making traders
+            self._faults[rule.pk] = f"{type(exc).__name__}: {exc}"
+            if before.get(rule.pk) != self._faults[rule.pk]:
+                logger.exception(
+                    "series rule %s has failed", rule.series_ticker,
+                    extra={"action": "rule_failed", "alert": "RULE_FAILED"},
+                )  # fmt: skip
 
     def _hold_unattended(self, living: Collection[int]) -> None:
         alive = Trader.objects.filter(series_rule=OuterRef("pk"), mode=Mode.LIVE, pk__in=living)
@@ -87,17 +129,16 @@ class SeriesRules:
 
     # --- what it has lost -----------------------------------------------------------------------------------------
 
-    def _look_at_results(self, rules: list[SeriesRule], now_us: int, told_ud: Mapping[int, int]) -> None:
-        self._result_at_us, before, self._losses = now_us, self._losses, {}
-        day = exchange_day(now_us)[0]
-        for rule in rules:
-            result = day_result(results_today(rule, now_us, told_ud))
-            released_ud = rule.released_ud if rule.released_day == day else 0
-            loss = loss_of(result, day=day, most_ud=rule.daily_loss_ud, released_ud=released_ud)
-            # Twice in a row: a book between two messages of one step of the exchange may show any price.
-            if isinstance(loss, Latch) and isinstance(before.get(rule.pk), Latch) and rule.latched_at is None:
-                _latch(rule, loss, now_us)
-            self._losses[rule.pk] = loss
+    def _look_at_result(self, rule: SeriesRule, told_ud: Mapping[int, int]) -> None:
+        before, self._losses[rule.pk] = self._losses.get(rule.pk), NOT_LOOKED_AT
+        day = exchange_day(self._now_us)[0]
+        result = day_result(results_today(rule, self._now_us, told_ud))
+        released_ud = rule.released_ud if rule.released_day == day else 0
+        loss = loss_of(result, day=day, most_ud=rule.daily_loss_ud, released_ud=released_ud)
+        # Twice in a row: a book between two messages of one step of the exchange may show any price.
+        if isinstance(loss, Latch) and isinstance(before, Latch) and rule.latched_at is None:
+            _latch(rule, loss, self._now_us)
+        self._losses[rule.pk] = loss
 
     # --- what keeps it from making traders ------------------------------------------------------------------------
 
@@ -146,7 +187,10 @@ class SeriesRules:
 
     def _say(self, rule: SeriesRule) -> None:
         """Write down why a live rule makes no trader, and log it once."""
-        what, reason = self._why[rule.pk]
+        if fault := self._faults.get(rule.pk):
+            what, reason = fault, f"it has failed, see the log ({fault})"
+        else:
+            what, reason = self._why[rule.pk]
         if self._said.get(rule.pk) == what and bool(rule.state_reason) == bool(reason):
             return
         self._said[rule.pk] = what

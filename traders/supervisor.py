@@ -54,6 +54,7 @@ from traders.core.facts import encode_facts
 from traders.core.kills import covering
 from traders.core.restart import CrashHistory, GiveUp
 from traders.core.stopping import Patience
+from traders.deaths import Deaths
 from traders.engine import CLOSED
 from traders.fleet import Wanted, in_thread
 from traders.fleetline import FleetLine
@@ -127,6 +128,7 @@ class Supervisor:
         self._pulse = Pulse(role="supervisor", name="main", clock=clock)
         self._wanted: list[Wanted] = []
         self._living: dict[int, ProcessIdentity] = {}
+        self._deaths = Deaths()
         self._known: dict[int, Known] = {}
         self._left: dict[int, Wanted] = {}  # live traders whose rows are gone
         self._live = LiveStarts(home, client=client, clock=clock)
@@ -140,8 +142,9 @@ class Supervisor:
     async def run(self, stop: asyncio.Event) -> None:
         """Work until stopped; living traders stay."""
         try:
-            await worker.every(stop, STEP_S, self.step)
+            await worker.every(stop, STEP_S, self.step, early=self._deaths.seen)
         finally:
+            self._deaths.close()
             await self._live.close()
         await self._pulse.retire(self._client)
 
@@ -149,6 +152,7 @@ class Supervisor:
         """Look once and act."""
         self._pulse.turn(every_s=STEP_S)
         self._living = await asyncio.to_thread(self._launcher.running)
+        self._deaths.watch(self._living.values())
         if await self._read_database():
             self._stop_nobodys()
         self._heed_kills()
@@ -164,9 +168,7 @@ class Supervisor:
         """Read what is wanted; False when the database does not say."""
         try:
             await self._settle_kills()
-            now_us, told_ud = self._clock.wall_us(), self._line.results(self._living)
-            for name in await in_thread(self._rules.step, now_us, living=self._living, told_ud=told_ud):
-                logger.info("series rule made trader %s", name, extra={"action": "trader_created"})
+            await self._apply_rules()
             self._wanted = await in_thread(fleet.read_wanted, self._living)
         except DatabaseFault as exc:
             logger.warning("database: %s; going on with what was read last", exc, extra={"action": "database_lost"})
@@ -175,6 +177,17 @@ class Supervisor:
             del self._known[gone]
             self._line.forget(gone)
         return True
+
+    async def _apply_rules(self) -> None:
+        """Let series rules make traders; what ails them keeps nobody from tending those that there are."""
+        now_us, told_ud = self._clock.wall_us(), self._line.results(self._living)
+        try:
+            made = await in_thread(self._rules.step, now_us, living=self._living, told_ud=told_ud)
+        except DatabaseFault as exc:
+            logger.warning("database: %s; series rules wait", exc, extra={"action": "rules_wait"})
+            return
+        for name in made:
+            logger.info("series rule made trader %s", name, extra={"action": "trader_created"})
 
     async def _settle_kills(self) -> None:
         """Have the database say of whom was killed that he is paused."""

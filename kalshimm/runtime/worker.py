@@ -38,15 +38,33 @@ async def set_within(event: asyncio.Event, seconds: float) -> bool:
 wait_or_stop = set_within
 
 
-async def every(stop: asyncio.Event, seconds: float, step: Callable[[], Awaitable[None]]) -> None:
-    """Run `step` now and then each `seconds` until stopped; its own time counts towards the period."""
+async def every(
+    stop: asyncio.Event, seconds: float, step: Callable[[], Awaitable[None]], *, early: asyncio.Event | None = None
+) -> None:
+    """Run `step` now and then each `seconds` until stopped; its own time counts towards the period.
+
+    Args:
+        early: Lets the next step begin at once, and is cleared then.
+    """
     loop = asyncio.get_running_loop()
     due = loop.time()
     while not stop.is_set():
+        if early is not None:
+            early.clear()
         await step()
         due = max(due + seconds, loop.time())
-        if await wait_or_stop(stop, max(0.0, due - loop.time())):
-            return
+        await _any_within([stop, early] if early else [stop], max(0.0, due - loop.time()))
+        if early is not None and early.is_set():
+            due = loop.time()
+
+
+async def _any_within(events: list[asyncio.Event], seconds: float) -> None:
+    waiting = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for one in waiting:
+            one.cancel()
 
 
 async def cancel(task: asyncio.Task[Any]) -> None:

@@ -43,6 +43,7 @@ class RuleTerms(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         mode: As it is set; of a grant always live.
         limits_digest: Of the limits that it gives its traders; None where they cannot be read.
+        limits: Those themselves; of a grant, see `Permission.limits`.
         max_traders: So many at once.
         daily_loss_ud: What all of its traders may lose in a day, micro-dollars.
     """
@@ -53,6 +54,7 @@ class RuleTerms(msgspec.Struct, frozen=True, kw_only=True):
     limits_digest: str | None
     max_traders: int
     daily_loss_ud: int
+    limits: Limits | None = None
 
 
 class Permission(msgspec.Struct, frozen=True, kw_only=True):
@@ -208,27 +210,27 @@ def _why_not(one: Permission, facts: LiveFacts) -> str | None:
     there, here = _place(one), _place(facts)
     if there != here:
         return f"the grant is for account {there}, here it would be {here}"
-    if one.rule is not None and (why := _why_no_rule(one.rule, facts.rule)):
+    if one.rule is not None and (why := _why_no_rule(one, one.rule, facts.rule)):
         return why
     if facts.limits_digest is None:
         return "the trader's limits cannot be read, and a grant is for limits"
-    if one.limits_digest != facts.limits_digest and not _are_lowered(one, facts):
+    if one.limits_digest != facts.limits_digest and not _are_lowered(one.limits, facts.limits):
         return "the limits are not those that were confirmed"
     return None
 
 
-def _are_lowered(one: Permission, facts: LiveFacts) -> bool:
-    """Return whether the trader may do less than was confirmed, and nothing else."""
-    return one.limits is not None and facts.limits is not None and is_no_looser(facts.limits, one.limits)
+def _are_lowered(confirmed: Limits | None, now: Limits | None) -> bool:
+    """Return whether limits allow less than was confirmed, and nothing else."""
+    return confirmed is not None and now is not None and is_no_looser(now, confirmed)
 
 
-def _why_no_rule(granted: RuleTerms, rule: RuleTerms | None) -> str | None:
+def _why_no_rule(one: Permission, granted: RuleTerms, rule: RuleTerms | None) -> str | None:
     """Return why a grant for a series rule does not hold for what the rule is now, or None."""
     if rule is None or (granted.rule, granted.series) != (rule.rule, rule.series):
         return f"the grant is for the series rule {granted.series}"
     if rule.mode != LIVE:
         return f"the series rule {rule.series} is set to {rule.mode}"
-    if rule.limits_digest != granted.limits_digest:
+    if rule.limits_digest != granted.limits_digest and not _are_lowered(one.limits, rule.limits):
         return f"the limits of the series rule {rule.series} are not those that were confirmed"
     if rule.max_traders > granted.max_traders:
         return f"the rule may have {rule.max_traders} traders at once, and {granted.max_traders} were confirmed"

@@ -52,10 +52,12 @@ def a_market(number: int, *, closes_in: timedelta | None = None, series: str = "
 
 def a_rule(**fields: Any) -> SeriesRule:
     """Return a live rule, with two markets that it means."""
-    a_market(1)
-    a_market(2)
-    told = {"mode": Mode.LIVE, "strategy": strategy_named("join-best"), "max_traders": 1}
-    return SeriesRule.objects.create(series_ticker="ROLL", **(told | fields))
+    told = {
+        "series_ticker": "ROLL", "mode": Mode.LIVE, "strategy": strategy_named("join-best"), "max_traders": 1,
+    } | fields  # fmt: skip
+    for number in (1, 2):
+        a_market(number, series=told["series_ticker"])
+    return SeriesRule.objects.create(**told)
 
 
 def a_grant(rule: SeriesRule, **options: Any) -> Grant:

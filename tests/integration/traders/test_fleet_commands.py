@@ -14,13 +14,17 @@ from kalshimm.ops.models import AuditRow
 from markets.models import Event, IncentiveProgram, Market, Series
 from traders.archive import archive_ended
 from traders.core.riskbook import EXCHANGE_ZONE
-from traders.fleet import apply_series_rules, read_stored, read_wanted
+from traders.fleet import apply_series_rule, read_stored, read_wanted
 from traders.management.commands.traders import BadUsage
 from traders.models import Desired, Fill, JournalMark, Order, SeriesRule, Trader
 from traders.services import RefusedChange, create_trader, ensure_demo_fleet, steer, strategy_named
 
 pytestmark = pytest.mark.django_db
 NOW = datetime.now(UTC)
+
+
+def apply_series_rules(now_us: int) -> list[str]:
+    return [name for rule in SeriesRule.objects.all() for name in apply_series_rule(rule, now_us)]
 
 
 def a_series(

@@ -29,7 +29,7 @@ from test_grants import a_key
 
 from kalshimm.ops.models import AuditRow
 from markets.models import Market
-from traders import grants, killnotes, killswitch, rulegrants
+from traders import grants, killnotes, killswitch, rulegrants, seriesrules
 from traders.core.golive import CREDENTIAL, GRANT, INSTALLATION, MODE, START
 from traders.core.kills import Kill
 from traders.core.limits import Limits
@@ -149,6 +149,27 @@ def test_a_reason_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(3):
         looks.look()
     assert sum("makes no live trader" in record.getMessage() for record in caplog.records) == 1
+
+
+def test_a_rule_that_fails_keeps_neither_the_others_nor_itself_for_good(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    failing, other = a_going(max_traders=1), a_going(series_ticker="ELSE")
+    real = seriesrules.results_today
+
+    def results(rule: SeriesRule, *known: Any) -> Any:
+        return 1 // 0 if rule == failing else real(rule, *known)
+
+    monkeypatch.setattr(seriesrules, "results_today", results)
+    looks = Looks()
+    assert looks.look()
+    looks.look()
+    assert set(Trader.objects.values_list("series_rule", flat=True)) == {other.pk}
+    assert "it has failed, see the log (ZeroDivisionError" in fresh(failing).state_reason
+    assert [getattr(record, "alert", "") for record in caplog.records].count("RULE_FAILED") == 1
+    monkeypatch.setattr(seriesrules, "results_today", real)
+    assert len(looks.look()) == 1
+    assert fresh(failing).state_reason == ""
 
 
 def test_a_started_rule_makes_live_traders_that_run_at_once() -> None:

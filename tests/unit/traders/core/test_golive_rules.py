@@ -85,6 +85,33 @@ def test_G2_each_missing_thing_is_named(change: dict[str, Any], lacks: set[str],
     assert codes(facts(whose, **change)) == lacks
 
 
+def with_limits(whose: str, confirmed: Limits, now: Limits) -> LiveFacts:
+    """Return facts of a rule and its trader whose limits were changed after a grant for them."""
+    grant = msgspec.structs.replace(
+        GRANTED,
+        limits=confirmed,
+        limits_digest=limits_digest(confirmed),
+        rule=rule(limits_digest=limits_digest(confirmed)),
+    )
+    terms = rule(limits=now, limits_digest=limits_digest(now))
+    return facts(whose, permissions=(grant,), rule=terms, limits=now, limits_digest=limits_digest(now))
+
+
+@pytest.mark.parametrize("whose", SUBJECTS)
+def test_tighter_limits_are_within_a_rules_grant_and_looser_ones_are_not(whose: str) -> None:
+    confirmed = Limits(order_cx_most=500)
+    assert missing(with_limits(whose, confirmed, Limits(order_cx_most=499))) == ()
+    assert codes(with_limits(whose, confirmed, Limits(order_cx_most=501))) == {GRANT, START}
+
+
+def test_looser_limits_of_a_rule_void_its_grant_for_traders_that_kept_theirs() -> None:
+    confirmed = Limits(order_cx_most=500)
+    told = with_limits("its trader", confirmed, confirmed)
+    loose = Limits(order_cx_most=501)
+    told = msgspec.structs.replace(told, rule=rule(limits=loose, limits_digest=limits_digest(loose)))
+    assert codes(told) == {GRANT, START}
+
+
 @pytest.mark.parametrize("change", [{"max_traders": 1}, {"daily_loss_ud": 1}])
 def test_less_than_was_granted_is_permitted(change: dict[str, int]) -> None:
     assert missing(facts(rule=rule(**change))) == ()
