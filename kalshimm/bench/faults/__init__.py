@@ -6,6 +6,6 @@ ground      the whole stack on a home, stores and exchange of its own, with live
 clerk       a process of it that does with the database what a person does
 reading     readers as traders are, which note when they trust their books
 relay       the gateway's line to the exchange, which can be cut
-feeding, dying, answering, killed, adopting, catching    the measurements
+feeding, dying, answering, killed, adopting, catching, soaking    the measurements
 run         all of them in their order
 """

@@ -1,6 +1,6 @@
 """All measurements in their order: those of the two traders, of the fleet, of the storm, and of kills with no store.
 
-ground    feeding, killed, answering, catching ──hire 18──► dying, adopting ──► counts, by the exchange's ledger
+ground    soaking, feeding, killed, answering, catching ──hire 18──► dying, adopting ──► counts, by the ledger
 storm     feeding, with 200 markets
 drill     killed, at an exchange that has a home and nothing else
 """
@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 import psutil
 
-from kalshimm.bench.faults import adopting, answering, catching, dying, feeding, killed
+from kalshimm.bench.faults import adopting, answering, catching, dying, feeding, killed, soaking
 from kalshimm.bench.faults.bars import Document, Samples, rows
 from kalshimm.bench.faults.constants import settings
 from kalshimm.bench.faults.ground import Ground, ground, storm
-from kalshimm.bench.faults.listed import BARS, COUNTS
+from kalshimm.bench.faults.listed import BARS, COUNTS, SOAK
 from kalshimm.bench.report import Progress, busy_s, total_s
 
 RUNS = 3
@@ -32,6 +32,7 @@ class OnGround(NamedTuple):
     measure: Callable[[Ground, int, Progress], Awaitable[Samples]]
 
 
+OF_SOAK = tuple(bar.name for bar in SOAK)
 OF_COUNTS = tuple(bar.name for bar in COUNTS)
 WITH_TWO = (
     OnGround(("gap_invalid", "gap_valid"), feeding.gaps),
@@ -45,22 +46,26 @@ WITH_FLEET = (
     OnGround(("frozen_pulled",), dying.freezes),
     OnGround(("adoption",), adopting.adoptions),
 )
-MEASURED = (
-    *(name for one in (*WITH_TWO, *WITH_FLEET) for name in one.bars), "cut_all_valid", "kill_confirmed", "kill_command",
-)  # fmt: skip
+ON_GROUND = tuple(name for one in (*WITH_TWO, *WITH_FLEET) for name in one.bars)
+MEASURED = (*ON_GROUND, "cut_all_valid", "kill_confirmed", "kill_command")
 
 
-async def measure(runs: int, only: Collection[str], say: Progress) -> Document:
-    """Measure these bars, or all with none named, so many times each."""
-    wanted = set(only or MEASURED)
+async def measure(runs: int, only: Collection[str], say: Progress, *, soak_min: float = 0) -> Document:
+    """Measure these bars, or all with none named, so many times each; with `soak_min` those of a soak as well."""
+    wanted = {*(only or MEASURED), *(OF_SOAK if soak_min else ())}
     busy, total = busy_s(), total_s()
     samples: dict[str, Sequence[float]] = {}
     counts: dict[str, float] = {}
     conditions: dict[str, float] = {}
-    if wanted.intersection(name for one in (*WITH_TWO, *WITH_FLEET) for name in one.bars):
+    if wanted.intersection((*ON_GROUND, *OF_SOAK)):
         async with ground(say) as made:
+            if soak_min:
+                soaked = await soaking.soak(made, soak_min, say)
+                samples |= soaked.growth
+                counts |= {"soak_limited": soaked.limited}
             samples |= await _on_ground(made, wanted, runs, say)
-            counts, conditions = _counts(made), await _conditions(made)
+            counts |= _counts(made)
+            conditions = await _conditions(made)
     if "cut_all_valid" in wanted:
         async with storm(say) as feed:
             samples |= await feeding.storm_cuts(feed, runs, say)

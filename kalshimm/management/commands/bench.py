@@ -8,12 +8,13 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 import msgspec
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from kalshimm.bench.faults import bars, run
 from kalshimm.bench.registry import BENCHES
 from kalshimm.bench.report import Report, Result, measure
 from kalshimm.commandline import EXIT_SIGNALLED
+from kalshimm.errors import EXIT_USAGE
 
 T = TypeVar("T")
 
@@ -37,8 +38,12 @@ class Command(BaseCommand):
             "--runs", type=_rounds, default=run.RUNS, help=f"{run.NAME}: samples of each bar ({run.RUNS})"
         )
         parser.add_argument(
-            "--only", nargs="+", choices=run.MEASURED, metavar="BAR", default=(),
+            "--only", nargs="+", choices=(*run.MEASURED, *run.OF_SOAK), metavar="BAR", default=(),
             help=f"{run.NAME}: these alone, of {', '.join(run.MEASURED)}",
+        )  # fmt: skip
+        parser.add_argument(
+            "--soak", type=_minutes, default=0, metavar="MINUTES",
+            help=f"{run.NAME}: first let everything run for so long, and tell how memory grew and of 429s",
         )  # fmt: skip
         parser.add_argument("--json", action="store_true", help="print one document on one line")
 
@@ -55,7 +60,10 @@ class Command(BaseCommand):
 
     def _faults(self, options: dict[str, Any]) -> None:
         self.stderr.write(f"{run.NAME}: {run.ABOUT}")
-        document = asyncio.run(_ended_by_signals(run.measure(options["runs"], options["only"], self.stderr.write)))
+        if not options["soak"] and (lacks := [name for name in options["only"] if name in run.OF_SOAK]):
+            raise CommandError(f"{', '.join(lacks)}: say how long with --soak MINUTES", returncode=EXIT_USAGE)
+        work = run.measure(options["runs"], options["only"], self.stderr.write, soak_min=options["soak"])
+        document = asyncio.run(_ended_by_signals(work))
         self.stdout.write(msgspec.json.encode(document).decode() if options["json"] else bars.table(document))
 
 
@@ -89,6 +97,13 @@ def _seconds(text: str) -> float:
     value = float(text)
     if not 0 < value <= 600:
         raise argparse.ArgumentTypeError("more than 0 and at most 600 seconds")
+    return value
+
+
+def _minutes(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= 24 * 60:
+        raise argparse.ArgumentTypeError("more than 0 and at most a day's minutes")
     return value
 
 

@@ -13,6 +13,7 @@ from kalshimm.bench.faults.dying import logged_us
 from kalshimm.bench.faults.evidence import CREATE, ORPHAN_US, OWNER, EventLine, Evidence, Lines, Most, RequestLine
 from kalshimm.bench.faults.listed import BARS, COUNTS, SETTINGS, TIMES
 from kalshimm.bench.faults.run import MEASURED
+from kalshimm.bench.faults.soaking import growths
 from markets.core.orderids import Owner
 
 INSTALLATION, TRADER, PAPER = 5, 1, 2
@@ -53,8 +54,14 @@ def test_a_count_must_be_nothing(count: float, verdict: str) -> None:
     assert row(BY_NAME["orphans"], value=count).verdict == verdict
 
 
+def test_growth_is_from_the_third_twelfth_to_the_last_and_knows_no_outliers() -> None:
+    warming, before, later, after = [10] * 24, [*[100] * 11, 900], [500] * 96, [*[103] * 11, 1]
+    grown = growths({"desk": [*warming, *before, *later, *after], "writer": [7] * 144})
+    assert grown == {"desk": pytest.approx(3.0), "writer": 0.0}
+
+
 def test_what_was_not_measured_has_neither_figure_nor_verdict() -> None:
-    told = row(BY_NAME["memory"])
+    told = row(BY_NAME["adoption"])
     assert (told.value, told.samples, told.verdict, told.judged) == (None, [], "", "")
 
 
