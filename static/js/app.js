@@ -57,7 +57,10 @@
     const silentMs = performance.now() - newsAt;
     if (isLoggedOut) return;
     if (!wasClosed && silentMs < SILENT_AFTER_MS) say("");
-    else say(`No news from the web process for ${Math.round(silentMs / 1000)} s: all figures are old. Reconnecting…`);
+    else {
+      const silent = `${Math.round(silentMs / 1000)} s`;
+      say(`Disconnected: no news from the web process for ${silent}, all figures are old. Trying again…`);
+    }
   }
   setInterval(lookAtAge, 1000);
   document.addEventListener("visibilitychange", lookAtAge);

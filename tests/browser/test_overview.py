@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -109,9 +110,9 @@ class Web:
         except OSError:
             return False
 
-    def stop(self) -> None:
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         if self._process is not None:
-            self._process.terminate()
+            self._process.send_signal(number)
             self._process.wait(DEADLINE_S)
             self._process = None
 
@@ -180,15 +181,15 @@ def test_the_fleet_is_seen_and_moves_by_itself(chromium: str, web: Web, living: 
         assert watched.hosts == {web.url.removeprefix("http://")}
 
 
-def test_a_lost_web_process_greys_the_page_and_its_return_refreshes_it(
+def test_A14_a_page_says_that_its_web_process_is_gone_and_comes_back_by_itself(
     chromium: str, web: Web, living: Fleet, link: str
 ) -> None:
     with a_browser(chromium) as watched:
         page = watched.page
         page.goto(link)
         expect(page.locator("#fleet")).to_contain_text("+85")
-        web.stop()
-        expect(page.locator("#link")).to_contain_text("all figures are old", timeout=SEEN_MS)
+        web.stop(signal.SIGKILL)
+        expect(page.locator("#link")).to_contain_text("Disconnected", timeout=SEEN_MS)
         living.say(living.traders[0], position_cx=4_300)
         web.start()
         expect(page.locator(f"#tr-{living.traders[0].pk}")).to_contain_text("+43", timeout=SEEN_MS)
