@@ -138,6 +138,7 @@ class Supervisor:
         self._rules = SeriesRules()
         self._switch = KillSwitch(home)
         self._has_launcher = True
+        self._is_database_lost = False
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until stopped; living traders stay."""
@@ -171,8 +172,11 @@ class Supervisor:
             await self._apply_rules()
             self._wanted = await in_thread(fleet.read_wanted, self._living)
         except DatabaseFault as exc:
-            logger.warning("database: %s; going on with what was read last", exc, extra={"action": "database_lost"})
+            self._say_lost(exc)
             return False
+        if self._is_database_lost:
+            logger.info("the database is back", extra={"action": "database_back"})
+            self._is_database_lost = False
         for gone in self._known.keys() - {wanted.id for wanted in self._wanted} - self._living.keys():
             del self._known[gone]
             self._line.forget(gone)
@@ -184,7 +188,7 @@ class Supervisor:
         try:
             made = await in_thread(self._rules.step, now_us, living=self._living, told_ud=told_ud)
         except DatabaseFault as exc:
-            logger.warning("database: %s; series rules wait", exc, extra={"action": "rules_wait"})
+            self._say_lost(exc)
             return
         for name in made:
             logger.info("series rule made trader %s", name, extra={"action": "trader_created"})
@@ -334,7 +338,7 @@ class Supervisor:
         try:
             await in_thread(leases.let_wait, wanted.id)
         except DatabaseFault as exc:
-            logger.warning("database: %s", exc, extra={"action": "database_lost"})
+            self._say_lost(exc)
             return False
         logger.warning("trader %s is paused: %s", wanted.name, leases.NEEDS_RESUME, extra={"action": "needs_resume"})
         return True
@@ -373,7 +377,7 @@ class Supervisor:
         try:
             await in_thread(allotments.release, wanted.id)
         except (DatabaseFault, Trader.DoesNotExist) as exc:
-            logger.warning("database: %s", exc, extra={"action": "database_lost"})
+            self._say_lost(exc)
             return
         known.has_released = True
 
@@ -491,14 +495,15 @@ class Supervisor:
     # What it writes down
 
     async def _fail(self, wanted: Wanted, known: Known, reason: str) -> None:
-        logger.error("trader %s failed: %s", wanted.name, reason, extra={"action": "trader_failed"})
+        extra = {"action": "trader_failed", "alert": "TRADER_FAILED", "ticker": wanted.ticker}
+        logger.error("trader %s failed: %s", wanted.name, reason, extra=extra)
         await self._write(wanted, known, "failed", reason, None)
 
     async def _retire(self, wanted: Wanted) -> bool:
         try:
             await in_thread(fleet.retire, wanted, CLOSED)
         except DatabaseFault as exc:
-            logger.warning("database: %s", exc, extra={"action": "database_lost"})
+            self._say_lost(exc)
             return False
         return True
 
@@ -509,12 +514,19 @@ class Supervisor:
         try:
             await self._write_down(wanted, known, row)
         except DatabaseFault as exc:
-            logger.warning("database: %s", exc, extra={"action": "database_lost"})
+            self._say_lost(exc)
 
     async def _write_down(self, wanted: Wanted, known: Known, row: tuple[str, str, int | None, int]) -> None:
         state, reason, pid, restarts = row
         await in_thread(fleet.write_state, wanted.id, state=state, reason=reason, pid=pid, restarts=restarts)
         known.written = row
+
+    def _say_lost(self, exc: DatabaseFault) -> None:
+        """Say once an outage that the database does not do what is asked of it."""
+        if not self._is_database_lost:
+            text = "database: %s; going on with what was read last"
+            logger.warning(text, exc, extra={"action": "database_lost"})
+        self._is_database_lost = True
 
     async def _report(self) -> None:
         self._pulse.state = "running"

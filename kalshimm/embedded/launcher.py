@@ -44,8 +44,9 @@ STEP_TIMEOUT_S = 120.0
 READY_WITHIN_S = 120.0
 REUSE_PATIENCE_S = 8.0
 DEATHS_WHILE_STARTING = 3
-STOP_TOTAL_S = 9.5  # Ctrl-C to the last process, with half a second to spare of the ten promised
-TRADERS_GRACE_S = 4.0  # a live one ends once the exchange has confirmed its cancels
+SPARE_S = 0.5  # of the time in which all of it was promised to have stopped
+TRADERS_GRACE_S = 4.0  # at least; a live one ends once the exchange has confirmed its cancels
+OTHERS_SHARE_S = 5.5
 LEFT_OVER_GRACE_S = 2.0
 STORES_SHARE_S = 1.5
 HURRY_GRACE_S = 0.2
@@ -391,13 +392,13 @@ class Launcher:
                 signal.signal(number, handler)
 
     def _stop_all(self) -> None:
-        """Stop in reverse order within `STOP_TOTAL_S`; a second signal leaves everybody less time."""
-        began, asked = time.monotonic(), self._signals
+        """Stop in reverse order within the time promised; a second signal leaves everybody less."""
+        began, asked, total_s = time.monotonic(), self._signals, self.choice.stop_within_s - SPARE_S
         self.console.say("up", "stopping" + ("" if self._signals > 1 else ", once more Ctrl-C to hurry"))
         announcement_path(self.choice.home).unlink(missing_ok=True)
 
         def share_s(wanted_s: float) -> float:
-            left_s = STOP_TOTAL_S - STORES_SHARE_S - (time.monotonic() - began)
+            left_s = total_s - STORES_SHARE_S - (time.monotonic() - began)
             return max(HURRY_GRACE_S, min(wanted_s, left_s)) if self._signals <= max(1, asked) else HURRY_GRACE_S
 
         if self._keeper is not None:
@@ -406,13 +407,13 @@ class Launcher:
             child.stop(share_s(child.part.stop_grace_s))
             self._relay(child)
             if child.part.name == "supervisor":
-                self._end_traders(share_s(TRADERS_GRACE_S))
+                self._end_traders(share_s(max(TRADERS_GRACE_S, total_s - OTHERS_SHARE_S)))
         # What an earlier `up` left and this one had not come to, and traders forked while the supervisor ended.
         end_left_over(self.choice.home, lambda: share_s(LEFT_OVER_GRACE_S), self.stop_traders, self.console.say)
         if self._stores is not None:
             if self._stores.embedded:
                 self.console.say("up", f"stopping {' and '.join(self._stores.embedded)}")
-            left_s = max(1.0, STOP_TOTAL_S - (time.monotonic() - began))
+            left_s = max(1.0, total_s - (time.monotonic() - began))
             self._stores.release(postgres_s=left_s, valkey_s=1.0)
         self.console.say("up", f"all stopped in {time.monotonic() - began:.1f} s")
 

@@ -48,6 +48,9 @@ class Part:
     stop_grace_s: float
 
 
+STOP_WITHIN_S = 10.0  # Ctrl-C to the last process
+
+
 @dataclass(frozen=True)
 class Choice:
     """What the operator asked of `up`."""
@@ -60,6 +63,7 @@ class Choice:
     speed: float | None = None
     scenario: str | None = None
     wants_demo: bool = True
+    stop_within_s: float = STOP_WITHIN_S
 
     @property
     def url(self) -> str:

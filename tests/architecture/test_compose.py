@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from kalshimm.embedded.launcher import STOP_TOTAL_S
+from kalshimm.embedded.processes import STOP_WITHIN_S
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -22,7 +23,10 @@ def services() -> dict[str, Any]:
 def test_A17_a_stopped_container_has_time_to_drain(services: dict[str, Any]) -> None:
     app = services["app"]
     assert app["stop_signal"] == "SIGTERM"
-    assert float(app["stop_grace_period"].removesuffix("s")) > 2 * STOP_TOTAL_S
+    command = (ROOT / app["build"]["dockerfile"]).read_text().splitlines()[-1]
+    within_s = re.search(r'"up", .*"--stop-within", "(\d+)"\]$', command)
+    assert within_s is not None
+    assert 2 * STOP_WITHIN_S < float(within_s[1]) < float(app["stop_grace_period"].removesuffix("s"))
     assert app["init"] is True, "traders belong to init"
 
 

@@ -38,6 +38,11 @@ def test_A7_stopping_spawner_or_supervisor_ends_them_alone() -> None:
     assert {unit.name for unit in UNITS if settings(unit).get("KillMode") == "process"} == LIVE_ON
 
 
+def test_no_unit_is_given_up_while_it_waits_for_a_store() -> None:
+    assert {unit.name for unit in UNITS if settings(unit)["StartLimitIntervalSec"] != "0"} == set()
+    assert {unit.name for unit in UNITS if settings(unit)["Restart"] != "always"} == set()
+
+
 def test_every_unit_belongs_to_the_target() -> None:
     target = (ROOT / "deploy" / "systemd" / "kalshimm.target").read_text()
     for unit in UNITS:

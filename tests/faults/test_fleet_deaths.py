@@ -101,6 +101,7 @@ def test_A6_a_trader_whose_strategy_ends_it_again_and_again_is_given_up_until_a_
         assert fleet.rig.supervisor.pid == supervisor
         assert fleet.rig.supervisor.is_running
         assert f"trader {fleet.trader.name} failed" in fleet.output(fleet.rig.supervisor)
+        fleet.until(lambda: "TRADER_FAILED" in fleet.alerts(), "those who can be told are told")
     finally:
         switch.unlink()
     fleet.trader.start()

@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from kalshimm.embedded import detached
 from kalshimm.embedded.console import Console
 from kalshimm.embedded.launcher import Launcher
-from kalshimm.embedded.processes import Choice
+from kalshimm.embedded.processes import STOP_WITHIN_S, Choice
 from traders.processes import stop_all
 
 
@@ -25,6 +25,13 @@ def speed(text: str) -> float:
     value = float(text)
     if value <= 0:
         raise argparse.ArgumentTypeError("a speed is above 0")
+    return value
+
+
+def seconds(text: str) -> float:
+    value = float(text)
+    if not STOP_WITHIN_S <= value <= 600:
+        raise argparse.ArgumentTypeError(f"{STOP_WITHIN_S:g} to 600 seconds")
     return value
 
 
@@ -49,6 +56,10 @@ class Command(BaseCommand):
         parser.add_argument("--scenario", metavar="NAME", help="of the local exchange; `exchange --help` lists them")
         parser.add_argument("--port", type=port, default=settings.KALSHIMM_PORT, help="of the web pages")
         parser.add_argument("--detach", action="store_true", help="return once everything is ready")
+        parser.add_argument(
+            "--stop-within", type=seconds, default=STOP_WITHIN_S, metavar="SECONDS",
+            help=f"Ctrl-C or SIGTERM to the last process ({STOP_WITHIN_S:g}); more of it is for traders to drain",
+        )  # fmt: skip
         parser.add_argument("--no-demo", action="store_true", help="create no demo traders")
 
     def handle(self, *_args: Any, **options: Any) -> None:
@@ -66,6 +77,7 @@ class Command(BaseCommand):
             speed=options["speed"],
             scenario=options["scenario"],
             wants_demo=not options["no_demo"],
+            stop_within_s=options["stop_within"],
         )
         if options["detach"]:
             told = detached.start(choice)
