@@ -521,7 +521,7 @@ class Supervisor:
         await in_thread(fleet.write_state, wanted.id, state=state, reason=reason, pid=pid, restarts=restarts)
         known.written = row
 
-    def _say_lost(self, exc: DatabaseFault) -> None:
+    def _say_lost(self, exc: Exception) -> None:
         """Say once an outage that the database does not do what is asked of it."""
         if not self._is_database_lost:
             text = "database: %s; going on with what was read last"

@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import aiohttp
 import msgspec
@@ -68,21 +69,29 @@ def main(*, as_json: bool) -> int:
     return EXIT_OUTCOME_UNKNOWN if drilled.confirmed_ms is None else 0
 
 
+class DrillGround(NamedTuple):
+    """A home with keys and start files, and the exchange that they name."""
+
+    own: Rig
+    exchange: Child
+    venue: Exchange
+
+
 async def drill(say: Callable[[str], None], *, orders: int = ORDERS) -> Drilled:
     """Kill so many orders at an exchange of its own, and return how long it took."""
-    async with ground(say, orders=orders) as (own, exchange):
-        return await _killed(own, exchange, orders, say)
+    async with ground(say, orders=orders) as made:
+        return await _killed(made, orders, say)
 
 
 @contextlib.asynccontextmanager
-async def ground(say: Callable[[str], None], *, orders: int = ORDERS) -> AsyncIterator[tuple[Rig, Child]]:
+async def ground(say: Callable[[str], None], *, orders: int = ORDERS) -> AsyncIterator[DrillGround]:
     """Run an exchange with so many orders at rest, and a home whose keys and start files name them; no store at all."""
     with tempfile.TemporaryDirectory(prefix="kalshimm-drill-") as name:
         own = Rig(Path(name), NO_REDIS, NO_DATABASE)
         async with own.exchange("--scenario", "truth", "--tier", "basic") as (exchange, venue):
             say(f"a local exchange runs; placing {orders} orders")
             await _prepare(own, venue, await asyncio.to_thread(Path(venue.private_key_path).read_bytes), orders)
-            yield own, exchange
+            yield DrillGround(own, exchange, venue)
 
 
 async def _prepare(own: Rig, venue: Exchange, pem: bytes, orders: int) -> None:
@@ -118,8 +127,8 @@ async def _prepare(own: Rig, venue: Exchange, pem: bytes, orders: int) -> None:
     (folder(own.home, "traders", str(TRADER)) / "start.json").write_bytes(msgspec.json.encode(start))
 
 
-async def _killed(own: Rig, exchange: Child, orders: int, say: Callable[[str], None]) -> Drilled:
-    clock = SystemClock()
+async def _killed(made: DrillGround, orders: int, say: Callable[[str], None]) -> Drilled:
+    clock, own = SystemClock(), made.own
     began_s = clock.monotonic()
     kill = Kill(kind=ALL, by="drill", at_us=clock.wall_us())
     killswitch.throw(own.home, kill)
@@ -128,7 +137,7 @@ async def _killed(own: Rig, exchange: Child, orders: int, say: Callable[[str], N
     if planned.impossible or len(planned.parties) != 1:
         raise KalshimmError(f"The drill has not the one account it made: {planned}.")
     outcome = await carry_out(own.home, planned.parties[0], clock, within_s=WITHIN_S, say=say)
-    exchange.require_alive()
+    made.exchange.require_alive()
     took_ms = round((clock.monotonic() - began_s) * 1_000, 1)
     confirmed_ms = took_ms if outcome.is_confirmed else None
     return Drilled(orders, round(written_ms, 1), confirmed_ms, outcome.resting, outcome.why)

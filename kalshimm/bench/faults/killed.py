@@ -6,13 +6,15 @@ import asyncio
 import sys
 import time
 
+import aiohttp
 import msgspec
 
 from kalshimm.bench import killdrill
 from kalshimm.bench.faults.bars import Samples
+from kalshimm.bench.faults.evidence import Lines, RequestLine
 from kalshimm.bench.faults.ground import Ground
 from kalshimm.bench.report import Progress
-from kalshimm.bench.rig import BASE_DIR
+from kalshimm.bench.rig import BASE_DIR, Exchange
 from kalshimm.errors import KalshimmError
 from traders import killswitch
 from traders.core.kills import ALL, Kill
@@ -67,23 +69,32 @@ async def drills(runs: int, say: Progress) -> Samples:
 
 async def commands(runs: int, say: Progress) -> Samples:
     """The same by `manage.py kill`, where no store and no web is: its clock starts and ends with the process."""
-    confirmed_s = []
+    started_s, confirmed_s = [], []
     for number in range(runs):
-        async with killdrill.ground(_quietly) as (own, exchange):
-            began_s = time.monotonic()
+        async with killdrill.ground(_quietly) as made:
+            began_us, began_s = time.time_ns() // 1_000, time.monotonic()
             process = await asyncio.create_subprocess_exec(
                 sys.executable, str(BASE_DIR / "manage.py"), "kill", "--json", cwd=BASE_DIR,
-                env=own.environment({"KALSHI_ENV": killdrill.ENVIRONMENT}), stdin=asyncio.subprocess.DEVNULL,
+                env=made.own.environment({"KALSHI_ENV": killdrill.ENVIRONMENT}), stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
             )  # fmt: skip
             out, _ = await asyncio.wait_for(process.communicate(), COMMAND_WITHIN_S)
             took_s = time.monotonic() - began_s
-            exchange.require_alive()
+            made.exchange.require_alive()
+            asked_us = await _first_request_us(made.venue, since_us=began_us)
         if not out or msgspec.json.decode(out, type=Said).confirmed is not True:
             raise KalshimmError(f"`kill` was not confirmed and ended with {process.returncode}: {out.decode()}")
+        started_s.append((asked_us - began_us) / 1e6)
         confirmed_s.append(took_s)
-        say(f"command {number + 1}: confirmed after {took_s:.2f} s")
-    return {"kill_command": confirmed_s}
+        say(f"command {number + 1}: asked the exchange after {started_s[-1]:.2f} s, confirmed after {took_s:.2f} s")
+    return {"kill_start": started_s, "kill_command": confirmed_s}
+
+
+async def _first_request_us(venue: Exchange, *, since_us: int) -> int:
+    at = f"{venue.control}/ledger/lines"
+    async with aiohttp.ClientSession(raise_for_status=True) as control, control.get(at) as answer:
+        lines = msgspec.json.decode(await answer.read(), type=Lines).lines
+    return min(line.at_us for line in lines if isinstance(line, RequestLine) and line.at_us >= since_us)
 
 
 def _quietly(_text: str) -> None:

@@ -32,6 +32,10 @@ TIMES = (
         floor=3, how="until the exchange has shown that nothing rests and every group is triggered",
     ),
     Bar(
+        name="kill_start", what="kill by command line: its start to its first request", unit="s", aim=0.5, floor=0.5,
+        how="from the start of `manage.py kill`, cold, to the exchange's ledger",
+    ),
+    Bar(
         name="kill_command", what="kill by command line, no Redis, PostgreSQL or web", unit="s", aim=1, floor=5,
         how="200 orders; from the start of `manage.py kill` to its confirmed end",
     ),

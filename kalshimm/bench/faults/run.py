@@ -47,7 +47,8 @@ WITH_FLEET = (
     OnGround(("adoption",), adopting.adoptions),
 )
 ON_GROUND = tuple(name for one in (*WITH_TWO, *WITH_FLEET) for name in one.bars)
-MEASURED = (*ON_GROUND, "cut_all_valid", "kill_confirmed", "kill_command")
+BY_COMMAND = ("kill_start", "kill_command")
+MEASURED = (*ON_GROUND, "cut_all_valid", "kill_confirmed", *BY_COMMAND)
 
 
 async def measure(runs: int, only: Collection[str], say: Progress, *, soak_min: float = 0) -> Document:
@@ -71,7 +72,7 @@ async def measure(runs: int, only: Collection[str], say: Progress, *, soak_min: 
             samples |= await feeding.storm_cuts(feed, runs, say)
     if "kill_confirmed" in wanted:
         samples |= await killed.drills(runs, say)
-    if "kill_command" in wanted:
+    if wanted.intersection(BY_COMMAND):
         samples |= await killed.commands(runs, say)
     spent = max(total_s() - total, 1e-9)
     return Document(

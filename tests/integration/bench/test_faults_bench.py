@@ -62,6 +62,7 @@ def test_what_takes_longer_is_measured_three_times_and_nothing_is_doubled_orphan
         "death_quoting",
         "frozen_pulled",
         "adoption",
+        "kill_start",
         "kill_command",
     )
     told = measured(manage, 3, *COUNTS, *times)
