@@ -84,6 +84,7 @@ class Wanted(msgspec.Struct, frozen=True):
     released_us: int = 0
     live: LiveWanted | None = None
     event: str = ""
+    desired_reason: str = ""
 
     @property
     def target(self) -> Target:
@@ -123,6 +124,7 @@ def _wanted(trader: Trader, market: Market | None, programs: list[IncentiveProgr
         released_us=microseconds(trader.released_at) if trader.released_at else 0,
         live=_live(trader, market) if trader.mode == Mode.LIVE else None,
         event=market.event_id if market else "",
+        desired_reason=trader.desired_reason,
     )
 
 
@@ -257,7 +259,9 @@ def retire(trader: Wanted, reason: str) -> None:
     """Let a trader whose market is over stay stopped."""
     with transaction.atomic():
         was_wanted = (
-            Trader.objects.filter(pk=trader.id).exclude(desired=Desired.STOPPED).update(desired=Desired.STOPPED)
+            Trader.objects.filter(pk=trader.id)
+            .exclude(desired=Desired.STOPPED)
+            .update(desired=Desired.STOPPED, desired_reason=reason)
         )
         if was_wanted:
             audit(ACTOR, "trader.desired", trader.name, now=Desired.STOPPED.value, reason=reason)
@@ -315,8 +319,8 @@ def _stop_near_close(rule: SeriesRule, terms: Terms, now_us: int) -> None:
         close = closes.get(trader.market_ticker)
         if close is not None and terms.is_over(microseconds(close), now_us):
             with transaction.atomic():
-                Trader.objects.filter(pk=trader.pk).update(desired=Desired.STOPPED)
                 reason = f"its market closes within {rule.close_buffer_s} s"
+                Trader.objects.filter(pk=trader.pk).update(desired=Desired.STOPPED, desired_reason=reason)
                 audit(ACTOR, "trader.desired", trader.name, now=Desired.STOPPED.value, reason=reason)
 
 

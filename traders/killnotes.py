@@ -55,7 +55,7 @@ def _pause(kills: tuple[Kill, ...]) -> None:
     for trader in running:
         kill = covering(kills, target_of(trader, events.get(trader.market_ticker, "")))
         still = Trader.objects.filter(pk=trader.pk, desired__in=(Desired.RUNNING, Desired.FLAT))
-        if kill and still.update(desired=Desired.PAUSED):
+        if kill and still.update(desired=Desired.PAUSED, desired_reason=kill.why):
             audit(kill.by, "trader.desired", trader.name, now=Desired.PAUSED.value, reason=kill.why)
 
 

@@ -113,7 +113,7 @@ def restore(trader: int, epoch: int, group_id: str) -> None:
 def let_wait(trader: int) -> None:
     """Let a trader that was not running, although it should, wait for a person: its plan may be stale (A15)."""
     stale = Trader.objects.filter(pk=trader, desired__in=(Desired.RUNNING, Desired.FLAT))
-    if stale.update(desired=Desired.PAUSED):
+    if stale.update(desired=Desired.PAUSED, desired_reason=NEEDS_RESUME):
         audit(ACTOR, "trader.desired", _name(trader), now=Desired.PAUSED.value, reason=NEEDS_RESUME)
 
 

@@ -224,6 +224,9 @@ class Trader(models.Model):
         null=True, blank=True, validators=[MaxValueValidator(SUBACCOUNT_MOST)], help_text="Empty: the primary one."
     )
     desired = models.CharField(max_length=8, choices=Desired, default=Desired.RUNNING)
+    desired_reason = models.TextField(
+        blank=True, default="", db_default="", editable=False, help_text="Why, where no person has said so."
+    )
     series_rule = models.ForeignKey(SeriesRule, null=True, blank=True, on_delete=models.SET_NULL)
     created_at = models.DateTimeField(auto_now_add=True)
     # What the supervisor knows of it; not for people to edit.

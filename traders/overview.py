@@ -300,7 +300,7 @@ def _trader_row(
         glyph=glyph,
         word=word,
         beat_age_ms=age_ms,
-        why=_why_silent(trader, view, problem) if is_silent else view.why,
+        why=_why_silent(trader, view, problem) if is_silent else _why(trader, view),
         is_heard=not is_silent,
         is_stale=is_silent or not view.book_is_valid,
         void="",
@@ -367,6 +367,12 @@ def _condition_silent(trader: StoredTrader, problem: str) -> tuple[str, str]:
     if trader.state == "failed":
         return "bad", "failed"
     return ("unknown" if trader.state == FROZEN else "bad"), "silent"
+
+
+def _why(trader: StoredTrader, view: schema.TraderView) -> str:
+    """Return why a trader does what it does; of one that was paused by no person why that is."""
+    is_told = view.state == trader.state == "paused" and trader.state_reason
+    return trader.state_reason if is_told else view.why
 
 
 def _why_silent(trader: StoredTrader, view: schema.TraderView, problem: str) -> str:

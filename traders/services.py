@@ -200,7 +200,7 @@ def _refuse_killed(switch: KillSwitch, trader: Trader) -> None:
 
 def _desire(trader: Trader, verb: str) -> bool:
     desired, takes = VERBS[verb]
-    return Trader.objects.filter(pk=trader.pk, desired__in=takes).update(desired=desired) > 0
+    return Trader.objects.filter(pk=trader.pk, desired__in=takes).update(desired=desired, desired_reason="") > 0
 
 
 @transaction.atomic

@@ -285,7 +285,8 @@ class Supervisor:
         known.patience = None
         if view:
             await self._relay(wanted, view)
-            await self._write(wanted, known, view.state, "", process.pid)
+            reason = wanted.desired_reason if view.state == "paused" else ""
+            await self._write(wanted, known, view.state, reason, process.pid)
         elif self._line.is_silent(known.heard_us):
             since = datetime.fromtimestamp(self._line.silent_since_us(known.heard_us) / 1_000_000, UTC)
             reason = f"its process lives; no beat since {since:%H:%M:%S} UTC"

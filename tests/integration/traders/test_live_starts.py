@@ -30,6 +30,7 @@ from traders import grants, leases, spawner, takeover
 from traders.core.pipeline import Choice, StrategyChoices
 from traders.fleet import LiveWanted, Wanted
 from traders.fleetline import FleetLine
+from traders.leases import NEEDS_RESUME
 from traders.livestarts import LiveStarts
 from traders.models import Allotment, Desired, Grant, Mode, RetiredGroup, Trader
 from traders.processes import living, trader_folder
@@ -282,7 +283,10 @@ def test_A15_one_that_was_not_running_when_the_supervisor_came_waits_for_a_perso
     eventually(says(trader, "paused"), "it comes back paused")
     assert (trader.desired, trader.lease_epoch, at_work.resting()) == (Desired.PAUSED, 2, [])
     (told,) = AuditRow.objects.filter(action="trader.desired", actor="supervisor")
-    assert "needs resume" in told.detail["reason"]
+    assert told.detail["reason"] == NEEDS_RESUME
+    eventually(says(trader, "paused", NEEDS_RESUME), "its row says why")
+    steer([trader], "resume", actor="somebody")
+    assert row(trader).desired_reason == ""
 
 
 def test_one_that_loses_its_permission_is_stopped_pulled_and_says_why(at_work: LiveFleet) -> None:

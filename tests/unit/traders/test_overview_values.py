@@ -118,6 +118,13 @@ def test_state_is_a_glyph_and_a_word(changes: dict[str, Any], shown: tuple[str, 
     assert (row.glyph, row.word) == shown
 
 
+def test_a_paused_trader_says_why_if_no_person_paused_it() -> None:
+    waits = a_trader(state="paused", state_reason="it needs resume")
+    assert only_row(a_beat(state="paused", why="paused"), trader=waits).why == "it needs resume"
+    assert only_row(a_beat(state="paused", why="paused"), trader=a_trader(state="paused")).why == "paused"
+    assert only_row(a_beat(why="at the touch"), trader=waits).why == "at the touch", "it was resumed a moment ago"
+
+
 def test_a_trader_whose_beat_is_old_is_silent_and_keeps_its_last_figures() -> None:
     row = only_row(a_beat(age_ms=5_000, position_cx=700))
     assert (row.word, row.is_stale, row.position_cx) == ("silent", True, 700)
