@@ -286,9 +286,8 @@ def test_A16_a_second_copy_of_anything_ends_with_a_message_and_touches_nothing(f
     fleet.judge(faults=len(seconds))
 
 
-@pytest.mark.parametrize("signals", [1, 2])
 def test_A17_asked_to_stop_with_orders_on_their_way_it_sends_no_more_and_leaves_nothing(
-    fleet_on: Callable[..., FleetCase], signals: int
+    fleet_on: Callable[..., FleetCase],
 ) -> None:
     fleet = fleet_on(BUSY, quotes=False)
     fleet.arm(
@@ -299,8 +298,7 @@ def test_A17_asked_to_stop_with_orders_on_their_way_it_sends_no_more_and_leaves_
     fleet.until_struck("late", times=2)
     fleet.until(lambda: on_their_way(fleet), "an order is on its way")
     identity = fleet.trader.process.identity
-    for _ in range(signals):
-        fleet.trader.process.terminate()
+    fleet.trader.process.terminate()
     fleet.until(lambda: fleet.trader.process.identity != identity, "it ends")
     fleet.rig.operator.types("traders", "stop", fleet.trader.name)
     changes = [one for one in fleet.trader.record.read().changes if fleet._is_new(one)]
