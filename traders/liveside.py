@@ -243,17 +243,23 @@ class LiveSide:
 
     # How it ends
 
-    async def drained(self, within_s: float) -> str:
-        """Wait until the exchange has confirmed that nothing rests; return what to add to the reason if it has not."""
+    async def drained(self, within_s: float, asked_again: asyncio.Event) -> str:
+        """Wait until the exchange has confirmed that nothing rests; return what to add to the reason if it has not.
+
+        Args:
+            asked_again: Once set, the wait ends as soon as every cancel has left (A17). Then, as when the time is over,
+                the group is triggered, and what became of its orders is for the next lease to find.
+        """
         give_up = self._line.clock.monotonic() + within_s
         while open_orders := self._still_open():
-            if self._line.clock.monotonic() >= give_up:
+            is_hurried = asked_again.is_set() and not self._sender.has_cancels
+            if is_hurried or self._line.clock.monotonic() >= give_up:
                 logger.error(
                     "%d orders are not confirmed as over", open_orders,
                     extra={"action": "drain_unconfirmed", "alert": "LIVE_UNCONFIRMED"},
                 )  # fmt: skip
                 await self.pull()
-                return f"; {open_orders} orders unconfirmed"
+                return f"; {'asked again, ' if is_hurried else ''}{open_orders} orders unconfirmed"
             self._hooks.react()  # cancels that are due again
             await asyncio.sleep(DRAINED_LOOK_S)
         return ""

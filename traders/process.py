@@ -142,7 +142,7 @@ class TraderProcess:
     def now(self) -> Now:
         return Now(self._clock.wall_us(), self._clock.monotonic())
 
-    async def run(self, stop: asyncio.Event) -> str:
+    async def run(self, stop: worker.Stop) -> str:
         """Trade until stopped or the market closes; return why it ended."""
         await self._checkpoint()  # what was taken from the database must stand in the file before a line follows it
         self._recover_orders()
@@ -173,7 +173,7 @@ class TraderProcess:
                 async with asyncio.timeout(LAST_WORDS_S):
                     await self._ship_logs()
 
-    async def _trade(self, stop: asyncio.Event) -> str:
+    async def _trade(self, stop: worker.Stop) -> str:
         async with asyncio.TaskGroup() as tasks:
             if self._live is not None:
                 self._live.begin(tasks)
@@ -192,7 +192,7 @@ class TraderProcess:
                     self._live.drain(reason)
                 self._write(self.engine.drain(reason))
                 if self._live is not None:
-                    reason += await self._live.drained(DRAIN_S)
+                    reason += await self._live.drained(DRAIN_S, stop.again)
             finally:  # also when a task has failed: none may go on beating for those that have ended
                 self._is_over = True
                 if self._live is not None:
@@ -428,7 +428,7 @@ async def _to_its_end(write: Callable[[], None]) -> None:
         await asyncio.wait([writing])
 
 
-async def _trade(start: Start, path: Path, stop: asyncio.Event) -> str:
+async def _trade(start: Start, path: Path, stop: worker.Stop) -> str:
     client, pipe, clock = streams.connect(start.redis_url), Pipe(start.redis_url), SystemClock()
     line = None
     try:
@@ -474,7 +474,7 @@ def main(home: Path, trader: int, begun: Callable[[], None] = lambda: None) -> N
             code = exc.exit_code if isinstance(exc, KalshimmError) else EXIT_FAILED
             return msgspec.structs.replace(ended, code=code, state="failed", reason=_cause(exc))
 
-        async def run(stop: asyncio.Event) -> None:
+        async def run(stop: worker.Stop) -> None:
             nonlocal ended
             try:
                 ended = msgspec.structs.replace(ended, reason=await _trade(start, path, stop))

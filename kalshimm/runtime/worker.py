@@ -1,7 +1,8 @@
 """The frame of every long-running command: named tasks, one stop event, a beat, log shipping.
 
 A worker is a plain class with `async def run(self, stop)`. SIGTERM and SIGINT set `stop`; the worker finishes its
-step and returns. A task that raises ends the worker: a crash is allowed, a half-life is not.
+step and returns. A further one sets `stop.again`, for workers that wait for somebody else's word before they return. A
+task that raises ends the worker: a crash is allowed, a half-life is not.
 """
 
 from __future__ import annotations
@@ -19,7 +20,21 @@ logger = logging.getLogger(__name__)
 
 CANCEL_AGAIN_S = 0.5
 
-Run = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
+
+class Stop(asyncio.Event):
+    """Set once a worker was asked to stop; `again` once it was asked another time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.again = asyncio.Event()
+
+    def ask(self) -> None:
+        if self.is_set():
+            self.again.set()
+        self.set()
+
+
+Run = Callable[[Stop], Coroutine[Any, Any, None]]
 
 
 async def set_within(event: asyncio.Event, seconds: float) -> bool:
@@ -79,10 +94,10 @@ async def cancel(task: asyncio.Task[Any]) -> None:
 
 
 async def _run_until_signalled(run: Run) -> None:
-    stop = asyncio.Event()
+    stop = Stop()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, stop.ask)
     await run(stop)
 
 

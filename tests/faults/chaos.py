@@ -186,7 +186,7 @@ class Chaos:
         for trader, (epoch, identity) in leases.items():
             is_same = (trader.look().epoch, trader.process.identity) == (epoch, identity)
             if not is_same and trader not in (self.hand.may_start_anew | resumed):
-                problems.append(f"{trader.name} was started anew: {trader.row()['reason']}")
+                problems.append(f"{trader.name} was started anew: {trader.row()['state_reason']}")
         return problems
 
     def _agreed(self) -> list[str]:

@@ -85,10 +85,6 @@ class FleetProcess(Worker):
         if identity is not None:
             wait_ended([identity], END_S)
 
-    def terminate(self) -> None:
-        """Ask it to end, as anybody with a shell may, and do not wait."""
-        self._signal(signal.SIGTERM)
-
     def _signal(self, number: signal.Signals, *, is_fault: bool = True) -> None:
         identity = self.identity
         assert identity is not None, f"{self.name} does not run: {self.output()[-2_000:]}"

@@ -101,6 +101,10 @@ class Worker:
         resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
         self._log.note("store", f"no file of {self.name} may grow beyond {most} bytes")
 
+    def terminate(self) -> None:
+        """Ask it to end, as anybody with a shell may, and do not wait."""
+        self._signal(signal.SIGTERM)
+
     def stop(self) -> int:
         """Ask it to end, and return its exit code; a frozen one is thawed first."""
         if self.is_running:

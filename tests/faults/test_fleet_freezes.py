@@ -72,8 +72,8 @@ def test_A4_the_orders_of_a_frozen_trader_are_pulled_and_it_never_trades_beside_
         assert case.trader.process.identity == identity, "nobody was started beside it"
         assert case.trader.look().epoch == epoch
         case.until_row(state="silent")
-    wakes.wait(LONG_S - SHORT_S)
     pulled_us = wakes.rig.fetch().requests[-1].at_us
+    wakes.wait(LONG_S - SHORT_S)
     assert [created_after(case, pulled_us) for case, *_ in frozen] == [[], []]
     restarts = wakes.trader.row()["restarts"]
     wakes.trader.process.thaw()

@@ -11,13 +11,21 @@ import pytest
 
 from tests.faults.fleetrig import FleetCase, FleetRig
 from tests.faults.liverig import LiveOptions
-from tests.faults.livetrader import DRY, STAYS, Plan
+from tests.faults.livetrader import DRY, STAYS, WIDE, Plan
 from tests.faults.person import Person, Said
+from traders.start import read_start
 
 pytestmark = pytest.mark.long
 
 RUNS, LACKS, STILL, TWICE = range(4)  # places of the module's traders
 NOT_REACHABLE = 3
+RAISE = """
+from traders.models import Trader
+trader = Trader.objects.get(name={name!r})
+trader.limits["position_cx_most"] *= 2
+trader.full_clean()
+trader.save()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +155,7 @@ def test_G3_two_grants_at_once_leave_one_trader_under_one_lease(fleet_on: Callab
     fleet.judge()
 
 
-def test_D9_without_the_database_starts_and_grants_are_refused_and_live_traders_go_on(
+def test_D9_without_the_database_starts_grants_and_raised_limits_are_refused_and_live_traders_go_on(
     fleet_on: Callable[..., FleetCase],
 ) -> None:
     fleet = fleet_on(RUNS)
@@ -159,12 +167,16 @@ def test_D9_without_the_database_starts_and_grants_are_refused_and_live_traders_
     with another(rig, "cut-off", **settings) as cut_off:
         cut_off.types("traders", "start", idle.name, code=NOT_REACHABLE)
         cut_off.types("grants", "create", fleet.trader.name, "--confirm", fleet.trader.name, code=NOT_REACHABLE)
+        cut_off.types("shell", "--no-imports", "-c", RAISE.format(name=fleet.trader.name), code=NOT_REACHABLE)
     fleet.hit_some()
     fleet.until(lambda: fleet.position_cx() == fleet.true_position_cx(), "it books what has filled")
     fleet.until_quotes("and quotes on")
     assert fleet.trader.process.identity == before
     assert not idle.process.is_running
     rig.fleet_db.pass_all()
+    fleet.let_it_look()
+    assert fleet.trader.process.identity == before, "it goes by the limits that were confirmed"
+    assert read_start(fleet.trader.folder).limits == WIDE
     fleet.judge()
 
 

@@ -117,6 +117,11 @@ class Sender:
         """Look at once for cancels that have become due."""
         self._woken.set()
 
+    @property
+    def has_cancels(self) -> bool:
+        """Whether a cancel waits to leave."""
+        return any(one.kind is CANCEL for one in self._queue)
+
     def end(self, reason: str) -> None:
         """Let no new order and no change leave any more (A17); cancels go on."""
         self._gate.end(reason)
@@ -141,8 +146,7 @@ class Sender:
 
     def _why_behind(self, now_us: int) -> str:
         """Return whether cancels wait, which go before whatever adds risk."""
-        is_held = not self._paces[CANCEL].room(now_us) and any(one.kind is CANCEL for one in self._queue)
-        return BEHIND_CANCELS if is_held else ""
+        return BEHIND_CANCELS if self.has_cancels and not self._paces[CANCEL].room(now_us) else ""
 
     @property
     def hold_creates_until_us(self) -> int:
@@ -187,8 +191,7 @@ class Sender:
     def _idle_s(self) -> float:
         """Return how long nothing will be due by time alone."""
         held_us = self._paces[CANCEL].until_us - self._now_us()
-        is_held = held_us > 0 and any(one.kind is CANCEL for one in self._queue)
-        return min(TICK_S, held_us / SECOND_US) if is_held else TICK_S
+        return min(TICK_S, held_us / SECOND_US) if held_us > 0 and self.has_cancels else TICK_S
 
     # ---- what leaves -------------------------------------------------------------------------------------------------
 
@@ -222,7 +225,7 @@ class Sender:
         why = why or self._paces[one.kind].why(now_us)
         if why or one.kind is DECREASE:
             return why
-        if any(other.kind is CANCEL for other in self._queue):
+        if self.has_cancels:
             return BEHIND_CANCELS
         return STALE if is_order and now_us >= one.intent.written_us + STALE_US else ""
 

@@ -26,6 +26,7 @@ from feed.schema import (
 from kalshimm.runtime.clock import SystemClock
 from kalshimm.runtime.heartbeat import beat_key
 from kalshimm.runtime.resp import Pipe
+from kalshimm.runtime.worker import Stop
 from markets.core.grid import PriceRange
 from markets.core.units import Side
 from traders.core.facts import MarketFacts, encode_facts
@@ -105,7 +106,7 @@ class Running:
         self.process = TraderProcess(
             start, trader_folder(home, start.trader), client=client, pipe=self._pipe, clock=SystemClock()
         )
-        self._stop = asyncio.Event()
+        self._stop = Stop()
         self._task = asyncio.create_task(self.process.run(self._stop))
 
     async def until(self, condition: Any) -> None:

@@ -41,15 +41,20 @@ def a_start(home: Path, redis_url: str, *, trader: int = 1, closes_in_us: int = 
     write_start(trader_folder(home, trader), start)
 
 
-def sockets(pid: int) -> set[str]:
-    """Return the kernel's names of the sockets a process holds."""
-    found = set()
+def descriptors(pid: int) -> dict[int, str]:
+    """Return what a process holds open, by descriptor, in the kernel's names."""
+    found = {}
     for link in Path(f"/proc/{pid}/fd").iterdir():
         try:
-            found.add(str(link.readlink()))
+            found[int(link.name)] = str(link.readlink())
         except FileNotFoundError:
             continue
-    return {name for name in found if name.startswith("socket:")}
+    return found
+
+
+def of_its_own(pid: int) -> set[str]:
+    """Return what a process holds beyond input, output and errors."""
+    return {name for descriptor, name in descriptors(pid).items() if descriptor > 2}
 
 
 def spawn(home: Path, trader: int = 1) -> int:
@@ -59,17 +64,24 @@ def spawn(home: Path, trader: int = 1) -> int:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_a_spawned_trader_has_none_of_the_spawners_sockets_and_is_nobodys_child(
+def test_a_spawned_trader_has_nothing_of_the_spawners_and_is_nobodys_child(
     workers: Workers, redis_url: str, market: HandMadeMarket, watcher: Watcher
 ) -> None:
     process = workers.spawner()
-    held = sockets(process.pid)
-    assert len(held) == 1, "the spawner opens no socket but its own"
+    held = of_its_own(process.pid)
+    assert len([name for name in held if name.startswith("socket:")]) == 1, "the spawner opens no socket but its own"
+    assert [name for name in held if name.startswith("anon_inode:")] == [], "nor an event loop"
+    assert psutil.Process(process.pid).num_threads() == 1
     a_start(workers.home, redis_url)
     market.start()
     pid = spawn(workers.home)
     eventually(lambda: watcher.is_quoting(1), "the trader quotes")
-    assert sockets(pid).isdisjoint(held)
+    theirs = set(descriptors(process.pid).values()) - {os.devnull}  # a name that says nothing of who opened it
+    assert held <= theirs
+    assert of_its_own(pid).isdisjoint(theirs)
+    assert descriptors(pid)[0] == os.devnull
+    assert {descriptors(pid)[1], descriptors(pid)[2]} == {str(trader_folder(workers.home, 1) / "log")}
+    assert psutil.Process(process.pid).num_threads() == 1, "still: the next fork copies no other"
     assert psutil.Process(pid).ppid() != process.pid
     assert os.getsid(pid) not in (os.getsid(process.pid), process.pid)
     assert psutil.Process(pid).cmdline()[0] == "manage.py trader 1"

@@ -73,6 +73,19 @@ def test_a_probe_costs_no_session(
         client.get("/healthz")
 
 
+@pytest.mark.parametrize(("path", "queries"), [("/livez", 0), ("/healthz", 1)])
+def test_D8_a_probe_from_a_browser_that_is_logged_in_asks_for_no_user(
+    browser: Client,
+    redis_client: redis.Redis,
+    django_assert_num_queries: DjangoAssertNumQueries,
+    path: str,
+    queries: int,
+) -> None:
+    """Else it would break without the database, in place of saying so."""
+    with django_assert_num_queries(queries):
+        assert browser.get(path).status_code == 200
+
+
 @pytest.mark.django_db
 def test_a_beat_of_another_version_silences_only_itself(client: Client, redis_client: redis.Redis) -> None:
     fleet.write_beats(redis_client, *(fleet.a_beat(role, role) for role in ("gateway", "writer", "supervisor")))
