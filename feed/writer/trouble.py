@@ -30,10 +30,11 @@ class NothingFits(Exception):
 
 
 # InternalError: a database that takes no writes, a transaction broken off. NotSupportedError: a statement prepared
-# before a table was changed; no value brings it about.
+# before a table was changed; no value brings it about. InsufficientPrivilege: a right that was taken away, or a file
+# that the database itself may not open; entries have no rights.
 STORES = (
     RedisError, psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError, psycopg.NotSupportedError,
-    NotReachable, OSError, StoreBeganAnew, NothingFits,
+    errors.InsufficientPrivilege, NotReachable, OSError, StoreBeganAnew, NothingFits,
 )  # fmt: skip
 # RecursionError: something nested too deeply to be read, or written as JSON.
 ENTRIES = (
@@ -78,6 +79,9 @@ def explain(exc: BaseException, database: str) -> Trouble | None:
         case errors.ReadOnlySqlTransaction():
             sentence = f"{database} takes no writes ({why}): is it a standby, or default_transaction_read_only on?"
             return Trouble("DATABASE_READ_ONLY", sentence)
+        case errors.InsufficientPrivilege():
+            sentence = f"{database} lets the writer write no more ({why}): give it its rights back"
+            return Trouble("DATABASE_REFUSES", sentence)
         case errors.LockNotAvailable() | errors.QueryCanceled():
             sentence = f"{database} makes the writer wait too long ({why}): who holds the lock, or what is so slow?"
             return Trouble("DATABASE_LOCKED", sentence)

@@ -228,7 +228,12 @@ class Ground(Feed):
         return view is not None and view.state == "quoting" and bool((await self.look()).resting(trader))
 
     async def until_quotes(self, trader: int) -> None:
-        await self.until(lambda: self.quotes(trader), f"trader {trader} quotes")
+        try:
+            await self.until(lambda: self.quotes(trader), f"trader {trader} quotes")
+        except KalshimmError as exc:
+            view = await self.view(trader)
+            told = f"it says {view.state}: {view.why}" if view else "it says nothing"
+            raise KalshimmError(f"{exc} Resting: {len(self.evidence.resting(trader))}; {told}.") from exc
 
     async def until_all_quote(self) -> None:
         for trader in self.live:

@@ -17,6 +17,7 @@ WHERE = "PostgreSQL at 127.0.0.1:5432, data in /srv/data"
     ("exc", "alert"),
     [
         (errors.DiskFull("could not extend file: No space left on device"), "DATABASE_FULL"),
+        (errors.InsufficientPrivilege("permission denied for table markets_trade"), "DATABASE_REFUSES"),
         (errors.ReadOnlySqlTransaction("cannot execute COPY FROM in a read-only transaction"), "DATABASE_READ_ONLY"),
         (errors.LockNotAvailable("canceling statement due to lock timeout"), "DATABASE_LOCKED"),
         (errors.QueryCanceled("canceling statement due to statement timeout"), "DATABASE_LOCKED"),
