@@ -175,7 +175,10 @@ def _middle_first(rates: list[float]) -> tuple[float, ...]:
 
 
 def games(count: int, rates: list[float], **pace: Any) -> tuple[Listing, ...]:
-    """Return `count` games of two exclusive markets each; `rates` holds one for each market."""
+    """Return `count` games of two exclusive markets each; `rates` holds one for each market.
+
+    None closes on the day on which a world begins, however late in it that is.
+    """
     return tuple(
         _game(number, (rates[2 * number], rates[2 * number + 1]), **pace)
         for number in range(count)
@@ -185,7 +188,7 @@ def games(count: int, rates: list[float], **pace: Any) -> tuple[Listing, ...]:
 def _game(number: int, rates: tuple[float, float], **pace: Any) -> Listing:
     meeting, first = divmod(number, len(TEAMS))
     home, away = TEAMS[first], TEAMS[(first + meeting + 1) % len(TEAMS)]
-    days = 1 + number % 6
+    days = 2 + number % 6
     rows = tuple(
         Row(team, team, {"strike_type": "structured"}, weight, Pace(rate, **pace))
         for team, weight, rate in zip((home, away), (1.0 + number % 5 / 4, 1.0), rates, strict=True)
